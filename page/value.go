@@ -295,3 +295,6 @@ func ValueInitializes(b []byte) (bool, error) {
 	}
 	return b[8] == 1, nil
 }
+
+// ErrNotFound says that a key has no version at the LSN asked for.
+var ErrNotFound = errors.New("no such key at this LSN")
