@@ -1,0 +1,34 @@
+package datadir
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stratapg/strata/page"
+)
+
+// Reader reads values as of an LSN. Implementations may be used from many goroutines.
+type Reader interface {
+	// Get gives the value of key as of lsn. The error wraps page.ErrNotFound if the key has no version
+	// there.
+	Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error)
+	// GetVectored calls fn in ascending key order for every key of keys that has a version at lsn. The
+	// value is valid during the call only. err is set, and value nil, where this one key could not be
+	// rebuilt. Keys without a version are left out. An error that fn returns ends the read.
+	GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error
+}
+
+// Store is a timeline as ingest needs it.
+type Store interface {
+	Reader
+	// LastRecordLSN is the end of the last record stored, PrevRecordLSN where that record begins (0 if
+	// unknown).
+	LastRecordLSN() page.LSN
+	PrevRecordLSN() page.LSN
+	// Put stores a batch whole or not at all. The batch may be reused afterwards.
+	Put(ctx context.Context, b *page.Batch) error
+}
+
+// ErrCorrupt marks a stored value that does not decode: the store holds something that ingest did not
+// write.
+var ErrCorrupt = errors.New("corrupt metadata value")
