@@ -1,0 +1,20 @@
+// Package basebackup writes a whole cluster as of an LSN as a tar archive, from which a stock PostgreSQL of
+// the cluster's version starts.
+//
+// What the archive promises:
+//   - It holds the effect of exactly those WAL records that end at or before Result.LSN. Transactions that
+//     were open there have no bits in the commit log, which PostgreSQL takes as aborted; prepared ones can
+//     still be committed.
+//   - pg_control says "shut down", and the WAL in the archive holds the shutdown checkpoint that it points
+//     at: one generated record that begins where the backup's LSN is. The server neither recovers anything
+//     nor needs any other WAL.
+//   - The control file and the WAL are the last entries, so that an interrupted archive cannot start.
+//   - Nothing is left out or zeroed because it could not be read: the backup fails and says where.
+//   - The same cluster at the same LSN with the same Options gives the same bytes.
+//
+// Left out on purpose, as a server rebuilds or does not miss them: the free space map, replication slots
+// (their WAL is not in the archive), cumulative statistics, and commit timestamps, which are not kept.
+//
+// Pages are read in ranges by several goroutines ahead of the writer, in order, with a bound on the memory.
+// Full may be called from many goroutines at once.
+package basebackup

@@ -1,0 +1,98 @@
+package basebackup
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// Options say which state to write and how. LSN and Version must be set; the rest have useful zeros.
+type Options struct {
+	// LSN is the state wanted. Inside a record, in padding or at a page header it means the end of the last
+	// whole record before it. One beyond what the source holds is the source's to refuse.
+	LSN page.LSN
+	// Version is the cluster's major version.
+	Version pg.Version
+	// ModTime stands in every tar entry. The zero value means the beginning of 2000, so that archives of
+	// the same state are equal.
+	ModTime time.Time
+	// RangeBlocks is how many blocks one read asks for; default 256 (2 MiB). Small values cost a search per
+	// read, large ones memory: up to Readers+ReadAhead ranges are held.
+	RangeBlocks int
+	// Readers is the number of goroutines that read; default 4. One reader makes the archive as slow as the
+	// sum of all reads.
+	Readers int
+	// ReadAhead is how many ranges may be ready before the writer wants them; default 4.
+	ReadAhead int
+	// Progress, if set, is called after each file of the archive and every few MiB within one, from the
+	// goroutine that called Full.
+	Progress func(Progress)
+}
+
+// Progress says how far a backup is.
+type Progress struct {
+	Files int   // finished entries that are files
+	Bytes int64 // written to the archive
+	Total int64 // bytes of all files of relations, known from the start; the archive gets somewhat longer
+}
+
+// Result is what was written.
+type Result struct {
+	LSN   page.LSN // the state: end of the last whole record at or before Options.LSN
+	Files int      // entries that are files
+	Bytes int64    // length of the archive
+}
+
+// Defaults and bounds of Options.
+const (
+	defaultRangeBlocks = 256
+	maxRangeBlocks     = 8192
+	defaultReaders     = 4
+	maxReaders         = 64
+	defaultReadAhead   = 4
+	maxReadAhead       = 256
+)
+
+// defaultModTime is the beginning of PostgreSQL's time.
+var defaultModTime = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+func (o Options) withDefaults() Options {
+	if o.ModTime.IsZero() {
+		o.ModTime = defaultModTime
+	}
+	// The tar form for old readers has whole seconds.
+	o.ModTime = o.ModTime.UTC().Truncate(time.Second)
+	if o.RangeBlocks == 0 {
+		o.RangeBlocks = defaultRangeBlocks
+	}
+	if o.Readers == 0 {
+		o.Readers = defaultReaders
+	}
+	if o.ReadAhead == 0 {
+		o.ReadAhead = defaultReadAhead
+	}
+	return o
+}
+
+// validate reports all faults at once.
+func (o Options) validate() error {
+	var errs []error
+	if o.LSN == page.InvalidLSN {
+		errs = append(errs, errors.New("Options.LSN is not set"))
+	}
+	if !o.Version.Supported() {
+		errs = append(errs, fmt.Errorf("Options.Version %d: %w", o.Version, pg.ErrUnsupportedVersion))
+	}
+	bound := func(name string, v, limit int) {
+		if v < 1 || v > limit {
+			errs = append(errs, fmt.Errorf("Options.%s is %d: want 1 to %d", name, v, limit))
+		}
+	}
+	bound("RangeBlocks", o.RangeBlocks, maxRangeBlocks)
+	bound("Readers", o.Readers, maxReaders)
+	bound("ReadAhead", o.ReadAhead, maxReadAhead)
+	return errors.Join(errs...)
+}
