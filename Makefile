@@ -1,0 +1,58 @@
+# `make demo` shows the main job with Go alone. `make check` is all that a fresh machine needs to pass the
+# tests; CI runs it with STRATA_REQUIRE_ALL=1, under which a test that would skip fails.
+
+GO ?= go
+# The race detector needs a C compiler; where none can be had the tests run without it, and say so.
+RACE = $(shell command -v cc >/dev/null 2>&1 && echo -race)
+# Of everything that takes long, CI runs a short form.
+FUZZTIME ?= 10m
+BENCHTIME ?= 1s
+
+.PHONY: all demo check servers fmt vet staticcheck tidy test fuzz bench long sample build
+
+all: build
+
+build:
+	$(GO) build ./...
+
+# The sample cluster through the whole engine, checked against what PostgreSQL made of it.
+demo:
+	@$(GO) run ./cmd/demo
+
+check: servers fmt vet staticcheck tidy test
+
+# What the tests use: real PostgreSQL servers, zstd, a C compiler.
+servers:
+	@sh scripts/servers.sh
+
+fmt:
+	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+
+staticcheck:
+	$(GO) tool staticcheck ./...
+
+tidy:
+	$(GO) mod tidy -diff
+
+test:
+	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"
+	@[ -n "$(RACE)" ] || [ -z "$$STRATA_REQUIRE_ALL" ]
+	$(GO) test $(RACE) -timeout 30m ./...
+
+# Every fuzz target for FUZZTIME each.
+fuzz:
+	@FUZZTIME=$(FUZZTIME) sh scripts/fuzz.sh
+
+bench:
+	$(GO) test ./... -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME)
+
+# The long forms of the proofs: every crash point, every version, larger workloads.
+long: servers
+	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v ./internal/e2e/
+
+# Makes testdata/sample anew; needs postgresql-15 and zstd.
+sample: servers
+	sh scripts/make-sample.sh
