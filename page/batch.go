@@ -43,6 +43,14 @@ func (b *Batch) Entries() []BatchEntry { return b.entries }
 // Data gives the serialized value of e.
 func (b *Batch) Data(e BatchEntry) []byte { return b.raw[e.Offset : e.Offset+e.Size : e.Offset+e.Size] }
 
+// Truncate keeps the first n values and forgets those added later. End and Prev stay as they are: the caller
+// sets them to where the kept values end.
+func (b *Batch) Truncate(n int) {
+	if n < len(b.entries) {
+		b.raw, b.entries = b.raw[:b.entries[n].Offset], b.entries[:n]
+	}
+}
+
 func (b *Batch) added(k Key, lsn LSN, start int, willInit bool) {
 	b.entries = append(b.entries, BatchEntry{k, lsn, uint32(start), uint32(len(b.raw) - start), willInit})
 	b.End = max(b.End, lsn)
