@@ -1,0 +1,315 @@
+package virtualfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+)
+
+// MemFS is a file system in memory that knows which bytes and directory entries were synced, so that
+// CrashClone can show what a crash may leave. Names are taken from the root, with or without a leading
+// slash.
+type MemFS struct {
+	mu struct {
+		sync.RWMutex
+		root   *memNode
+		ops    uint64 // numbers changes of directory entries; both halves of a rename share one
+		locked map[string]bool
+	}
+}
+
+var _ FS = (*MemFS)(nil)
+
+// NewMem gives an empty file system.
+func NewMem() *MemFS {
+	m := &MemFS{}
+	m.mu.root = newMemDir()
+	m.mu.locked = map[string]bool{}
+	return m
+}
+
+// memNode is a file or, if entries is not nil, a folder.
+type memNode struct {
+	file    memData
+	entries map[string]*memNode
+	// durable is what the entries were at the last SyncDir, pending what has happened since.
+	durable map[string]*memNode
+	pending []memEntryOp
+}
+
+// memEntryOp says that name came to mean node, or nothing.
+type memEntryOp struct {
+	op   uint64
+	name string
+	node *memNode
+}
+
+func newMemDir() *memNode {
+	return &memNode{entries: map[string]*memNode{}, durable: map[string]*memNode{}}
+}
+
+func (n *memNode) isDir() bool { return n.entries != nil }
+
+func (n *memNode) set(op uint64, name string, node *memNode) {
+	if node == nil {
+		delete(n.entries, name)
+	} else {
+		n.entries[name] = node
+	}
+	n.pending = append(n.pending, memEntryOp{op, name, node})
+}
+
+func cleanMem(name string) string { return path.Clean("/" + name) }
+
+func pathError(op, name string, err error) error {
+	return &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// findLocked gives the node of name.
+func (m *MemFS) findLocked(op, name string) (*memNode, error) {
+	n := m.mu.root
+	for part := range strings.SplitSeq(cleanMem(name)[1:], "/") {
+		if part == "" {
+			break
+		}
+		if !n.isDir() {
+			return nil, pathError(op, name, syscall.ENOTDIR)
+		}
+		if n = n.entries[part]; n == nil {
+			return nil, pathError(op, name, fs.ErrNotExist)
+		}
+	}
+	return n, nil
+}
+
+// parentLocked gives the folder that holds name, and name's last part.
+func (m *MemFS) parentLocked(op, name string) (*memNode, string, error) {
+	dir, base := path.Split(cleanMem(name))
+	if base == "" {
+		return nil, "", pathError(op, name, fs.ErrInvalid)
+	}
+	n, err := m.findLocked(op, dir)
+	if err != nil {
+		return nil, "", pathError(op, name, errors.Unwrap(err))
+	}
+	if !n.isDir() {
+		return nil, "", pathError(op, name, syscall.ENOTDIR)
+	}
+	return n, base, nil
+}
+
+// Create makes a file; its entry is durable after SyncDir.
+func (m *MemFS) Create(name string) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, base, err := m.parentLocked("open", name)
+	if err != nil {
+		return nil, err
+	}
+	if dir.entries[base] != nil {
+		return nil, pathError("open", name, fs.ErrExist)
+	}
+	n := &memNode{}
+	m.mu.ops++
+	dir.set(m.mu.ops, base, n)
+	return &memFile{fs: m, name: name, node: n, writable: true}, nil
+}
+
+// Open opens a file for reading.
+func (m *MemFS) Open(name string) (File, error) { return m.open(name, false) }
+
+// OpenAppend opens a file for reading and writing.
+func (m *MemFS) OpenAppend(name string) (File, error) { return m.open(name, true) }
+
+func (m *MemFS) open(name string, writable bool) (File, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, err := m.findLocked("open", name)
+	if err != nil {
+		return nil, err
+	}
+	if n.isDir() {
+		return nil, pathError("open", name, syscall.EISDIR)
+	}
+	return &memFile{fs: m, name: name, node: n, writable: writable}, nil
+}
+
+// Rename moves a file or folder and replaces a file of the new name.
+func (m *MemFS) Rename(oldName, newName string) error { return m.rename(oldName, newName, true) }
+
+// RenameNew moves a file and fails with fs.ErrExist if the new name is taken.
+func (m *MemFS) RenameNew(oldName, newName string) error { return m.rename(oldName, newName, false) }
+
+func (m *MemFS) rename(oldName, newName string, replace bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	from, oldBase, err := m.parentLocked("rename", oldName)
+	if err != nil {
+		return err
+	}
+	to, newBase, err := m.parentLocked("rename", newName)
+	if err != nil {
+		return err
+	}
+	n, there := from.entries[oldBase], to.entries[newBase]
+	switch {
+	case n == nil:
+		return pathError("rename", oldName, fs.ErrNotExist)
+	case there == nil:
+	case !replace:
+		return pathError("rename", newName, fs.ErrExist)
+	case there == n:
+		return nil
+	case there.isDir() && (!n.isDir() || len(there.entries) > 0):
+		return pathError("rename", newName, fs.ErrExist)
+	case n.isDir() && !there.isDir():
+		return pathError("rename", newName, syscall.ENOTDIR)
+	}
+	if n.isDir() && strings.HasPrefix(cleanMem(newName)+"/", cleanMem(oldName)+"/") {
+		return pathError("rename", newName, fs.ErrInvalid)
+	}
+	m.mu.ops++
+	from.set(m.mu.ops, oldBase, nil)
+	to.set(m.mu.ops, newBase, n)
+	return nil
+}
+
+// Remove removes a file or an empty folder. Open files stay readable.
+func (m *MemFS) Remove(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, base, err := m.parentLocked("remove", name)
+	if err != nil {
+		return err
+	}
+	n := dir.entries[base]
+	if n == nil {
+		return pathError("remove", name, fs.ErrNotExist)
+	}
+	if n.isDir() && len(n.entries) > 0 {
+		return pathError("remove", name, syscall.ENOTEMPTY)
+	}
+	m.mu.ops++
+	dir.set(m.mu.ops, base, nil)
+	return nil
+}
+
+// RemoveAll removes a file or folder with all in it.
+func (m *MemFS) RemoveAll(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	dir, base, err := m.parentLocked("remove", name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && dir.entries[base] == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	m.mu.ops++
+	dir.set(m.mu.ops, base, nil)
+	return nil
+}
+
+// List gives the sorted names in dir.
+func (m *MemFS) List(dir string) ([]string, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, err := m.findLocked("open", dir)
+	if err != nil {
+		return nil, err
+	}
+	if !n.isDir() {
+		return nil, pathError("readdir", dir, syscall.ENOTDIR)
+	}
+	return slices.Sorted(maps.Keys(n.entries)), nil
+}
+
+// MkdirAll makes a folder and those above it.
+func (m *MemFS) MkdirAll(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.mu.root
+	for part := range strings.SplitSeq(cleanMem(dir)[1:], "/") {
+		if part == "" {
+			break
+		}
+		next := n.entries[part]
+		if next == nil {
+			next = newMemDir()
+			m.mu.ops++
+			n.set(m.mu.ops, part, next)
+		}
+		if !next.isDir() {
+			return pathError("mkdir", dir, syscall.ENOTDIR)
+		}
+		n = next
+	}
+	return nil
+}
+
+// SyncDir makes dir's entries durable.
+func (m *MemFS) SyncDir(dir string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, err := m.findLocked("sync", dir)
+	if err != nil {
+		return err
+	}
+	if !n.isDir() {
+		return pathError("sync", dir, syscall.ENOTDIR)
+	}
+	n.durable, n.pending = maps.Clone(n.entries), nil
+	return nil
+}
+
+// Stat tells a file's size, or that it is a folder.
+func (m *MemFS) Stat(name string) (FileInfo, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	n, err := m.findLocked("stat", name)
+	if err != nil {
+		return FileInfo{}, err
+	}
+	return FileInfo{Size: int64(len(n.file.bytes)), IsDir: n.isDir()}, nil
+}
+
+// Lock keeps out every other Lock of name on this file system until it is closed.
+func (m *MemFS) Lock(name string) (io.Closer, error) {
+	f, err := m.Create(name)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = m.OpenAppend(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.mu.locked[cleanMem(name)] {
+		return nil, fmt.Errorf("lock %s: %w", name, ErrLocked)
+	}
+	m.mu.locked[cleanMem(name)] = true
+	return &memLock{File: f, fs: m, name: cleanMem(name)}, nil
+}
+
+type memLock struct {
+	File
+	fs   *MemFS
+	name string
+}
+
+func (l *memLock) Close() error {
+	err := l.File.Close()
+	if err == nil {
+		l.fs.mu.Lock()
+		defer l.fs.mu.Unlock()
+		delete(l.fs.mu.locked, l.name)
+	}
+	return err
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package virtualfile
+
+func renameNew(oldName, newName string) error { return linkAndRemove(oldName, newName) }

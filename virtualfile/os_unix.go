@@ -1,0 +1,27 @@
+package virtualfile
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// linkAndRemove is a rename that cannot replace: link fails if the new name is taken. A crash in between
+// leaves both names, which is harmless as the old one is temporary.
+func linkAndRemove(oldName, newName string) error {
+	if err := os.Link(oldName, newName); err != nil {
+		return err
+	}
+	return os.Remove(oldName)
+}
+
+// flock belongs to the open file, so it ends with the process and also keeps out another Lock of the same
+// process.
+func flock(f *os.File) error {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return ErrLocked
+	}
+	return err
+}
