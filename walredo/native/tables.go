@@ -50,7 +50,7 @@ func newOpTable(v pg.Version, f pg.Flavour) *opTable {
 		pg.RmXLOG:  xlogOps(),
 		pg.RmHeap:  heapOps(v, f),
 		pg.RmHeap2: heap2Ops(v),
-		pg.RmBtree: btreeOps(v),
+		pg.RmBtree: (*ops)(&btreeOps),
 		pg.RmSeq:   seqOps(),
 	}
 }
