@@ -111,6 +111,19 @@ func (f Flavour) String() string {
 	return "stock"
 }
 
+// MarshalText gives the same word as String, so that JSON shows it.
+func (f Flavour) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads that word.
+func (f *Flavour) UnmarshalText(b []byte) error {
+	v, err := ParseFlavour(string(b))
+	if err != nil {
+		return err
+	}
+	*f = v
+	return nil
+}
+
 // ParseFlavour reads "stock" or "neon".
 func ParseFlavour(s string) (Flavour, error) {
 	switch s {

@@ -1,0 +1,41 @@
+package strata
+
+import (
+	"errors"
+
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// Errors to be tested with errors.Is. What wraps them names the place and says what to do.
+var (
+	// ErrNotFound: a key, relation or block has no version at the LSN asked for.
+	ErrNotFound = page.ErrNotFound
+	// ErrFutureLSN: an LSN beyond the end of the timeline.
+	ErrFutureLSN = timeline.ErrFutureLSN
+	// ErrBeforeHistory: an LSN before what the timeline keeps.
+	ErrBeforeHistory = timeline.ErrBeforeHistory
+	// ErrCorrupt: what is stored cannot be right.
+	ErrCorrupt = timeline.ErrCorrupt
+	// ErrReadOnly: the store was opened for reading only.
+	ErrReadOnly = timeline.ErrReadOnly
+	// ErrClosed: engine or timeline have been closed.
+	ErrClosed = timeline.ErrClosed
+	// ErrRefused: a batch that cannot be put; nothing of it was stored.
+	ErrRefused = timeline.ErrRefused
+	// ErrLocked: another process has the store open.
+	ErrLocked = virtualfile.ErrLocked
+	// ErrNotAStore: the directory holds no store.
+	ErrNotAStore = errors.New("no Strata store")
+	// ErrUnsupported: the store needs something that this version does not know.
+	ErrUnsupported = errors.New("store was written by a newer version")
+	// ErrTimelineNotFound: no timeline of that name or id.
+	ErrTimelineNotFound = errors.New("no such timeline")
+	// ErrTimelineExists: the name or id is taken.
+	ErrTimelineExists = errors.New("timeline exists")
+	// ErrTenantNotFound: no tenant of that id.
+	ErrTenantNotFound = errors.New("no such tenant")
+	// ErrTenantExists: the id is taken.
+	ErrTenantExists = errors.New("tenant exists")
+)

@@ -1,0 +1,18 @@
+package timeline
+
+import "errors"
+
+var (
+	// ErrFutureLSN says that an LSN lies beyond the timeline's last record.
+	ErrFutureLSN = errors.New("LSN is beyond the end of the timeline")
+	// ErrBeforeHistory says that an LSN lies before what the timeline keeps.
+	ErrBeforeHistory = errors.New("LSN is before the timeline's history")
+	// ErrCorrupt says that what is stored cannot be right. The error's text names the place.
+	ErrCorrupt = errors.New("store is corrupt")
+	// ErrReadOnly says that the store was opened for reading only.
+	ErrReadOnly = errors.New("store is open read-only")
+	// ErrClosed says that the timeline has been closed.
+	ErrClosed = errors.New("timeline is closed")
+	// ErrRefused marks a batch that cannot be put: nothing of it was stored.
+	ErrRefused = errors.New("batch refused")
+)

@@ -1,0 +1,54 @@
+package timeline
+
+import (
+	"time"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// Events are functions that are called as things happen, without locks held. Any may be nil. They are
+// called from many goroutines and must return quickly, for the work that they report waits for them.
+type Events struct {
+	FlushBegin   func(FlushInfo)
+	FlushEnd     func(FlushInfo)
+	ManifestCut  func(ManifestCutInfo)
+	LeftOver     func(LeftOverInfo)
+	TimelineMade func(TimelineMadeInfo)
+}
+
+// FlushInfo describes the writing of one frozen in-memory layer. Begin and end share a JobID.
+type FlushInfo struct {
+	JobID    uint64
+	Tenant   page.TenantID
+	Timeline page.TimelineID
+	LSNs     page.LSNRange
+	// The rest is known at the end alone. Layer is nil where no value was to be written, or after an error.
+	Layer    *layer.Desc
+	Duration time.Duration
+	Err      error
+}
+
+// ManifestCutInfo says that a manifest ended in an edit that was not whole, as a crash leaves it.
+type ManifestCutInfo struct {
+	Tenant   page.TenantID
+	Timeline page.TimelineID
+	File     string
+	Offset   int64 // where the file was cut
+	Bytes    int64 // how much was dropped
+}
+
+// LeftOverInfo names a file that a crash or a failure left behind and that was removed.
+type LeftOverInfo struct {
+	File   string
+	Reason string
+}
+
+// TimelineMadeInfo says that a timeline has come into being.
+type TimelineMadeInfo struct {
+	Tenant   page.TenantID
+	Timeline page.TimelineID
+	Name     string
+	LSN      page.LSN // where it begins
+	Layers   int
+}

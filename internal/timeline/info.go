@@ -1,0 +1,32 @@
+package timeline
+
+import (
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// Info describes a timeline at one moment.
+type Info struct {
+	ID         page.TimelineID  `json:"id"`
+	Name       string           `json:"name"`
+	Tenant     page.TenantID    `json:"tenant"`
+	Version    pg.Version       `json:"version"`
+	Flavour    pg.Flavour       `json:"flavour"`
+	WALSegSize uint32           `json:"wal_segment_size"`
+	SystemID   uint64           `json:"system_id"`
+	Checksums  bool             `json:"checksums"` // data checksums
+	HintBits   bool             `json:"hint_bits"` // hint bits are WAL-logged: checksums, or wal_log_hints
+	Ancestor   *page.TimelineID `json:"ancestor,omitempty"`
+	// AncestorLSN is where the branch begins, 0 without an ancestor.
+	AncestorLSN page.LSN `json:"ancestor_lsn,omitempty"`
+	// InitialLSN is the timeline's first LSN: of its import, or of the branch.
+	InitialLSN page.LSN `json:"initial_lsn"`
+	// OldestLSN is the first LSN that can be read, also in its ancestors.
+	OldestLSN         page.LSN `json:"oldest_lsn"`
+	LastRecordLSN     page.LSN `json:"last_record_lsn"`
+	PrevRecordLSN     page.LSN `json:"prev_record_lsn"`
+	DiskConsistentLSN page.LSN `json:"disk_consistent_lsn"`
+	Layers            int      `json:"layers"`
+	LayerBytes        int64    `json:"layer_bytes"`
+	MemoryBytes       int64    `json:"memory_bytes"` // in layers not yet written
+}

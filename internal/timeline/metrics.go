@@ -1,0 +1,46 @@
+package timeline
+
+import "sync/atomic"
+
+// Metrics are counters of all timelines that share them since the store was opened.
+type Metrics struct {
+	PutBatches, PutValues, PutBytes int64
+	// PutWaits counts the times that Put waited for a flush.
+	PutWaits int64
+	// Flushes counts layers written, FlushBytes their size, FlushErrors failed attempts.
+	Flushes, FlushBytes, FlushErrors int64
+	// ManifestEdits and ManifestBytes count what was published; ManifestRewrites whole rewritings among it.
+	ManifestEdits, ManifestBytes, ManifestRewrites int64
+	// Reads counts calls of Get and GetVectored, ReadKeys the values they gave, LayerVisits the layers asked
+	// for them, in memory or on disk.
+	Reads, ReadKeys, LayerVisits int64
+	// Redos counts pages rebuilt, RedoRecords the records applied for them, RedoErrors those that failed.
+	Redos, RedoRecords, RedoErrors int64
+	// OpenFiles is the number of layer files open now, FileOpens how often one was opened.
+	OpenFiles, FileOpens int64
+	// MemoryBytes is the size of all layers in memory now.
+	MemoryBytes int64
+}
+
+// counters is Metrics while it changes.
+type counters struct {
+	putBatches, putValues, putBytes, putWaits      atomic.Int64
+	flushes, flushBytes, flushErrors               atomic.Int64
+	manifestEdits, manifestBytes, manifestRewrites atomic.Int64
+	reads, readKeys, layerVisits                   atomic.Int64
+	redos, redoRecords, redoErrors                 atomic.Int64
+	fileOpens                                      atomic.Int64
+}
+
+func (c *counters) snapshot() Metrics {
+	return Metrics{
+		PutBatches: c.putBatches.Load(), PutValues: c.putValues.Load(), PutBytes: c.putBytes.Load(),
+		PutWaits: c.putWaits.Load(),
+		Flushes:  c.flushes.Load(), FlushBytes: c.flushBytes.Load(), FlushErrors: c.flushErrors.Load(),
+		ManifestEdits: c.manifestEdits.Load(), ManifestBytes: c.manifestBytes.Load(),
+		ManifestRewrites: c.manifestRewrites.Load(),
+		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),
+		Redos: c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
+		FileOpens: c.fileOpens.Load(),
+	}
+}

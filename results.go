@@ -1,0 +1,117 @@
+package strata
+
+import (
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// ImportOptions say which data directory becomes a timeline.
+type ImportOptions struct {
+	// PGData is the data directory of a cluster that was stopped cleanly. It is only read.
+	PGData string
+	// Name is the new timeline's name, unique in its tenant. It must be set.
+	Name string
+	// ID is the new timeline's id; default: a random one.
+	ID page.TimelineID
+	// Flavour says whose WAL will follow; default pg.Stock.
+	Flavour pg.Flavour
+	// Progress, if set, is called now and then, from one goroutine at a time.
+	Progress func(ImportProgress)
+}
+
+// ImportProgress says how far an import is.
+type ImportProgress struct {
+	Pages      int64 // pages and files taken
+	Bytes      int64 // their size
+	TotalBytes int64 // size of all files to take, 0 if unknown
+}
+
+// ImportResult is what an import took.
+type ImportResult struct {
+	LSN       page.LSN // where the timeline begins: the end of the shutdown checkpoint
+	Relations int64    // forks of relations
+	Pages     int64    // their blocks, and pages of SLRUs
+	Bytes     int64    // size of those
+}
+
+// IngestOptions say which WAL to take in.
+type IngestOptions struct {
+	// Dir holds WAL segments, as pg_wal or an archive does.
+	Dir string
+	// Until, if not 0, is where to stop: at the last record that ends at or before it.
+	Until page.LSN
+	// Progress, if set, is called now and then, from the goroutine that called Ingest.
+	Progress func(IngestProgress)
+}
+
+// IngestProgress says how far ingest is.
+type IngestProgress struct {
+	LSN        page.LSN
+	Records    int64
+	Bytes      int64 // of WAL
+	TotalBytes int64 // to the end that is known, 0 if none is
+}
+
+// IngestResult is what was taken in by one call.
+type IngestResult struct {
+	LSN     page.LSN // where the timeline ends now
+	Records int64
+	Bytes   int64 // of WAL
+}
+
+// BranchOptions say where a branch begins and what it is called.
+type BranchOptions struct {
+	// Name is the branch's name, unique in its tenant. It must be set.
+	Name string
+	// ID is the branch's id; default: a random one.
+	ID page.TimelineID
+	// At is the LSN to branch at; default: the parent's last. Inside a record, in padding or at a page
+	// header it means the last whole record before it.
+	At page.LSN
+}
+
+// CreateOptions describe an empty timeline for embedders who Put themselves.
+type CreateOptions struct {
+	// Name is the timeline's name, unique in its tenant. It must be set.
+	Name string
+	// ID is the timeline's id; default: a random one.
+	ID page.TimelineID
+	// Version is the cluster's major version. It must be set.
+	Version pg.Version
+	// Flavour says whose WAL the records put are of; default pg.Stock.
+	Flavour pg.Flavour
+	// WALSegSize is the size of a WAL segment in bytes; default 16 MiB.
+	WALSegSize uint32
+	// SystemID is the cluster's system identifier, 0 if unknown.
+	SystemID uint64
+	// Checksums says that the cluster has data checksums.
+	Checksums bool
+	// HintBits says that hint bits are WAL-logged: checksums, or wal_log_hints. Redo needs to know.
+	HintBits bool
+	// InitialLSN is where the timeline begins: the first value must lie above. It must be set, and a
+	// multiple of 8.
+	InitialLSN page.LSN
+}
+
+// BaseBackupOptions say which state to write.
+type BaseBackupOptions struct {
+	// LSN is the state; default: the last. Inside a record, in padding or at a page header it means the
+	// last whole record before it.
+	LSN page.LSN
+	// Progress, if set, is called now and then, from the goroutine that called BaseBackup.
+	Progress func(BaseBackupProgress)
+}
+
+// BaseBackupProgress says how far a base backup is.
+type BaseBackupProgress struct {
+	Files      int   // files done
+	Bytes      int64 // written
+	TotalBytes int64 // about as many will be written, 0 if unknown
+}
+
+// BaseBackupResult is what was written.
+type BaseBackupResult struct {
+	LSN   page.LSN // the state: the end of the last whole record at or before the LSN asked for
+	Files int      // entries that are files
+	Bytes int64    // length of the archive
+}
