@@ -29,25 +29,21 @@ const (
 	heap2LockUpdated = 0x60
 )
 
-// heapOps are the operations of Heap. TRUNCATE touches no block. Neon's 14 and 15 put a command id into
-// these records; its 16 and 17 use another resource manager for those that need one.
-func heapOps(v pg.Version, f pg.Flavour) *ops {
+// heapOps are the operations of Heap. TRUNCATE touches no block.
+func heapOps(l *heapLayout) *ops {
 	o := new(ops)
-	o.setInit(heapInsert, insertRedo)
+	o.setInit(heapInsert, l.insert)
+	o.set(heapDelete, l.delete)
+	o.setInit(heapUpdate, l.update)
+	o.setInit(heapHotUpdate, l.hotUpdate)
 	o.set(heapConfirm, confirmRedo)
+	o.set(heapLock, l.lock)
 	o.set(heapInplace, inplaceRedo)
-	if f == pg.Neon && v <= pg.V15 {
-		return o
-	}
-	o.set(heapDelete, deleteRedo)
-	o.setInit(heapUpdate, updateRedo)
-	o.setInit(heapHotUpdate, updateRedo)
-	o.set(heapLock, lockRedo)
 	return o
 }
 
 // heap2Ops are the operations of Heap2. REWRITE and NEW_CID touch no block.
-func heap2Ops(v pg.Version) *ops {
+func heap2Ops(v pg.Version, l *heapLayout) *ops {
 	o := new(ops)
 	switch {
 	case v >= pg.V17:
@@ -64,8 +60,8 @@ func heap2Ops(v pg.Version) *ops {
 		o.set(heap2Vacuum, vacuumRedo)
 	}
 	o.set(heap2Visible, visibleRedo)
-	o.setInit(heap2MultiInsert, multiInsertRedo)
-	o.set(heap2LockUpdated, lockUpdatedRedo)
+	o.setInit(heap2MultiInsert, l.multiInsert)
+	o.set(heap2LockUpdated, l.lockUpdated)
 	return o
 }
 
@@ -79,8 +75,8 @@ const (
 	insertAllFrozenSet      = 1 << 5
 )
 
-// insertRedo: offnum u16, flags u8; block data is the tuple's header and body.
-func insertRedo(c *change) error {
+// insert: offnum u16, flags u8; block data is the tuple's header and body.
+func (l *heapLayout) insert(c *change) error {
 	main, err := c.main(3)
 	if err != nil {
 		return err
@@ -93,27 +89,36 @@ func insertRedo(c *change) error {
 		c.page.Init(0)
 	}
 	data := c.blk.Data
-	if len(data) < tupleHeaderLogged {
+	if len(data) < l.header {
 		return corrupt("tuple of %d bytes", len(data))
 	}
-	if err := c.addTuple(offnum, data[:tupleHeaderLogged], data[tupleHeaderLogged:]); err != nil {
+	h := l.parseHeader(data)
+	if err := c.addTuple(offnum, &h, data[l.header:]); err != nil {
 		return err
 	}
+	c.insertFlags(flags)
 	c.page.SetLSN(c.end)
-	if flags&insertAllVisibleCleared != 0 {
-		c.page.ClearFlag(bufpage.AllVisible)
-	}
 	return nil
 }
 
+// insertFlags changes the page's flag as insertions do.
+func (c *change) insertFlags(flags uint8) {
+	if flags&insertAllVisibleCleared != 0 {
+		c.page.ClearFlag(bufpage.AllVisible)
+	}
+	if flags&insertAllFrozenSet != 0 {
+		c.page.SetFlag(bufpage.AllVisible)
+	}
+}
+
 // addTuple adds a new tuple of the record's transaction at line pointer offnum.
-func (c *change) addTuple(offnum int, head, body []byte) error {
+func (c *change) addTuple(offnum int, h *loggedHeader, body []byte) error {
 	t, err := c.newTuple(offnum, tupleHeaderSize+len(body))
 	if err != nil {
 		return err
 	}
 	copy(t[tupleHeaderSize:], body)
-	t.init(head, c.rec.Xid, 0, c.blkno, offnum)
+	t.init(h, c.rec.Xid, 0, c.blkno, offnum)
 	return nil
 }
 
@@ -129,11 +134,10 @@ func (c *change) newTuple(offnum, size int) (tuple, error) {
 	return tuple(c.page[off : off+size]), nil
 }
 
-// multiInsertRedo: flags u8, pad, ntuples u16, line pointer numbers u16 unless the page is made anew;
-// block data is the tuples, each 2-aligned: length u16, header, body.
-func multiInsertRedo(c *change) error {
-	const fixed, lenSize = 4, 2
-	main, err := c.main(fixed)
+// multiInsert: flags u8, pad, ntuples u16, line pointer numbers u16 unless the page is made anew; block
+// data is the tuples, each 2-aligned: length u16, header, body.
+func (l *heapLayout) multiInsert(c *change) error {
+	main, err := c.main(l.multiFixed)
 	if err != nil {
 		return err
 	}
@@ -141,21 +145,21 @@ func multiInsertRedo(c *change) error {
 	if c.isMap() {
 		return c.clearMapOf(0, flags&insertAllVisibleCleared != 0, mapValid)
 	}
-	offsets := main[fixed:]
+	numbers := offsets(main[l.multiFixed:])
 	isInit := c.rec.Info&heapInitPage != 0
 	if isInit {
 		c.page.Init(0)
-	} else if len(offsets) < 2*n {
-		return corrupt("%d bytes of line pointer numbers for %d tuples", len(offsets), n)
+	} else if numbers.len() < n {
+		return corrupt("%d line pointer numbers for %d tuples", numbers.len(), n)
 	}
 	data, pos := c.blk.Data, 0
 	for i := range n {
 		offnum := i + 1
 		if !isInit {
-			offnum = int(le.Uint16(offsets[2*i:]))
+			offnum = numbers.at(i)
 		}
 		pos += pos & 1
-		body := pos + lenSize + tupleHeaderLogged
+		body := pos + l.multiHeader
 		if body > len(data) {
 			return corrupt("tuple %d of %d is cut off", i+1, n)
 		}
@@ -163,7 +167,8 @@ func multiInsertRedo(c *change) error {
 		if size > len(data)-body {
 			return corrupt("tuple %d of %d is cut off", i+1, n)
 		}
-		if err := c.addTuple(offnum, data[pos+lenSize:body], data[body:body+size]); err != nil {
+		h := l.parseMultiHeader(main, data[pos:body])
+		if err := c.addTuple(offnum, &h, data[body:body+size]); err != nil {
 			return err
 		}
 		pos = body + size
@@ -171,13 +176,8 @@ func multiInsertRedo(c *change) error {
 	if pos != len(data) {
 		return corrupt("%d bytes behind the last tuple", len(data)-pos)
 	}
+	c.insertFlags(flags)
 	c.page.SetLSN(c.end)
-	if flags&insertAllVisibleCleared != 0 {
-		c.page.ClearFlag(bufpage.AllVisible)
-	}
-	if flags&insertAllFrozenSet != 0 {
-		c.page.SetFlag(bufpage.AllVisible)
-	}
 	return nil
 }
 
@@ -188,36 +188,35 @@ const (
 	deleteIsPartitionMove   = 1 << 4
 )
 
-// deleteRedo: xmax u32, offnum u16, infobits u8, flags u8.
-func deleteRedo(c *change) error {
-	main, err := c.main(8)
+// delete marks a tuple as deleted, or undoes a speculative insertion.
+func (l *heapLayout) delete(c *change) error {
+	d, err := c.parseLocking(&l.deletion)
 	if err != nil {
 		return err
 	}
-	xmax, offnum, infobits, flags := le.Uint32(main), int(le.Uint16(main[4:])), main[6], main[7]
 	if c.isMap() {
-		return c.clearMapOf(0, flags&deleteAllVisibleCleared != 0, mapValid)
+		return c.clearMapOf(0, d.flags&deleteAllVisibleCleared != 0, mapValid)
 	}
-	t, err := c.tuple(offnum)
+	t, err := c.tuple(d.offnum)
 	if err != nil {
 		return err
 	}
 	t.clearMask(xmaxBits|moved, keysUpdated|hotUpdated)
-	t.setInfobits(infobits)
-	if flags&deleteIsSuper != 0 {
+	t.setInfobits(d.infobits)
+	if d.flags&deleteIsSuper != 0 {
 		t.setXmin(0)
 	} else {
-		t.setXmax(xmax)
+		t.setXmax(d.xmax)
 	}
-	t.setCmax()
+	t.setCid(d.cid, l.isCombo(d.infobits))
 	setPrunable(c.page, c.rec.Xid)
-	if flags&deleteAllVisibleCleared != 0 {
+	if d.flags&deleteAllVisibleCleared != 0 {
 		c.page.ClearFlag(bufpage.AllVisible)
 	}
-	if flags&deleteIsPartitionMove != 0 {
+	if d.flags&deleteIsPartitionMove != 0 {
 		t.setCtid(movedPartitionsBlock, movedPartitionsOffset)
 	} else {
-		t.setCtid(c.blkno, offnum)
+		t.setCtid(c.blkno, d.offnum)
 	}
 	c.page.SetLSN(c.end)
 	return nil

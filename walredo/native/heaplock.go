@@ -3,54 +3,50 @@ package native
 // lockAllFrozenCleared is the flag of lock records that clear the page's frozen bit in the map.
 const lockAllFrozenCleared = 1 << 0
 
-// parseLock reads the main data of LOCK and LOCK_UPDATED: xmax u32, offnum u16, infobits u8, flags u8.
-func (c *change) parseLock() (xmax uint32, offnum int, infobits, flags uint8, err error) {
-	main, err := c.main(8)
-	if err != nil {
-		return 0, 0, 0, 0, err
-	}
-	return le.Uint32(main), int(le.Uint16(main[4:])), main[6], main[7], nil
-}
-
-func lockRedo(c *change) error {
-	xmax, offnum, infobits, flags, err := c.parseLock()
+// lock marks a tuple as locked.
+func (l *heapLayout) lock(c *change) error {
+	d, err := c.parseLocking(&l.locking)
 	if err != nil {
 		return err
 	}
 	if c.isMap() {
-		return c.clearMapOf(0, flags&lockAllFrozenCleared != 0, mapAllFrozen)
+		return c.clearMapOf(0, d.flags&lockAllFrozenCleared != 0, mapAllFrozen)
 	}
-	t, err := c.tuple(offnum)
+	t, err := c.tuple(d.offnum)
 	if err != nil {
 		return err
 	}
 	t.clearMask(xmaxBits|moved, keysUpdated)
-	t.setInfobits(infobits)
+	t.setInfobits(d.infobits)
 	if t.lockedOnly() {
 		t.clearMask(0, hotUpdated)
-		t.setCtid(c.blkno, offnum)
+		t.setCtid(c.blkno, d.offnum)
 	}
-	t.setXmax(xmax)
-	t.setCmax()
+	t.setXmax(d.xmax)
+	t.setCid(d.cid, l.isCombo(d.infobits))
 	c.page.SetLSN(c.end)
 	return nil
 }
 
-func lockUpdatedRedo(c *change) error {
-	xmax, offnum, infobits, flags, err := c.parseLock()
+// lockUpdated marks a later version of a locked row as locked too. The command id stays.
+func (l *heapLayout) lockUpdated(c *change) error {
+	d, err := c.parseLocking(&stockPlaces)
 	if err != nil {
 		return err
 	}
 	if c.isMap() {
-		return c.clearMapOf(0, flags&lockAllFrozenCleared != 0, mapAllFrozen)
+		return c.clearMapOf(0, d.flags&lockAllFrozenCleared != 0, mapAllFrozen)
 	}
-	t, err := c.tuple(offnum)
+	t, err := c.tuple(d.offnum)
 	if err != nil {
 		return err
 	}
 	t.clearMask(xmaxBits|moved, keysUpdated)
-	t.setInfobits(infobits)
-	t.setXmax(xmax)
+	t.setInfobits(d.infobits)
+	if l.cids {
+		t.clearMask(comboCid, 0)
+	}
+	t.setXmax(d.xmax)
 	c.page.SetLSN(c.end)
 	return nil
 }

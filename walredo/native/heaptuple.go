@@ -20,8 +20,6 @@ const (
 	tupleMask       = 20
 	tupleHoff       = 22
 	tupleHeaderSize = 23
-	// tupleHeaderLogged is the part of the header that records carry: infomask2, infomask, hoff.
-	tupleHeaderLogged = 5
 )
 
 // Bits of infomask and infomask2.
@@ -64,13 +62,14 @@ func (c *change) tuple(n int) (tuple, error) {
 }
 
 // init fills the header of a new tuple from the part that was logged.
-func (t tuple) init(head []byte, xmin, xmax uint32, blkno uint32, offnum int) {
+func (t tuple) init(h *loggedHeader, xmin, xmax uint32, blkno uint32, offnum int) {
 	le.PutUint32(t[tupleXmin:], xmin)
 	le.PutUint32(t[tupleXmax:], xmax)
-	le.PutUint32(t[tupleCid:], 0)
+	le.PutUint32(t[tupleCid:], h.cid)
 	t.setCtid(blkno, offnum)
-	copy(t[tupleMask2:tupleHeaderSize], head[:tupleHeaderLogged])
-	t.setMask(t.mask() &^ comboCid)
+	t.setMask2(h.mask2)
+	t.setMask(h.mask)
+	t[tupleHoff] = h.hoff
 }
 
 func (t tuple) mask() uint16       { return le.Uint16(t[tupleMask:]) }
@@ -86,11 +85,14 @@ func (t tuple) clearMask(mask, mask2 uint16) {
 	t.setMask2(t.mask2() &^ mask2)
 }
 
-// setCmax sets the command id to the first one, as redo always does: command ids matter only to the
-// transaction itself, which is gone.
-func (t tuple) setCmax() {
-	le.PutUint32(t[tupleCid:], 0)
-	t.setMask(t.mask() &^ comboCid)
+// setCid sets the command id. combo says that it stands for two.
+func (t tuple) setCid(cid uint32, combo bool) {
+	le.PutUint32(t[tupleCid:], cid)
+	m := t.mask() &^ comboCid
+	if combo {
+		m |= comboCid
+	}
+	t.setMask(m)
 }
 
 func (t tuple) setCtid(blkno uint32, offnum int) {
@@ -106,6 +108,7 @@ const (
 	logXmaxExclLock  = 0x04
 	logXmaxKeyShare  = 0x08
 	logXmaxKeyUpdate = 0x10
+	logComboCid      = 0x20 // Neon only
 )
 
 // setInfobits turns a record's infobits into the tuple's (fix_infomask_from_infobits).

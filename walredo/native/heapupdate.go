@@ -19,16 +19,17 @@ const (
 )
 
 // update is the main data of UPDATE and HOT_UPDATE: old xmax u32, old offnum u16, old infobits u8, flags
-// u8, new xmax u32, new offnum u16.
+// u8, in Neon's records cid u32, new xmax u32, new offnum u16.
 type update struct {
-	oldXmax, newXmax     uint32
-	oldOffnum, newOffnum int
-	oldInfobits, flags   uint8
-	oldBlock, newBlock   uint32
+	oldXmax, newXmax, cid uint32
+	oldOffnum, newOffnum  int
+	oldInfobits, flags    uint8
+	oldBlock, newBlock    uint32
+	combo, hot            bool
 }
 
-func (c *change) parseUpdate() (u update, err error) {
-	main, err := c.main(14)
+func (l *heapLayout) parseUpdate(c *change) (u update, err error) {
+	main, err := c.main(14 + l.updateCid)
 	if err != nil {
 		return u, err
 	}
@@ -38,24 +39,35 @@ func (c *change) parseUpdate() (u update, err error) {
 	}
 	u = update{
 		oldXmax: le.Uint32(main), oldOffnum: int(le.Uint16(main[4:])), oldInfobits: main[6], flags: main[7],
-		newXmax: le.Uint32(main[8:]), newOffnum: int(le.Uint16(main[12:])),
 		oldBlock: b.Blkno, newBlock: b.Blkno,
 	}
+	if l.cids {
+		u.cid, u.combo = le.Uint32(main[8:]), l.isCombo(u.oldInfobits)
+	}
+	main = main[8+l.updateCid:]
+	u.newXmax, u.newOffnum = le.Uint32(main), int(le.Uint16(main[4:]))
 	if b := c.rec.Block(updateOld); b != nil {
 		u.oldBlock = b.Blkno
 	}
 	return u, nil
 }
 
-// updateRedo changes the old tuple where its page is the one at work, and adds the new one likewise.
-func updateRedo(c *change) error {
-	u, err := c.parseUpdate()
+// update redoes UPDATE.
+func (l *heapLayout) update(c *change) error { return l.updateEither(c, false) }
+
+// hotUpdate redoes HOT_UPDATE.
+func (l *heapLayout) hotUpdate(c *change) error { return l.updateEither(c, true) }
+
+// updateEither changes the old tuple where its page is the one at work, and adds the new one likewise.
+func (l *heapLayout) updateEither(c *change, hot bool) error {
+	u, err := l.parseUpdate(c)
 	if err != nil {
 		return err
 	}
 	if c.isMap() {
 		return c.updateMap(&u)
 	}
+	u.hot = hot
 	var old tuple
 	same := u.oldBlock == u.newBlock
 	if same || c.blk.ID == updateOld {
@@ -65,7 +77,7 @@ func updateRedo(c *change) error {
 	} else if c.rec.Info&heapInitPage != 0 {
 		c.page.Init(0)
 	}
-	return c.updateNewTuple(&u, old)
+	return l.updateNewTuple(c, &u, old)
 }
 
 func (c *change) updateOldTuple(u *update) (tuple, error) {
@@ -74,12 +86,12 @@ func (c *change) updateOldTuple(u *update) (tuple, error) {
 		return nil, err
 	}
 	t.clearMask(xmaxBits|moved, keysUpdated|hotUpdated)
-	if c.rec.Info&^heapInitPage&opMask == heapHotUpdate {
+	if u.hot {
 		t.setMask2(t.mask2() | hotUpdated)
 	}
 	t.setInfobits(u.oldInfobits)
 	t.setXmax(u.oldXmax)
-	t.setCmax()
+	t.setCid(u.cid, u.combo)
 	t.setCtid(u.newBlock, u.newOffnum)
 	setPrunable(c.page, c.rec.Xid)
 	if u.flags&updateOldAllVisibleCleared != 0 {
@@ -92,7 +104,7 @@ func (c *change) updateOldTuple(u *update) (tuple, error) {
 // updateNewTuple puts the new tuple together from the record and, where they are on one page, the parts of
 // the old tuple that did not change. Block data: prefix length u16 and suffix length u16 if flagged, the
 // tuple's header, null bitmap and padding up to hoff, the bytes in the middle.
-func (c *change) updateNewTuple(u *update, old tuple) error {
+func (l *heapLayout) updateNewTuple(c *change, u *update, old tuple) error {
 	data := c.blk.Data
 	prefix, suffix := 0, 0
 	for _, part := range [...]struct {
@@ -108,16 +120,16 @@ func (c *change) updateNewTuple(u *update, old tuple) error {
 		*part.n = int(le.Uint16(data))
 		data = data[2:]
 	}
-	if len(data) < tupleHeaderLogged {
+	if len(data) < l.header {
 		return corrupt("new tuple of %d bytes", len(data))
 	}
-	head, body := data[:tupleHeaderLogged], data[tupleHeaderLogged:]
+	h, body := l.parseHeader(data), data[l.header:]
 	bitmap := 0 // bytes of body that come before the prefix
 	if prefix > 0 {
-		bitmap = int(head[4]) - tupleHeaderSize
+		bitmap = int(h.hoff) - tupleHeaderSize
 	}
 	if bitmap < 0 || bitmap > len(body) {
-		return corrupt("new tuple's data begins at %d of %d", head[4], tupleHeaderSize+len(body))
+		return corrupt("new tuple's data begins at %d of %d", h.hoff, tupleHeaderSize+len(body))
 	}
 	if prefix > 0 && int(old.hoff())+prefix > len(old) || suffix > len(old) {
 		return corrupt("prefix %d and suffix %d of an old tuple of %d bytes", prefix, suffix, len(old))
@@ -133,7 +145,7 @@ func (c *change) updateNewTuple(u *update, old tuple) error {
 	}
 	n += copy(t[n:], body[bitmap:])
 	copy(t[n:], old[len(old)-suffix:])
-	t.init(head, c.rec.Xid, u.newXmax, c.blkno, u.newOffnum)
+	t.init(&h, c.rec.Xid, u.newXmax, c.blkno, u.newOffnum)
 	if u.flags&updateNewAllVisibleCleared != 0 {
 		c.page.ClearFlag(bufpage.AllVisible)
 	}

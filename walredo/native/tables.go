@@ -46,11 +46,19 @@ func opsOf(v pg.Version, f pg.Flavour) *opTable {
 }
 
 func newOpTable(v pg.Version, f pg.Flavour) *opTable {
-	return &opTable{
+	layout := &stockHeap
+	if f == pg.Neon && v <= pg.V15 {
+		layout = &neonHeap15
+	}
+	t := &opTable{
 		pg.RmXLOG:  xlogOps(),
-		pg.RmHeap:  heapOps(v, f),
-		pg.RmHeap2: heap2Ops(v),
+		pg.RmHeap:  heapOps(layout),
+		pg.RmHeap2: heap2Ops(v, layout),
 		pg.RmBtree: (*ops)(&btreeOps),
 		pg.RmSeq:   seqOps(),
 	}
+	if f == pg.Neon && v >= pg.V16 {
+		t[pg.RmNeon] = neonOps(&neonHeap16)
+	}
+	return t
 }
