@@ -54,6 +54,9 @@ func NewModification(store Store, version pg.Version, sizeCache int) *Modificati
 // LSN is the end of the last whole record, stored or not.
 func (m *Modification) LSN() page.LSN { return m.done.End }
 
+// Prev is where that record begins, 0 if unknown.
+func (m *Modification) Prev() page.LSN { return m.done.Start }
+
 // Records and Bytes say how much waits for Commit. GapPages counts the zero pages put between a relation's
 // old end and a block beyond it, ever.
 func (m *Modification) Records() int    { return m.index.Len() }
@@ -101,6 +104,7 @@ func (m *Modification) Commit(ctx context.Context) error {
 	}
 	m.batch.PutImage(page.RecordsKey(m.first), m.first, m.index.Bytes())
 	m.batch.End, m.batch.Prev = m.done.End, m.done.Start
+	end := m.batch.End
 	err := m.store.Put(ctx, &m.batch)
 	m.batch.Reset()
 	m.index.Reset()
@@ -109,7 +113,7 @@ func (m *Modification) Commit(ctx context.Context) error {
 	if err != nil {
 		m.forget()
 		m.done = RecordSpan{m.store.PrevRecordLSN(), m.store.LastRecordLSN()}
-		return fmt.Errorf("store the records up to %s: %w", m.batch.End, err)
+		return fmt.Errorf("store the records up to %s: %w", end, err)
 	}
 	m.sizes.committed()
 	m.dirs.committed()

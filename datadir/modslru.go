@@ -41,6 +41,26 @@ func (m *Modification) SLRUSegments(ctx context.Context, kind page.SLRU) ([]uint
 	return d.segments, nil
 }
 
+// HasSLRUPage reports whether a page of an SLRU exists.
+func (m *Modification) HasSLRUPage(ctx context.Context, kind page.SLRU, pageNo uint32) (bool, error) {
+	d, err := m.slruDir(ctx, kind)
+	if err != nil {
+		return false, err
+	}
+	seg := pageNo / pg.SLRUSegPages
+	if _, ok := slices.BinarySearch(d.segments, seg); !ok {
+		return false, nil
+	}
+	size, ok := m.dirs.segPages[segmentID{kind, seg}]
+	if !ok {
+		if size, err = m.storedPages(ctx, kind, seg); err != nil {
+			return false, err
+		}
+		m.dirs.segPages[segmentID{kind, seg}] = size
+	}
+	return pageNo%pg.SLRUSegPages < size, nil
+}
+
 // PutSLRUZeroPage makes a page of an SLRU all zeros, as where a server starts a new one.
 func (m *Modification) PutSLRUZeroPage(ctx context.Context, kind page.SLRU, pageNo uint32) error {
 	seg, n := pageNo/pg.SLRUSegPages, pageNo%pg.SLRUSegPages

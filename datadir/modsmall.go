@@ -57,9 +57,12 @@ func (m *Modification) TwoPhase(ctx context.Context) ([]uint64, error) {
 func (m *Modification) PutCheckPoint(b []byte)  { m.batch.PutImage(page.CheckpointKey, m.cur.End, b) }
 func (m *Modification) PutControlFile(b []byte) { m.batch.PutImage(page.ControlFileKey, m.cur.End, b) }
 
+// originSize is the length of a replication origin's progress.
+const originSize = 8
+
 // PutOrigin stores the progress of a replication origin; page.InvalidLSN stands for none.
 func (m *Modification) PutOrigin(id uint16, lsn page.LSN) {
-	m.batch.PutImage(page.OriginKey(id), m.cur.End, binary.BigEndian.AppendUint64(nil, uint64(lsn)))
+	m.putSmall(page.OriginKey(id), binary.BigEndian.AppendUint64(nil, uint64(lsn)))
 }
 
 // PutAuxFile stores an auxiliary file; empty content removes it.
@@ -87,6 +90,22 @@ func (m *Modification) putFile(ctx context.Context, k page.Key, path string, con
 	v := EncodeFiles(putFile(fs, path, bytes.Clone(content)))
 	if !bytes.Equal(v, old) {
 		m.putSmall(k, v)
+	}
+	return nil
+}
+
+// AdvanceOrigin moves the progress of a replication origin forward, with force also backward.
+func (m *Modification) AdvanceOrigin(ctx context.Context, id uint16, lsn page.LSN, force bool) error {
+	b, err := m.get(ctx, page.OriginKey(id))
+	if err != nil && !IsNotFound(err) {
+		return err
+	}
+	old := page.InvalidLSN
+	if len(b) == originSize {
+		old = page.LSN(binary.BigEndian.Uint64(b))
+	}
+	if lsn > old || force && lsn != old {
+		m.PutOrigin(id, lsn)
 	}
 	return nil
 }

@@ -263,7 +263,7 @@ func (s *Snapshot) Origins(ctx context.Context) ([]Origin, error) {
 			return s.named(k, err)
 		case len(v) == 0:
 			return nil
-		case len(v) != 8:
+		case len(v) != originSize:
 			return s.named(k, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(v)))
 		}
 		if lsn := page.LSN(binary.BigEndian.Uint64(v)); lsn != page.InvalidLSN {

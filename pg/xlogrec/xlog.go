@@ -35,32 +35,6 @@ func ParseFPWChange(main []byte) (bool, error) {
 	return r.u8("value") != 0, r.err
 }
 
-// Parameters are the settings of the server that pg_control keeps.
-type Parameters struct {
-	MaxConnections, MaxWorkerProcesses, MaxWALSenders, MaxPreparedXacts, MaxLocksPerXact uint32
-	WALLevel                                                                             uint32
-	WALLogHints, TrackCommitTimestamp                                                    bool
-}
-
-// WALLevelMinimal is the wal_level under which WAL leaves changes out; 1 is replica, 2 logical
-// (access/xlog.h).
-const WALLevelMinimal = 0
-
-// ParseParameterChange reads xl_parameter_change (access/xlog_internal.h).
-func ParseParameterChange(main []byte) (Parameters, error) {
-	r := reader{b: main, what: "parameter change"}
-	return Parameters{
-		MaxConnections:       r.u32("max_connections"),
-		MaxWorkerProcesses:   r.u32("max_worker_processes"),
-		MaxWALSenders:        r.u32("max_wal_senders"),
-		MaxPreparedXacts:     r.u32("max_prepared_transactions"),
-		MaxLocksPerXact:      r.u32("max_locks_per_transaction"),
-		WALLevel:             r.u32("wal_level"),
-		WALLogHints:          r.u8("wal_log_hints") != 0,
-		TrackCommitTimestamp: r.u8("track_commit_timestamp") != 0,
-	}, r.err
-}
-
 // EndOfRecovery is the start of a new timeline without a checkpoint.
 type EndOfRecovery struct {
 	Time         int64
