@@ -55,6 +55,9 @@ func (r *Redoer) Redo(ctx context.Context, dst []byte, req *walredo.Request) ([]
 	return out, err
 }
 
+// errBug marks a panic caught. What caused it should have been refused with a reason; tests look for it.
+var errBug = errors.New("redo panicked on it, which is a bug")
+
 // stampSize is the length of the commit time behind a commit log page.
 const stampSize = 8
 
@@ -66,7 +69,7 @@ func (c *change) run(ctx context.Context, dst []byte, req *walredo.Request) (out
 	at := -1 // the record at work
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: redo failed on it: %v", walredo.ErrCorrupt, p)
+			err = fmt.Errorf("%w: %w: %v", walredo.ErrCorrupt, errBug, p)
 		}
 		if err != nil {
 			err = c.failure(req, at, err)
