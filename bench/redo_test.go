@@ -3,12 +3,14 @@ package bench
 import (
 	"context"
 	"fmt"
+	"hash/crc32"
 	"runtime"
 	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/walredo"
 	"github.com/stratapg/strata/walredo/native"
 	"github.com/stratapg/strata/walredo/walredotest"
@@ -60,3 +62,14 @@ func benchRedo(b *testing.B, r walredo.Redoer, req *walredo.Request, clients int
 
 // redoBuffer has room for any page and a commit time.
 const redoBuffer = 16 << 10
+
+// TestRedoBenchmark runs what the benchmark runs, once, so that it cannot rot, and says what it computed.
+func TestRedoBenchmark(t *testing.T) {
+	r := native.New()
+	for name, req := range walredotest.Requests(t) {
+		p, err := r.Redo(context.Background(), nil, req)
+		require.NoError(t, err)
+		require.Len(t, p, pg.BlockSize)
+		t.Logf("native/%s: crc32 %08x", name, crc32.ChecksumIEEE(p))
+	}
+}

@@ -17,9 +17,9 @@ var le = binary.LittleEndian
 // change is the state of one call: the page at work and the record being applied to it.
 type change struct {
 	page bufpage.Page
-	rec  *wal.Record // the record, or &c.buf before there was one
-	blk  *wal.Block  // the block reference in rec that names the page
-	end  page.LSN    // end of the record: what pd_lsn becomes
+	rec  *wal.Record
+	blk  *wal.Block // the block reference in rec that names the page
+	end  page.LSN   // end of the record: what pd_lsn becomes
 
 	version   pg.Version
 	checksums bool // hint bit changes are logged: XLogHintBitIsNeeded
@@ -35,8 +35,7 @@ type change struct {
 	stamped bool // the commit log page has a time behind it
 	stamp   [stampSize]byte
 
-	buf wal.Record         // decoder state, reused
-	tmp [pg.BlockSize]byte // scratch for functions that rebuild a page
+	buf wal.Record // decoder state, reused
 }
 
 // applyFunc changes c.page as redo of c.rec does for the block reference c.blk. It sets pd_lsn to c.end

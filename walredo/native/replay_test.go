@@ -28,6 +28,7 @@ type replayer struct {
 	t         testing.TB
 	redo      *Redoer
 	version   pg.Version
+	flavour   pg.Flavour
 	checksums bool
 	base      string // data directory to start from
 	pages     map[page.Key][]byte
@@ -139,7 +140,7 @@ func (r *replayer) get(k page.Key) []byte {
 func (r *replayer) apply(k page.Key, rec walredo.Record, op string, b *wal.Block) {
 	base := r.get(k)
 	got, err := r.redo.Redo(context.Background(), nil, &walredo.Request{
-		Key: k, LSN: rec.LSN, Version: r.version, Checksums: r.checksums, Base: base, Records: []walredo.Record{rec},
+		Key: k, LSN: rec.LSN, Version: r.version, Flavour: r.flavour, Checksums: r.checksums, Base: base, Records: []walredo.Record{rec},
 	})
 	switch {
 	case errors.Is(err, walredo.ErrUnsupported):
@@ -179,7 +180,7 @@ func (r *replayer) apply(k page.Key, rec walredo.Record, op string, b *wal.Block
 // clearMaps does what the ingest does for records of older minor releases, which clear bits of the
 // visibility map without naming its page.
 func (r *replayer) clearMaps(rec *wal.Record) {
-	if rec.Rmgr != pg.RmHeap && rec.Rmgr != pg.RmHeap2 || len(rec.Blocks) == 0 {
+	if r.flavour == pg.Neon || rec.Rmgr != pg.RmHeap && rec.Rmgr != pg.RmHeap2 || len(rec.Blocks) == 0 {
 		return
 	}
 	for i := range rec.Blocks {
