@@ -104,3 +104,26 @@ func (p *Postgres) tablespaceWork(s *Session) {
 	in.Each("create table z(a int primary key)", "insert into z select generate_series(1, 300)")
 	in.Close()
 }
+
+// serverWork makes the records of a server at large: full_page_writes off and on again, an online backup,
+// and with wal_level=logical the mappings of a catalog rewritten while a replication slot needs it.
+func (p *Postgres) serverWork(s *Session) {
+	p.t.Helper()
+	start, stop := "pg_backup_start('b', true)", "pg_backup_stop()"
+	if !p.has(pg.V15) {
+		start, stop = "pg_start_backup('b', true, false)", "pg_stop_backup(false, false)"
+	}
+	// The checkpointer writes the change down when it sees the signal; the pause lets it come before the checkpoint.
+	const reload = "select pg_reload_conf(), pg_sleep(0.3)"
+	s.Each("alter system set full_page_writes = off", reload, "checkpoint",
+		"update pgbench_accounts set abalance = abalance + 1 where aid % 5 = 0",
+		"alter system set full_page_writes = on", reload, "checkpoint",
+		"select "+start, "update pgbench_tellers set tbalance = 0", "select "+stop)
+	if s.Value("show wal_level") != "logical" {
+		return
+	}
+	s.Each("select pg_create_logical_replication_slot('slot', 'pgoutput')",
+		"create table decoded(a int primary key, b text)", "alter table decoded add column c int", "insert into decoded values (1, 'b', 2)",
+		"vacuum full pg_class", "vacuum full pg_attribute",
+		"select pg_drop_replication_slot('slot')")
+}

@@ -38,7 +38,7 @@ const (
 // and transactions go: pgbench's transactions; inserts of every kind, HOT chains, deletes, VACUUM and
 // freeze, COPY, TOAST; splits, deduplication, deletion and reuse of btree pages; sequences, savepoints, row
 // locks of two sessions (multixacts), prepared transactions; truncation; tables, databases and tablespaces
-// that come and go. docs say which record types stay out, and why.
+// that come and go; a backup, a change of full_page_writes, a catalog rewritten under logical decoding.
 func (p *Postgres) Workload(w Work) {
 	p.t.Helper()
 	if w.Transactions == 0 {
@@ -53,7 +53,7 @@ func (p *Postgres) Workload(w Work) {
 	p.copyWork(s)
 	p.lockWork(s)
 	btreeWork(s)
-	s.Exec("checkpoint")
+	p.serverWork(s)
 	transactionWork(s)
 	p.definitionWork(s, w)
 	p.bench(s, w)
