@@ -1,0 +1,268 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// decoded is what a file says, and where it ends.
+type decoded struct {
+	live      *live
+	seq       uint64 // of the last whole edit
+	stateSize int64  // of header and state edit
+	good      int64  // where the last whole edit ends
+}
+
+// decodeFile reads a whole file. What follows the last whole edit is left over from a crash in the middle
+// of an append and ignored, but only if no whole edit follows it: then the file is damaged.
+func decodeFile(b []byte) (*decoded, error) {
+	if err := checkHeader(b); err != nil {
+		return nil, err
+	}
+	d := &decoded{good: headerSize}
+	for int(d.good) < len(b) {
+		rest := b[d.good:]
+		e, fault := wholeEdit(rest)
+		if fault != "" {
+			if d.live == nil {
+				return nil, corrupt(d.good, "the state: "+fault)
+			}
+			if at, found := findEdit(rest[1:], d.seq); found {
+				return nil, corrupt(d.good, fmt.Sprintf("%s, and whole edits follow from offset %d", fault, d.good+1+int64(at)))
+			}
+			return d, nil
+		}
+		if err := d.edit(e); err != nil {
+			return nil, corrupt(d.good, err.Error())
+		}
+		d.good += int64(len(e))
+	}
+	if d.live == nil {
+		return nil, corrupt(headerSize, "there is no state")
+	}
+	return d, nil
+}
+
+func corrupt(offset int64, what string) error {
+	return fmt.Errorf("%w: offset %d: %s", ErrCorrupt, offset, what)
+}
+
+func checkHeader(b []byte) error {
+	if len(b) < headerSize || string(b[:len(fileMagic)]) != fileMagic {
+		return corrupt(0, "it does not begin as a manifest does")
+	}
+	if v := binary.BigEndian.Uint32(b[8:]); v != formatVersion {
+		return fmt.Errorf("manifest format version %d: this program knows %d", v, formatVersion)
+	}
+	if binary.BigEndian.Uint32(b[12:]) != crc32.Checksum(b[:12], castagnoli) {
+		return corrupt(0, "checksum of the header is wrong")
+	}
+	return nil
+}
+
+// wholeEdit gives the edit at the start of b, or says why there is none.
+func wholeEdit(b []byte) (edit []byte, fault string) {
+	if len(b) < editHeaderSize {
+		return nil, fmt.Sprintf("%d bytes are no edit", len(b))
+	}
+	if string(b[:4]) != editMark {
+		return nil, "no edit begins here"
+	}
+	n := uint64(binary.BigEndian.Uint32(b[4:])) + editHeaderSize
+	if n > uint64(len(b)) {
+		return nil, fmt.Sprintf("edit of %d bytes, %d are left", n, len(b))
+	}
+	if e := b[:n:n]; binary.BigEndian.Uint32(b[editCRCAt:]) == editCRC(e) {
+		return e, ""
+	}
+	return nil, "checksum of the edit is wrong"
+}
+
+// maxCandidates bounds the checksums computed in search of an edit behind a damaged place.
+const maxCandidates = 1000
+
+// findEdit looks for a whole edit that comes after seq anywhere in b. Too many places that begin like one
+// count as found, for a crash does not leave such.
+func findEdit(b []byte, seq uint64) (at int, found bool) {
+	for range maxCandidates {
+		i := bytes.Index(b[at:], []byte(editMark))
+		if i < 0 {
+			return 0, false
+		}
+		at += i
+		if e, fault := wholeEdit(b[at:]); fault == "" && binary.BigEndian.Uint64(e[8:]) > seq {
+			return at, true
+		}
+		at++
+	}
+	return at, true
+}
+
+// edit applies a whole edit.
+func (d *decoded) edit(e []byte) error {
+	seq, typ := binary.BigEndian.Uint64(e[8:]), e[16]
+	if e[17]|e[18]|e[19] != 0 {
+		return fmt.Errorf("edit %d has bits that this program does not know", seq)
+	}
+	switch {
+	case typ == typeState && d.live == nil:
+		s, err := decodeState(e[editHeaderSize:])
+		if err != nil {
+			return err
+		}
+		d.seq, d.stateSize = seq, headerSize+int64(len(e))
+		d.live, err = newLive(s)
+		return err
+	case typ == typeChange && d.live != nil:
+		if seq != d.seq+1 {
+			return fmt.Errorf("edit %d follows edit %d", seq, d.seq)
+		}
+		c, err := decodeChange(e[editHeaderSize:])
+		if err == nil {
+			err = d.live.check(&c)
+		}
+		if err != nil {
+			return fmt.Errorf("edit %d: %w", seq, err)
+		}
+		d.live.apply(&c)
+		d.seq = seq
+		return nil
+	}
+	return fmt.Errorf("edit %d of type %d has no place here", seq, typ)
+}
+
+func decodeState(b []byte) (s State, err error) {
+	rest, err := eachItem(b, tagAncestor, func(tag uint8, v []byte) error { return s.item(tag, v) })
+	if err != nil {
+		return s, err
+	}
+	if s.Name == "" || !s.Version.Supported() || s.InitialLSN == 0 {
+		return s, fmt.Errorf("state lacks name, version or initial LSN")
+	}
+	if err := CheckName(s.Name); err != nil {
+		return s, err
+	}
+	c, err := decodeChange(rest)
+	if err != nil {
+		return s, err
+	}
+	if c.Position == nil || len(c.Remove) > 0 {
+		return s, fmt.Errorf("state without position, or with removed layers")
+	}
+	s.DiskConsistentLSN, s.PrevRecordLSN = c.Position.DiskConsistentLSN, c.Position.PrevRecordLSN
+	s.Cutoff, s.Layers = c.Cutoff, c.Add
+	for _, d := range s.Layers {
+		if err := checkLayer(d); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+func (s *State) item(tag uint8, v []byte) error {
+	be := binary.BigEndian
+	switch {
+	case tag == tagIdentity && len(v) == identitySize:
+		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:])
+	case tag == tagName && len(v) <= MaxNameLen:
+		s.Name = string(v)
+	case tag == tagCluster && len(v) == clusterSize:
+		s.Version, s.Flavour = pg.Version(be.Uint16(v)), pg.Flavour(v[2])
+		if v[2] > uint8(pg.Neon) || v[3]&^(flagChecksums|flagHintBits) != 0 {
+			return fmt.Errorf("flavour %d with flags %02X is unknown", v[2], v[3])
+		}
+		s.Checksums, s.HintBits = v[3]&flagChecksums != 0, v[3]&flagHintBits != 0
+		s.WALSegSize, s.SystemID = be.Uint32(v[4:]), be.Uint64(v[8:])
+	case tag == tagInitial && len(v) == lsnSize:
+		s.InitialLSN = page.LSN(be.Uint64(v))
+	case tag == tagAncestor && len(v) == ancestorSize:
+		s.Ancestor, s.AncestorLSN = page.TimelineID(v[:16]), page.LSN(be.Uint64(v[16:]))
+		if s.AncestorLSN == 0 {
+			return fmt.Errorf("ancestor without LSN")
+		}
+	default:
+		return unknownItem(tag, v)
+	}
+	return nil
+}
+
+func unknownItem(tag uint8, v []byte) error {
+	return fmt.Errorf("item %d of %d bytes is unknown", tag, len(v))
+}
+
+func decodeChange(b []byte) (e Edit, err error) {
+	be := binary.BigEndian
+	_, err = eachItem(b, tagLayer, func(tag uint8, v []byte) error {
+		switch {
+		case tag == tagPosition && len(v) == positionSize:
+			e.Position = &Position{page.LSN(be.Uint64(v)), page.LSN(be.Uint64(v[8:]))}
+		case tag == tagCutoff && len(v) == lsnSize && be.Uint64(v) != 0:
+			e.Cutoff = page.LSN(be.Uint64(v))
+		case tag == tagRemove && len(v) == removeSize:
+			d, err := decodeLayer(v)
+			e.Remove = append(e.Remove, d)
+			return err
+		case tag == tagLayer && len(v) == layerSize:
+			d, err := decodeLayer(v)
+			d.Size = int64(be.Uint64(v[removeSize:]))
+			e.Add = append(e.Add, d)
+			return err
+		default:
+			return unknownItem(tag, v)
+		}
+		return nil
+	})
+	return e, err
+}
+
+func decodeLayer(v []byte) (d layer.Desc, err error) {
+	be := binary.BigEndian
+	d.Keys = page.Range{Start: page.KeyFromBytes(v), End: page.KeyFromBytes(v[page.KeySize:])}
+	v = v[2*page.KeySize:]
+	d.LSNs = page.LSNRange{Start: page.LSN(be.Uint64(v)), End: page.LSN(be.Uint64(v[8:]))}
+	if v[16]&^flagImage != 0 {
+		err = fmt.Errorf("layer flags %02X are unknown", v[16])
+	}
+	d.Image, d.Generation = v[16] == flagImage, be.Uint32(v[17:])
+	return d, err
+}
+
+// eachItem gives the items with tags up to last, and what follows them.
+func eachItem(b []byte, last uint8, fn func(tag uint8, v []byte) error) (rest []byte, err error) {
+	var before uint8
+	for len(b) > 0 {
+		if len(b) < itemHeaderSize {
+			return nil, fmt.Errorf("%d bytes are no item", len(b))
+		}
+		tag, n := b[0], int(binary.BigEndian.Uint16(b[1:]))
+		if tag > last {
+			return b, unlessTrailing(tag, last)
+		}
+		if n > len(b)-itemHeaderSize {
+			return nil, fmt.Errorf("item %d of %d bytes, %d are left", tag, n, len(b)-itemHeaderSize)
+		}
+		if tag < before || tag == before && tag < tagRemove {
+			return nil, fmt.Errorf("item %d follows item %d", tag, before)
+		}
+		before = tag
+		if err := fn(tag, b[itemHeaderSize:itemHeaderSize+n]); err != nil {
+			return nil, err
+		}
+		b = b[itemHeaderSize+n:]
+	}
+	return nil, nil
+}
+
+// unlessTrailing refuses a tag beyond the last one known.
+func unlessTrailing(tag, last uint8) error {
+	if last == tagLayer {
+		return fmt.Errorf("item %d is unknown", tag)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package manifest
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// The file, integers big-endian:
+//
+//	header   0          8           12        16
+//	         +----------+-----------+---------+
+//	         | STRATAMF | version=1 | CRC-32C |      CRC of bytes 0 to 12
+//	         +----------+-----------+---------+
+//	edit     0      4        8          16     17      20        24
+//	         +------+--------+----------+------+-------+---------+------------- - -
+//	         | EDIT | length | sequence | type | 0 0 0 | CRC-32C | payload: items
+//	         +------+--------+----------+------+-------+---------+------------- - -
+//	                 of the              1 state        CRC of bytes 0 to 20
+//	                 payload             2 change       and of the payload
+//	item     0     1        3
+//	         +-----+--------+------- - -
+//	         | tag | length | value             in ascending order of tags; only layers may repeat
+//	         +-----+--------+------- - -
+const (
+	fileMagic     = "STRATAMF"
+	formatVersion = 1
+	headerSize    = 16
+
+	editMark       = "EDIT"
+	editHeaderSize = 24
+	editCRCAt      = 20
+	itemHeaderSize = 3
+
+	typeState  = 1
+	typeChange = 2
+)
+
+// Tags of items, and the lengths of their values where these are fixed.
+const (
+	tagIdentity = 1 // tenant 16, timeline 16
+	tagName     = 2 // UTF-8
+	tagCluster  = 3 // version u16, flavour u8, flags u8, WAL segment size u32, system identifier u64
+	tagInitial  = 4 // LSN u64
+	tagAncestor = 5 // timeline 16, LSN u64
+	tagPosition = 6 // disk_consistent_lsn u64, prev_record_lsn u64
+	tagCutoff   = 7 // LSN u64
+	tagRemove   = 8 // layer, without size
+	tagLayer    = 9 // keys 18 18, LSNs u64 u64, flags u8, generation u32, size u64
+
+	identitySize = 32
+	clusterSize  = 16
+	lsnSize      = 8
+	ancestorSize = 16 + lsnSize
+	positionSize = 2 * lsnSize
+	removeSize   = 2*page.KeySize + 2*lsnSize + 1 + 4
+	layerSize    = removeSize + 8
+
+	flagChecksums = 1
+	flagHintBits  = 2
+	flagImage     = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func appendHeader(b []byte) []byte {
+	start := len(b)
+	b = append(b, fileMagic...)
+	b = binary.BigEndian.AppendUint32(b, formatVersion)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
+}
+
+// appendEdit appends an edit whose payload fill appends.
+func appendEdit(b []byte, typ uint8, seq uint64, fill func(b []byte) []byte) []byte {
+	start := len(b)
+	b = append(b, editMark...)
+	b = append(b, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint64(b, seq)
+	b = append(b, typ, 0, 0, 0, 0, 0, 0, 0)
+	b = fill(b)
+	e := b[start:]
+	binary.BigEndian.PutUint32(e[4:], uint32(len(e)-editHeaderSize))
+	binary.BigEndian.PutUint32(e[editCRCAt:], editCRC(e))
+	return b
+}
+
+// editCRC computes the checksum of a whole edit.
+func editCRC(e []byte) uint32 {
+	crc := crc32.Update(0, castagnoli, e[:editCRCAt])
+	return crc32.Update(crc, castagnoli, e[editHeaderSize:])
+}
+
+func appendItem(b []byte, tag uint8, size int) []byte {
+	return binary.BigEndian.AppendUint16(append(b, tag), uint16(size))
+}
+
+func appendLSNs(b []byte, lsns ...page.LSN) []byte {
+	for _, l := range lsns {
+		b = binary.BigEndian.AppendUint64(b, uint64(l))
+	}
+	return b
+}
+
+// appendState appends the payload of a state edit. The name must have passed CheckName.
+func appendState(b []byte, s *State) []byte {
+	b = appendItem(b, tagIdentity, identitySize)
+	b = append(b, s.Tenant[:]...)
+	b = append(b, s.Timeline[:]...)
+	b = appendItem(b, tagName, len(s.Name))
+	b = append(b, s.Name...)
+	b = appendItem(b, tagCluster, clusterSize)
+	b = binary.BigEndian.AppendUint16(b, uint16(s.Version))
+	var flags uint8
+	if s.Checksums {
+		flags |= flagChecksums
+	}
+	if s.HintBits {
+		flags |= flagHintBits
+	}
+	b = append(b, uint8(s.Flavour), flags)
+	b = binary.BigEndian.AppendUint32(b, s.WALSegSize)
+	b = binary.BigEndian.AppendUint64(b, s.SystemID)
+	b = appendLSNs(appendItem(b, tagInitial, lsnSize), s.InitialLSN)
+	if s.AncestorLSN != 0 {
+		b = append(appendItem(b, tagAncestor, ancestorSize), s.Ancestor[:]...)
+		b = appendLSNs(b, s.AncestorLSN)
+	}
+	return appendChange(b, &Edit{
+		Position: &Position{s.DiskConsistentLSN, s.PrevRecordLSN},
+		Cutoff:   s.Cutoff,
+		Add:      s.Layers,
+	})
+}
+
+// appendChange appends the payload of a change edit, which is also how a state ends.
+func appendChange(b []byte, e *Edit) []byte {
+	if e.Position != nil {
+		b = appendLSNs(appendItem(b, tagPosition, positionSize), e.Position.DiskConsistentLSN, e.Position.PrevRecordLSN)
+	}
+	if e.Cutoff != 0 {
+		b = appendLSNs(appendItem(b, tagCutoff, lsnSize), e.Cutoff)
+	}
+	for _, d := range e.Remove {
+		b = appendLayer(appendItem(b, tagRemove, removeSize), d)
+	}
+	for _, d := range e.Add {
+		b = appendLayer(appendItem(b, tagLayer, layerSize), d)
+		b = binary.BigEndian.AppendUint64(b, uint64(d.Size))
+	}
+	return b
+}
+
+func appendLayer(b []byte, d layer.Desc) []byte {
+	b = d.Keys.End.Append(d.Keys.Start.Append(b))
+	b = appendLSNs(b, d.LSNs.Start, d.LSNs.End)
+	var flags uint8
+	if d.Image {
+		flags |= flagImage
+	}
+	return binary.BigEndian.AppendUint32(append(b, flags), d.Generation)
+}
+
+// encodeFile gives a whole file of one state edit.
+func encodeFile(s *State, seq uint64) []byte {
+	b := make([]byte, 0, headerSize+editHeaderSize+256+len(s.Layers)*(itemHeaderSize+layerSize))
+	return appendEdit(appendHeader(b), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
+}

@@ -1,0 +1,145 @@
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// maxFileSize bounds what is read into memory: some ten million layers.
+const maxFileSize = 1 << 30
+
+// DefaultMinRewrite is the least size of edits that is worth a rewriting.
+const DefaultMinRewrite = 64 << 10
+
+// Log is an open manifest.
+type Log struct {
+	fs   virtualfile.FS
+	path string
+	// file takes the next edit. It is nil, and the next edit makes the whole file anew, where the end of the
+	// file is not known: after a failed write, or after a crash in the middle of one.
+	file       virtualfile.File
+	writable   bool
+	live       *live
+	seq        uint64
+	stateSize  int64
+	editSize   int64
+	minRewrite int64
+}
+
+// Torn says where a manifest ended in an edit that was not whole; Bytes is 0 if it did not.
+type Torn struct{ Offset, Bytes int64 }
+
+// Published says what a Publish wrote.
+type Published struct {
+	Bytes     int64
+	Rewritten bool
+}
+
+// Create writes the manifest of a new timeline into dir, durably. None may be there.
+func Create(fs virtualfile.FS, dir string, s State) error {
+	if err := CheckName(s.Name); err != nil {
+		return err
+	}
+	b := encodeFile(&s, 1)
+	if _, err := decodeFile(b); err != nil {
+		return fmt.Errorf("manifest of a new timeline: %w", err)
+	}
+	return virtualfile.WriteFileAtomic(fs, filepath.Join(dir, FileName), b)
+}
+
+// Open reads the manifest in dir. With writable it also makes sure that what it read is durable: an edit
+// whose writer died before its sync would else count, and vanish with the next power cut.
+func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (_ *Log, torn Torn, err error) {
+	l := &Log{fs: fs, path: filepath.Join(dir, FileName), writable: writable, minRewrite: minRewrite}
+	if writable {
+		if l.file, err = fs.OpenAppend(l.path); err == nil {
+			err = errors.Join(l.file.Sync(), fs.SyncDir(dir))
+		}
+		if err != nil {
+			return nil, torn, errors.Join(err, l.Close())
+		}
+	}
+	b, err := virtualfile.ReadFile(fs, l.path, maxFileSize)
+	if err != nil {
+		return nil, torn, errors.Join(err, l.Close())
+	}
+	d, err := decodeFile(b)
+	if err != nil {
+		return nil, torn, errors.Join(fmt.Errorf("%s: %w", l.path, err), l.Close())
+	}
+	l.live, l.seq, l.stateSize, l.editSize = d.live, d.seq, d.stateSize, d.good-d.stateSize
+	if torn = (Torn{d.good, int64(len(b)) - d.good}); torn.Bytes > 0 {
+		err = l.abandon()
+	}
+	return l, torn, err
+}
+
+// State gives a copy of what the manifest says.
+func (l *Log) State() State { return l.live.state() }
+
+// Path is the file's name.
+func (l *Log) Path() string { return l.path }
+
+// Publish makes e part of the manifest, durably, or fails and leaves the state as it was. A failed edit may
+// come to life again after a crash, so what it names must stay in place, and the next edit has to include
+// or supersede it.
+func (l *Log) Publish(e *Edit) (p Published, err error) {
+	if !l.writable {
+		return p, fmt.Errorf("%s: open for reading only", l.path)
+	}
+	if err := l.live.check(e); err != nil {
+		return p, fmt.Errorf("%s: %w", l.path, err)
+	}
+	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return appendChange(b, e) })
+	if l.file == nil || l.editSize+int64(len(b)) > max(l.stateSize, l.minRewrite) {
+		return l.rewrite(e)
+	}
+	_, err = l.file.Write(b)
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err != nil {
+		return p, fmt.Errorf("%s: %w", l.path, errors.Join(err, l.abandon()))
+	}
+	l.live.apply(e)
+	l.seq++
+	l.editSize += int64(len(b))
+	return Published{Bytes: int64(len(b))}, nil
+}
+
+// rewrite replaces the file by one that holds the state after e alone.
+func (l *Log) rewrite(e *Edit) (p Published, err error) {
+	if err := l.abandon(); err != nil {
+		return p, err
+	}
+	next := l.live.clone()
+	next.apply(e)
+	s := next.state()
+	b := encodeFile(&s, l.seq+1)
+	if err := virtualfile.WriteFileAtomic(l.fs, l.path, b); err != nil {
+		return p, fmt.Errorf("%s: %w", l.path, err)
+	}
+	l.live, l.stateSize, l.editSize = next, int64(len(b)), 0
+	l.seq++
+	// The edit is durable. Without an open file the next one is another rewriting.
+	if f, err := l.fs.OpenAppend(l.path); err == nil {
+		l.file = f
+	}
+	return Published{Bytes: int64(len(b)), Rewritten: true}, nil
+}
+
+// abandon closes the file, so that the next edit rewrites it.
+func (l *Log) abandon() error {
+	if l.file == nil {
+		return nil
+	}
+	f := l.file
+	l.file = nil
+	return f.Close()
+}
+
+// Close closes the file. It may be called twice.
+func (l *Log) Close() error { return l.abandon() }

@@ -1,0 +1,206 @@
+// Package manifest keeps the local truth of one timeline: which layers there are and how long each is,
+// where the timeline comes from, and up to which LSN it is durable. It is one file, MANIFEST, of edits that
+// are only appended, each with a checksum; once the edits outgrow the state they describe, the file is
+// written anew and replaced in one step. The format is described in docs/formats/manifest.md.
+//
+// What is published is durable on return. A Log belongs to one goroutine at a time.
+package manifest
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// FileName is the manifest's name in its timeline's directory.
+const FileName = "MANIFEST"
+
+// ErrCorrupt marks a manifest that cannot be what was written. The error names file and offset.
+var ErrCorrupt = errors.New("corrupt manifest")
+
+// Meta is what a timeline is born with and keeps.
+type Meta struct {
+	Tenant     page.TenantID
+	Timeline   page.TimelineID
+	Name       string
+	Version    pg.Version
+	Flavour    pg.Flavour
+	Checksums  bool // data checksums
+	HintBits   bool // hint bits are WAL-logged: checksums or wal_log_hints
+	WALSegSize uint32
+	SystemID   uint64
+	InitialLSN page.LSN
+	// Ancestor is where a branch comes from; AncestorLSN 0 says that there is none.
+	Ancestor    page.TimelineID
+	AncestorLSN page.LSN
+}
+
+// State is everything a manifest says.
+type State struct {
+	Meta
+	// DiskConsistentLSN is the last LSN that is durable, PrevRecordLSN where the record ending there begins
+	// (0 if unknown).
+	DiskConsistentLSN page.LSN
+	PrevRecordLSN     page.LSN
+	// Cutoff is the oldest LSN that can be read in this timeline's own layers.
+	Cutoff page.LSN
+	// Layers are in the order of Desc: keys, LSNs, deltas before images.
+	Layers []layer.Desc
+}
+
+// Edit is one change, published in one step. Zeros mean "as before".
+type Edit struct {
+	Add, Remove []layer.Desc
+	// Position, if set, moves DiskConsistentLSN and PrevRecordLSN.
+	Position *Position
+	Cutoff   page.LSN
+}
+
+// Position is how far a timeline is durable.
+type Position struct{ DiskConsistentLSN, PrevRecordLSN page.LSN }
+
+// MaxNameLen is the longest name of a timeline, in bytes.
+const MaxNameLen = 255
+
+// CheckName says what is wrong with the name of a timeline.
+func CheckName(name string) error {
+	if name == "" {
+		return errors.New("the timeline has no name")
+	}
+	if len(name) > MaxNameLen {
+		return fmt.Errorf("timeline name of %d bytes: at most %d", len(name), MaxNameLen)
+	}
+	if !utf8.ValidString(name) || slices.ContainsFunc([]rune(name), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return fmt.Errorf("timeline name %q: holds a character that does not print", name)
+	}
+	if _, err := page.ParseTimelineID(name); err == nil {
+		return fmt.Errorf("timeline name %q: looks like an id", name)
+	}
+	return nil
+}
+
+// layerID is what makes two descriptors mean one layer.
+type layerID struct {
+	keys  page.Range
+	lsns  page.LSNRange
+	image bool
+}
+
+func idOf(d layer.Desc) layerID { return layerID{d.Keys, d.LSNs, d.Image} }
+
+// live is a State that can be changed step by step.
+type live struct {
+	State
+	layers map[layerID]layer.Desc
+}
+
+func newLive(s State) (*live, error) {
+	l := &live{State: s, layers: make(map[layerID]layer.Desc, len(s.Layers))}
+	l.Layers = nil
+	for _, d := range s.Layers {
+		if err := l.add(d); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+func (l *live) clone() *live {
+	c := *l
+	c.layers = maps.Clone(l.layers)
+	return &c
+}
+
+func (l *live) add(d layer.Desc) error {
+	if _, there := l.layers[idOf(d)]; there {
+		return fmt.Errorf("layer %s is there already", d.Name())
+	}
+	l.layers[idOf(d)] = d
+	return nil
+}
+
+// check says why e does not fit, and changes nothing.
+func (l *live) check(e *Edit) error {
+	removed := make(map[layerID]bool, len(e.Remove))
+	for _, d := range e.Remove {
+		if _, there := l.layers[idOf(d)]; !there || removed[idOf(d)] {
+			return fmt.Errorf("layer %s is to be removed and is not there", d.Name())
+		}
+		removed[idOf(d)] = true
+	}
+	added := make(map[layerID]bool, len(e.Add))
+	for _, d := range e.Add {
+		if err := checkLayer(d); err != nil {
+			return err
+		}
+		if _, there := l.layers[idOf(d)]; there && !removed[idOf(d)] || added[idOf(d)] {
+			return fmt.Errorf("layer %s is there already", d.Name())
+		}
+		added[idOf(d)] = true
+	}
+	if p := e.Position; p != nil && p.DiskConsistentLSN < l.DiskConsistentLSN {
+		return fmt.Errorf("disk_consistent_lsn would go back from %s to %s", l.DiskConsistentLSN, p.DiskConsistentLSN)
+	}
+	return nil
+}
+
+func checkLayer(d layer.Desc) error {
+	if d.Keys.Empty() || d.LSNs.Empty() || d.Size <= 0 || d.Image && d.LSNs.End != d.LSNs.Start+1 {
+		return fmt.Errorf("layer %s of %d bytes: no layer can have such bounds", d.Name(), d.Size)
+	}
+	return nil
+}
+
+// apply changes l by an edit that check has passed.
+func (l *live) apply(e *Edit) {
+	for _, d := range e.Remove {
+		delete(l.layers, idOf(d))
+	}
+	for _, d := range e.Add {
+		l.layers[idOf(d)] = d
+	}
+	if e.Position != nil {
+		l.DiskConsistentLSN, l.PrevRecordLSN = e.Position.DiskConsistentLSN, e.Position.PrevRecordLSN
+	}
+	if e.Cutoff != 0 {
+		l.Cutoff = e.Cutoff
+	}
+}
+
+// state gives a copy with the layers in order.
+func (l *live) state() State {
+	s := l.State
+	s.Layers = slices.SortedFunc(maps.Values(l.layers), compareLayers)
+	return s
+}
+
+func compareLayers(a, b layer.Desc) int {
+	if c := a.Keys.Start.Compare(b.Keys.Start); c != 0 {
+		return c
+	}
+	if c := a.Keys.End.Compare(b.Keys.End); c != 0 {
+		return c
+	}
+	for _, p := range [...][2]page.LSN{{a.LSNs.Start, b.LSNs.Start}, {a.LSNs.End, b.LSNs.End}} {
+		if p[0] != p[1] {
+			if p[0] < p[1] {
+				return -1
+			}
+			return 1
+		}
+	}
+	switch {
+	case a.Image == b.Image:
+		return 0
+	case b.Image:
+		return -1
+	}
+	return 1
+}

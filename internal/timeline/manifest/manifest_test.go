@@ -1,0 +1,327 @@
+package manifest
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+func sampleMeta() Meta {
+	return Meta{
+		Tenant:   page.TenantID{0x11, 15: 0x1F},
+		Timeline: page.TimelineID{0x22, 15: 0x2F},
+		Name:     "main", Version: pg.V17, Flavour: pg.Stock, Checksums: true, HintBits: true,
+		WALSegSize: 16 << 20, SystemID: 0x0123456789ABCDEF, InitialLSN: 0x2377B20,
+	}
+}
+
+func image(start, end page.Key, lsn page.LSN) layer.Desc {
+	return layer.Desc{Keys: page.Range{Start: start, End: end}, LSNs: page.LSNRange{Start: lsn, End: lsn + 1}, Image: true, Size: 24576, Generation: 1}
+}
+
+func l0(start, end page.LSN) layer.Desc {
+	return layer.Desc{Keys: page.FullRange, LSNs: page.LSNRange{Start: start, End: end}, Size: 16384, Generation: 1}
+}
+
+func sampleState() State {
+	return State{
+		Meta: sampleMeta(), DiskConsistentLSN: 0x2377B20, PrevRecordLSN: 0x2377AA8,
+		Layers: []layer.Desc{image(page.MinKey, page.MaxKey, 0x2377B20)},
+	}
+}
+
+func change(start, end page.LSN) *Edit {
+	return &Edit{Position: &Position{end - 1, end - 0x39}, Add: []layer.Desc{l0(start, end)}}
+}
+
+// sampleFile is the file of the document: a state, then a layer flushed.
+func sampleFile() []byte {
+	s := sampleState()
+	b := encodeFile(&s, 1)
+	return appendEdit(b, typeChange, 2, func(b []byte) []byte { return appendChange(b, change(0x2377B21, 0x2400001)) })
+}
+
+func TestDocumentExampleDecodes(t *testing.T) {
+	doc, err := os.ReadFile("../../../docs/formats/manifest.md")
+	require.NoError(t, err)
+	var raw []byte
+	for _, m := range regexp.MustCompile(`(?m)^([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+)`).FindAllSubmatch(doc, -1) {
+		require.Equal(t, fmt.Sprintf("%04x", len(raw)), string(m[1]), "offsets of the dump")
+		b, err := hex.DecodeString(strings.ReplaceAll(string(m[2]), " ", ""))
+		require.NoError(t, err)
+		raw = append(raw, b...)
+	}
+	require.Equal(t, dump(sampleFile()), dump(raw))
+	d, err := decodeFile(raw)
+	require.NoError(t, err)
+	require.EqualValues(t, len(raw), d.good)
+	want := sampleState()
+	want.DiskConsistentLSN, want.PrevRecordLSN = 0x2400000, 0x23FFFC8
+	want.Layers = append([]layer.Desc{l0(0x2377B21, 0x2400001)}, want.Layers...)
+	require.ElementsMatch(t, want.Layers, d.live.state().Layers)
+	got := d.live.state()
+	got.Layers, want.Layers = nil, nil
+	require.Equal(t, want, got)
+}
+
+// dump is the form of the document's example.
+func dump(b []byte) string {
+	var s strings.Builder
+	for i := 0; i < len(b); i += 16 {
+		fmt.Fprintf(&s, "%04x  % x\n", i, b[i:min(i+16, len(b))])
+	}
+	return s.String()
+}
+
+func TestTornTailIsCutAtTheLastWholeEdit(t *testing.T) {
+	whole := sampleFile()
+	s := sampleState()
+	first := len(encodeFile(&s, 1))
+	for n := first; n < len(whole); n++ {
+		d, err := decodeFile(whole[:n])
+		require.NoError(t, err, n)
+		require.EqualValues(t, first, d.good)
+		require.Equal(t, s, d.live.state())
+	}
+	for n := range first {
+		_, err := decodeFile(whole[:n])
+		require.ErrorIs(t, err, ErrCorrupt, n)
+	}
+	for _, tail := range [][]byte{make([]byte, 4096), bytes.Repeat([]byte("EDIT"), 100), whole[first : len(whole)-1]} {
+		d, err := decodeFile(append(bytes.Clone(whole), tail...))
+		require.NoError(t, err)
+		require.EqualValues(t, len(whole), d.good)
+	}
+}
+
+func TestFlippedBitIsNeverBelieved(t *testing.T) {
+	s := sampleState()
+	first := encodeFile(&s, 1)
+	whole := sampleFile()
+	second := len(whole)
+	whole = appendEdit(whole, typeChange, 3, func(b []byte) []byte { return appendChange(b, change(0x2400001, 0x2500001)) })
+	for i := range whole {
+		b := bytes.Clone(whole)
+		b[i] ^= 0x10
+		d, err := decodeFile(b)
+		switch {
+		case i < second:
+			require.Error(t, err, "byte %d", i)
+			if i >= headerSize {
+				require.ErrorIs(t, err, ErrCorrupt)
+				want := headerSize
+				if i >= len(first) {
+					want = len(first)
+				}
+				require.ErrorContains(t, err, fmt.Sprintf("offset %d:", want))
+			}
+		default: // looks like what a crash leaves
+			require.NoError(t, err)
+			require.EqualValues(t, second, d.good)
+		}
+	}
+}
+
+func TestEditsThatDoNotFitAreRefused(t *testing.T) {
+	fs := virtualfile.NewMem()
+	require.NoError(t, fs.MkdirAll("tl"))
+	require.NoError(t, Create(fs, "tl", sampleState()))
+	l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
+	require.NoError(t, err)
+	defer l.Close()
+	img := sampleState().Layers[0]
+	for name, e := range map[string]*Edit{
+		"is there already":   {Add: []layer.Desc{img}},
+		"is not there":       {Remove: []layer.Desc{l0(8, 17)}},
+		"would go back":      {Position: &Position{0x2377B18, 0}},
+		"can have such":      {Add: []layer.Desc{{Keys: page.FullRange, LSNs: page.LSNRange{Start: 1, End: 2}}}},
+		"already":            {Add: []layer.Desc{l0(8, 17), l0(8, 17)}},
+		"removed and is not": {Remove: []layer.Desc{img, img}},
+	} {
+		_, err := l.Publish(e)
+		require.ErrorContains(t, err, name)
+		require.Equal(t, sampleState(), l.State())
+	}
+	_, err = l.Publish(&Edit{Remove: []layer.Desc{img}, Add: []layer.Desc{img}})
+	require.NoError(t, err, "a layer may be replaced by itself, of another size")
+}
+
+func TestNamesOfTimelines(t *testing.T) {
+	for _, good := range []string{"main", "a b", "ünicode", "x/y"} {
+		require.NoError(t, CheckName(good))
+	}
+	for _, bad := range []string{"", strings.Repeat("x", 256), "a\nb", "\xFF", strings.Repeat("0a", 16)} {
+		require.Error(t, CheckName(bad), "%q", bad)
+	}
+	s := sampleState()
+	s.Name = ""
+	require.Error(t, Create(virtualfile.NewMem(), "", s))
+}
+
+// TestPublishAgainstModel puts edits, faults, crashes and restarts in random order, and compares with a list.
+func TestPublishAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		mem := virtualfile.NewMem()
+		require.NoError(t, mem.MkdirAll("tl"))
+		require.NoError(t, mem.SyncDir(""))
+		require.NoError(t, Create(mem, "tl", sampleState()))
+		minRewrite := rapid.SampledFrom([]int64{0, 500, DefaultMinRewrite}).Draw(t, "min")
+		model := sampleState() // acknowledged
+		var doubt *Edit        // failed last time, and may have come to life
+		fault := &virtualfile.Fault{}
+		fs := virtualfile.NewFaulty(mem, fault)
+		open := func() *Log {
+			l, _, err := Open(fs, "tl", true, minRewrite)
+			require.NoError(t, err)
+			got := l.State()
+			if doubt != nil && got.DiskConsistentLSN == doubt.Position.DiskConsistentLSN {
+				model = applied(t, model, doubt)
+			}
+			doubt = nil
+			require.Equal(t, model, got)
+			return l
+		}
+		l := open()
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			switch rapid.SampledFrom([]string{"publish", "publish", "fail", "crash", "reopen"}).Draw(t, "step") {
+			case "publish":
+				e := change(model.DiskConsistentLSN+1, model.DiskConsistentLSN+1+0x1000)
+				_, err := l.Publish(e)
+				require.NoError(t, err)
+				model, doubt = applied(t, model, e), nil
+			case "fail":
+				*fault = virtualfile.Fault{Nth: rapid.IntRange(1, 8).Draw(t, "nth"), Err: syscall.ENOSPC, Torn: rapid.IntRange(0, 200).Draw(t, "torn")}
+				e := change(model.DiskConsistentLSN+1, model.DiskConsistentLSN+1+0x1000)
+				_, err := l.Publish(e)
+				*fault = virtualfile.Fault{}
+				if err == nil {
+					model, doubt = applied(t, model, e), nil
+				} else {
+					require.ErrorIs(t, err, syscall.ENOSPC)
+					doubt = e
+				}
+				require.Equal(t, model, l.State())
+			case "crash":
+				mem = mem.CrashClone(rapid.Uint64().Draw(t, "seed"))
+				fs = virtualfile.NewFaulty(mem, fault)
+				l = open()
+			case "reopen":
+				require.NoError(t, l.Close())
+				l = open()
+			}
+		}
+	})
+}
+
+func applied(t require.TestingT, s State, e *Edit) State {
+	l, err := newLive(s)
+	require.NoError(t, err)
+	require.NoError(t, l.check(e))
+	l.apply(e)
+	return l.state()
+}
+
+func TestEditSizeFollowsTheChange(t *testing.T) {
+	sizes := map[int]int64{}
+	for _, n := range []int{1, 10000} {
+		fs := virtualfile.NewMem()
+		s := sampleState()
+		for i := range n {
+			s.Layers = append(s.Layers, l0(page.LSN(i*16+1), page.LSN(i*16+17)))
+		}
+		require.NoError(t, fs.MkdirAll("tl"))
+		require.NoError(t, Create(fs, "tl", s))
+		l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
+		require.NoError(t, err)
+		p, err := l.Publish(change(0x2377B21, 0x2400001))
+		require.NoError(t, err)
+		require.False(t, p.Rewritten)
+		sizes[n] = p.Bytes
+		require.NoError(t, l.Close())
+	}
+	require.Equal(t, sizes[1], sizes[10000])
+}
+
+func TestFileIsRewrittenOnceEditsOutgrowTheState(t *testing.T) {
+	fs := virtualfile.NewMem()
+	require.NoError(t, fs.MkdirAll("tl"))
+	require.NoError(t, Create(fs, "tl", sampleState()))
+	l, _, err := Open(fs, "tl", true, 1000)
+	require.NoError(t, err)
+	rewrites, at := 0, page.LSN(0x2377B21)
+	for range 1000 {
+		p, err := l.Publish(&Edit{Position: &Position{at, 0}})
+		require.NoError(t, err)
+		at += 8
+		if p.Rewritten {
+			rewrites++
+		}
+		info, err := fs.Stat("tl/" + FileName)
+		require.NoError(t, err)
+		require.LessOrEqual(t, info.Size, l.stateSize+max(l.stateSize, 1000))
+	}
+	require.Greater(t, rewrites, 5)
+	want := l.State()
+	require.NoError(t, l.Close())
+	l, torn, err := Open(fs, "tl", false, 1000)
+	require.NoError(t, err)
+	require.Zero(t, torn.Bytes)
+	require.Equal(t, want, l.State())
+	_, err = l.Publish(&Edit{})
+	require.ErrorContains(t, err, "reading only")
+}
+
+func FuzzDecode(f *testing.F) {
+	b := sampleFile()
+	f.Add(b)
+	f.Add(b[:len(b)-9])
+	s := sampleState()
+	s.Ancestor, s.AncestorLSN, s.Cutoff, s.Layers = page.TimelineID{7}, 0x2377B20, 0x2377B28, nil
+	f.Add(appendEdit(encodeFile(&s, 9), typeChange, 10, func(b []byte) []byte { return appendChange(b, &Edit{Cutoff: 0x2377B30}) }))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		// Checksums are made right, so that what lies behind them is reached.
+		for _, in := range [][]byte{b, repaired(b)} {
+			d, err := decodeFile(in)
+			if err != nil {
+				continue
+			}
+			s := d.live.state()
+			again, err := decodeFile(encodeFile(&s, d.seq))
+			require.NoError(t, err)
+			require.Equal(t, s, again.live.state())
+			require.Equal(t, d.seq, again.seq)
+		}
+	})
+}
+
+// repaired sets the checksums of header and edits to what they should be.
+func repaired(b []byte) []byte {
+	if len(b) < headerSize {
+		return b
+	}
+	b = append(appendHeader(nil), b[headerSize:]...)
+	for e := b[headerSize:]; len(e) >= editHeaderSize; {
+		n := uint64(e[4])<<24 | uint64(e[5])<<16 | uint64(e[6])<<8 | uint64(e[7])
+		if n > uint64(len(e)-editHeaderSize) {
+			break
+		}
+		one := e[:editHeaderSize+n]
+		crc := editCRC(one)
+		one[20], one[21], one[22], one[23] = byte(crc>>24), byte(crc>>16), byte(crc>>8), byte(crc)
+		e = e[len(one):]
+	}
+	return b
+}
