@@ -1,3 +1,22 @@
 // Package layer keeps values on disk and in memory: delta and image files, the in-memory layer, and the map
-// that says which of them to ask.
+// that says which of them to ask for a key.
+//
+//	Mem          values above what is on disk, in arenas without pointers
+//	DeltaWriter  writes a delta file: values of a key range and an LSN range
+//	ImageWriter  writes an image file: whole pages of a key range at one LSN
+//	Reader       reads either
+//	Map          immutable version of the set of files; Visits plans a read
+//	Collector    gathers the values of a read, newest to oldest, until each key is complete
+//
+// The files are those of Neon's storage format 3, byte for byte; docs/formats/layers.md has the pictures.
+//
+// A value crosses one copy on its way from a delta file to the caller: the kernel's, into a buffer that the
+// Collector owns. Values of the in-memory layer are not copied at all. Compressed images are decompressed
+// from that buffer into another of the Collector.
+//
+// Bytes read from disk are never trusted: what cannot be is reported as ErrCorrupt with file and offset, no
+// length is allocated before it is known to fit the file, and every walk over an index makes progress.
+//
+// Reader, Map and Mem may be used from many goroutines at once (Mem by one writer beside them); writers and
+// Collectors by one at a time.
 package layer

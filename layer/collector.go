@@ -1,0 +1,230 @@
+package layer
+
+import (
+	"iter"
+	"slices"
+
+	"github.com/stratapg/strata/page"
+)
+
+// Found is one version of a key.
+type Found struct {
+	LSN page.LSN
+	// Value is a serialized page.Value, or the bare image if Raw. It is valid until the Collector's Release.
+	Value []byte
+	Raw   bool
+}
+
+// Collector gathers, for each key of a set, the values from an LSN downward until one initializes. Layers
+// are asked newest first, but values may arrive in any order where layers overlap: they are kept sorted, and
+// what is older than an initializing value is dropped. Not for concurrent use.
+type Collector struct {
+	keys    page.Set
+	lsn     page.LSN
+	open    page.Set
+	done    []page.Range // keys that have become complete since open was computed
+	entries []collected
+	index   map[page.Key]int32 // into entries; made when there is more than one
+	last    int32              // the entry of the last Add
+	sorted  bool
+	values  []foundValue
+	minInit page.LSN // the lowest initializing LSN of any entry
+	scratch []Found
+	buf     arena
+	budget
+}
+
+// collected heads the list of one key's values, newest first.
+type collected struct {
+	key        page.Key
+	head, tail int32
+	complete   bool
+}
+
+type foundValue struct {
+	Found
+	next int32
+}
+
+const noValue = -1
+
+// NewCollector begins a read of keys at lsn (inclusive).
+func NewCollector(keys page.Set, lsn page.LSN) *Collector {
+	return &Collector{keys: keys, lsn: lsn, open: keys, sorted: true, minInit: page.MaxLSN, last: noValue}
+}
+
+// Keys gives the set asked for, LSN where to read it.
+func (c *Collector) Keys() page.Set { return c.keys }
+
+// LSN gives the LSN of the read; values at it are seen.
+func (c *Collector) LSN() page.LSN { return c.lsn }
+
+// Add hands over one version of a key of the set. raw says that value is a bare image. Of two values at one
+// LSN the first stays. The bytes are not copied: they must not change until Release.
+func (c *Collector) Add(k page.Key, lsn page.LSN, raw, willInit bool, value []byte) {
+	if c.beyond(k) {
+		return
+	}
+	e := c.entry(k)
+	willInit = willInit || raw
+	n := int32(len(c.values))
+	v := foundValue{Found: Found{LSN: lsn, Value: value, Raw: raw}, next: noValue}
+	switch {
+	case e.head == noValue:
+		e.head, e.tail = n, n
+	case lsn < c.values[e.tail].LSN:
+		if e.complete {
+			return
+		}
+		c.values[e.tail].next, e.tail = n, n
+	default:
+		if !c.insert(e, n, &v) {
+			return
+		}
+	}
+	c.values = append(c.values, v)
+	if willInit {
+		// Nothing older counts.
+		c.values[n].next, e.tail = noValue, n
+		if !e.complete {
+			e.complete = true
+			c.done = append(c.done, page.Range{Start: k, End: k.Next()})
+		}
+		c.minInit = min(c.minInit, lsn)
+	}
+	c.grown(k, len(value))
+}
+
+// insert links value n into its place before the tail, unless its LSN is there already.
+func (c *Collector) insert(e *collected, n int32, v *foundValue) bool {
+	before := int32(noValue)
+	at := e.head
+	for at != noValue && c.values[at].LSN > v.LSN {
+		before, at = at, c.values[at].next
+	}
+	if at != noValue && c.values[at].LSN == v.LSN {
+		return false
+	}
+	v.next = at
+	if before == noValue {
+		e.head = n
+	} else {
+		c.values[before].next = n
+	}
+	return true
+}
+
+func (c *Collector) entry(k page.Key) *collected {
+	if c.last != noValue && c.entries[c.last].key == k {
+		return &c.entries[c.last]
+	}
+	if c.index == nil && len(c.entries) > 0 {
+		c.index = make(map[page.Key]int32)
+		for i := range c.entries {
+			c.index[c.entries[i].key] = int32(i)
+		}
+	}
+	i, ok := c.index[k]
+	if !ok {
+		i = int32(len(c.entries))
+		if i > 0 {
+			c.index[k] = i
+			c.sorted = c.sorted && c.entries[i-1].key.Less(k)
+		}
+		c.entries = append(c.entries, collected{key: k, head: noValue, tail: noValue})
+	}
+	c.last = i
+	return &c.entries[i]
+}
+
+// Settle says that what has not been found of r so far does not exist: an image layer has been asked.
+func (c *Collector) Settle(r page.Range) {
+	if c.open.Overlaps(r) {
+		c.open = c.Open().Subtract(page.NewSet(r))
+	}
+}
+
+// Open gives the keys that lack an initializing value and that no image layer has settled.
+func (c *Collector) Open() page.Set {
+	if len(c.done) > 0 {
+		c.open = c.open.Subtract(page.NewSet(c.done...))
+		c.done = c.done[:0]
+	}
+	return c.open
+}
+
+// lacking gives the keys of s for which values in an LSN range that ends at the exclusive end may still
+// count: the open ones, and those whose initializing value is older than that end.
+func (c *Collector) lacking(s page.Set, end page.LSN) page.Set {
+	out := intersect(s, c.Open())
+	if end == 0 || c.minInit >= end-1 {
+		return out
+	}
+	var more []page.Range
+	for i := range c.entries {
+		e := &c.entries[i]
+		if e.complete && c.values[e.tail].LSN < end-1 && s.Contains(e.key) {
+			more = append(more, page.Range{Start: e.key, End: e.key.Next()})
+		}
+	}
+	if len(more) == 0 {
+		return out
+	}
+	return out.Union(page.NewSet(more...))
+}
+
+// Len gives the number of keys for which something was found.
+func (c *Collector) Len() int { return len(c.entries) }
+
+// Results gives, in key order, every key for which something was found, with its values newest first. The
+// last one initializes, unless the chain is broken; Complete-ness is for the caller to check, as only he
+// knows whether an ancestor is left to ask. The slice is valid during one step only.
+func (c *Collector) Results() iter.Seq2[page.Key, []Found] {
+	return func(yield func(page.Key, []Found) bool) {
+		c.sort()
+		for i := range c.entries {
+			c.scratch = c.scratch[:0]
+			for at := c.entries[i].head; at != noValue; at = c.values[at].next {
+				c.scratch = append(c.scratch, c.values[at].Found)
+			}
+			if !yield(c.entries[i].key, c.scratch) {
+				return
+			}
+		}
+	}
+}
+
+// sort puts the entries into key order.
+func (c *Collector) sort() {
+	if c.sorted {
+		return
+	}
+	slices.SortFunc(c.entries, func(a, b collected) int { return a.key.Compare(b.key) })
+	for i := range c.entries {
+		c.index[c.entries[i].key] = int32(i)
+	}
+	c.sorted, c.last = true, noValue
+}
+
+// Release gives the buffers back; no value may be used afterwards. The Collector is then empty and settled.
+func (c *Collector) Release() {
+	c.buf.release()
+	*c = Collector{lsn: c.lsn, sorted: true, minInit: page.MaxLSN, last: noValue, buf: c.buf}
+}
+
+// intersect gives the keys in both sets.
+func intersect(a, b page.Set) page.Set {
+	x, y := a.Ranges(), b.Ranges()
+	var out []page.Range
+	for len(x) > 0 && len(y) > 0 {
+		if r := x[0].Intersect(y[0]); !r.Empty() {
+			out = append(out, r)
+		}
+		if x[0].End.Less(y[0].End) {
+			x = x[1:]
+		} else {
+			y = y[1:]
+		}
+	}
+	return page.NewSet(out...)
+}

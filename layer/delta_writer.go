@@ -1,0 +1,87 @@
+package layer
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+const (
+	deltaKeyLen = page.KeySize + 8
+	// maxDeltaSize is the largest file that Neon uploads in one piece.
+	maxDeltaSize = 4_500_000_000
+)
+
+// DeltaWriter writes a delta layer: serialized values of a range of keys and LSNs, never compressed. It
+// writes to a temporary file, so that a crash leaves no half layer. Not for concurrent use.
+type DeltaWriter struct {
+	w    *fileWriter
+	desc Desc
+	last page.Key
+	any  bool
+}
+
+// NewDeltaWriter begins a delta layer in dir. Its end key is told to Finish, as it may depend on where the
+// writer's caller decides to cut.
+func NewDeltaWriter(fs virtualfile.FS, dir string, id Identity, startKey page.Key, lsns page.LSNRange, gen uint32) (*DeltaWriter, error) {
+	if err := checkRanges(page.Range{Start: startKey, End: page.MaxKey}, lsns); err != nil {
+		return nil, err
+	}
+	temp := fmt.Sprintf("%s-XXX__%s-%s", startKey, lsns.Start.Hex(), lsns.End.Hex())
+	w, err := newFileWriter(fs, dir, temp, id, deltaKeyLen)
+	if err != nil {
+		return nil, err
+	}
+	return &DeltaWriter{w: w, desc: Desc{Keys: page.Range{Start: startKey}, LSNs: lsns, Generation: gen}}, nil
+}
+
+// Add appends a serialized value. Entries must ascend by (key, LSN), each LSN within the layer's range.
+// After an error the writer is only good for Abort.
+func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
+	if err := w.w.usable(); err != nil {
+		return err
+	}
+	switch {
+	case k.Less(w.desc.Keys.Start):
+		return w.w.fail(fmt.Errorf("%w: key %s below the layer's %s", ErrOrder, k, w.desc.Keys.Start))
+	case !w.desc.LSNs.Contains(lsn):
+		return w.w.fail(fmt.Errorf("%w: key %s at LSN %s outside %s", ErrOrder, k, lsn, w.desc.LSNs))
+	case len(value) > maxBlob:
+		return w.w.fail(fmt.Errorf("key %s at LSN %s: value of %d bytes, at most %d fit", k, lsn, len(value), maxBlob))
+	case w.w.size()+int64(len(value)) > maxDeltaSize:
+		return w.w.fail(fmt.Errorf("key %s at LSN %s: the file would pass %d bytes", k, lsn, int64(maxDeltaSize)))
+	}
+	var key [deltaKeyLen]byte
+	k.Put(key[:])
+	binary.BigEndian.PutUint64(key[page.KeySize:], uint64(lsn))
+	ref := uint64(w.w.offset()) << 1
+	if willInit {
+		ref |= 1
+	}
+	if err := w.w.index(key[:], ref); err != nil {
+		return err
+	}
+	w.last, w.any = k, true
+	_, err := w.w.blob(Stored{Data: value})
+	return err
+}
+
+// EstimatedSize gives about the length of the file in bytes if it were finished now.
+func (w *DeltaWriter) EstimatedSize() int64 { return w.w.size() }
+
+// Finish ends the layer at endKey (exclusive), syncs the file and gives it its final name, which must not
+// be taken. The folder is not synced: the caller does that once for all files of a step. A layer without
+// entries is an error. After Finish, Abort does nothing.
+func (w *DeltaWriter) Finish(endKey page.Key) (Desc, error) {
+	if w.any && !w.last.Less(endKey) {
+		_ = w.w.fail(fmt.Errorf("%w: key %s is not below the end key %s", ErrOrder, w.last, endKey))
+	}
+	d := w.desc
+	d.Keys.End = endKey
+	return w.w.finish(d)
+}
+
+// Abort removes the unfinished file.
+func (w *DeltaWriter) Abort() { w.w.abort() }
