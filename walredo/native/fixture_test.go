@@ -1,8 +1,10 @@
 package native
 
 import (
+	"bytes"
 	"context"
 	"os"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -95,4 +97,40 @@ func TestCanceled(t *testing.T) {
 	cancel()
 	_, err := New().Redo(ctx, nil, &walredo.Request{Key: page.Key{}})
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// Many goroutines share one Redoer; what they hand in stays as it is.
+func TestConcurrentUse(t *testing.T) {
+	r := New()
+	want := map[string][]byte{}
+	requests := walredotest.Requests(t)
+	for name, req := range requests {
+		p, err := r.Redo(context.Background(), nil, req)
+		require.NoError(t, err)
+		want[name] = p
+	}
+	base := append([]byte(nil), want["medium"]...)
+	short := *requests["short"]
+	short.Records = nil
+	short.Base = base
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 50 {
+				for name, req := range requests {
+					p, err := r.Redo(context.Background(), make([]byte, 3, 100), req)
+					if err != nil || !bytes.Equal(p[3:], want[name]) {
+						t.Errorf("%s: another page, or %v", name, err)
+					}
+				}
+				if p, err := r.Redo(context.Background(), nil, &short); err != nil || !bytes.Equal(p, base) {
+					t.Errorf("no records: another page, or %v", err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, want["medium"], base)
+	require.NoError(t, r.Close())
+	require.NoError(t, r.Close())
 }
