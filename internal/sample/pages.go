@@ -2,7 +2,6 @@ package sample
 
 import (
 	"bufio"
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -91,14 +90,10 @@ func (p *Pages) WriteTo(w io.Writer) (int64, error) {
 	for _, t := range slices.SortedFunc(maps.Keys(p.Rels), page.RelTag.Compare) {
 		line(&b, "rel", t, p.Rels[t])
 	}
-	for _, s := range slices.SortedFunc(maps.Keys(p.Segments), func(a, b Segment) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Number, b.Number))
-	}) {
+	for _, s := range slices.SortedFunc(maps.Keys(p.Segments), compareSegments) {
 		line(&b, "slru", s, p.Segments[s])
 	}
-	for _, d := range slices.SortedFunc(maps.Keys(p.Maps), func(a, b Database) int {
-		return cmp.Or(cmp.Compare(a.Spc, b.Spc), cmp.Compare(a.DB, b.DB))
-	}) {
+	for _, d := range slices.SortedFunc(maps.Keys(p.Maps), compareDatabases) {
 		line(&b, "relmap", d, []Digest{p.Maps[d]})
 	}
 	b.WriteString("end\n")

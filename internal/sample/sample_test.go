@@ -115,3 +115,35 @@ func TestPagesRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestCompare shows that every kind of difference is found, each once.
+func TestCompare(t *testing.T) {
+	rel := page.RelTag{Spc: 1663, DB: 5, Rel: 1259}
+	other := page.RelTag{Spc: 1663, DB: 5, Rel: 1260}
+	seg, db := sample.Segment{Kind: page.Clog}, sample.Database{Spc: 1663, DB: 5}
+	make := func(change func(*sample.Pages)) *sample.Pages {
+		p := sample.NewPages(0x100)
+		p.AddRel(rel, []sample.Digest{1, 2, 3})
+		p.AddSegment(seg, []sample.Digest{4})
+		p.Maps[db] = 5
+		if change != nil {
+			change(p)
+		}
+		return p
+	}
+	require.Zero(t, sample.Compare(make(nil), make(nil)).Different)
+	for name, change := range map[string]func(*sample.Pages){
+		"a page":                func(p *sample.Pages) { p.Rels[rel][1] = 9 },
+		"a page at the end":     func(p *sample.Pages) { p.Rels[rel] = p.Rels[rel][:2] },
+		"a relation too many":   func(p *sample.Pages) { p.AddRel(other, nil) },
+		"a relation missing":    func(p *sample.Pages) { delete(p.Rels, rel) },
+		"an SLRU page":          func(p *sample.Pages) { p.Segments[seg][0] = 9 },
+		"a segment missing":     func(p *sample.Pages) { delete(p.Segments, seg) },
+		"a relation map":        func(p *sample.Pages) { p.Maps[db] = 9 },
+		"a missing map":         func(p *sample.Pages) { delete(p.Maps, db) },
+		"a map's database more": func(p *sample.Pages) { p.Maps[sample.Database{Spc: 1663, DB: 6}] = 1 },
+	} {
+		require.Equal(t, 1, sample.Compare(make(change), make(nil)).Different, name)
+		require.Equal(t, 1, sample.Compare(make(nil), make(change)).Different, name)
+	}
+}
