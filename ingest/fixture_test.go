@@ -11,28 +11,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/datadir/datadirtest"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/pg/control"
 	"github.com/stratapg/strata/pg/wal"
+	"github.com/stratapg/strata/walredo/native"
 )
 
 // importDir imports a data directory into a new store.
-func importDir(t testing.TB, dir string, f pg.Flavour) (*memStore, *DataDir, ImportStats) {
+func importDir(t testing.TB, dir string, f pg.Flavour) (*datadirtest.Store, *DataDir, ImportStats) {
 	t.Helper()
 	d, err := OpenDataDir(dir)
 	require.NoError(t, err)
-	s := newMemStore(d.Version, f)
-	s.last, s.prev, s.hintBits = d.LSN, d.PrevLSN, d.HintBits
+	s := datadirtest.New(d.Version, f, native.New())
+	s.Last, s.Prev, s.HintBits = d.LSN, d.PrevLSN, d.HintBits
 	stats, err := d.Import(context.Background(), s, nil)
 	require.NoError(t, err)
 	return s, d, stats
 }
 
-func newIngester(t testing.TB, s *memStore, o Options) *Ingester {
+func newIngester(t testing.TB, s *datadirtest.Store, o Options) *Ingester {
 	t.Helper()
-	o.Version, o.Flavour = s.version, s.flavour
+	o.Version, o.Flavour = s.Version, s.Flavour
 	i, err := NewIngester(context.Background(), s, o)
 	require.NoError(t, err)
 	return i
@@ -73,12 +75,12 @@ func TestRealWALOfNeon15(t *testing.T) {
 		}
 	}
 	require.NoError(t, i.Commit(ctx))
-	require.Equal(t, page.LSN(0x1FFFF98), s.last)
+	require.Equal(t, page.LSN(0x1FFFF98), s.Last)
 	require.Equal(t, Stats{
 		Records: 72925, Blocks: 72821, Images: 12, Inits: 1210, VMClear: 6, Created: 8, Gaps: i.Stats().Gaps,
 	}, i.Stats())
 
-	snap := datadir.At(s, s.last, pg.V15)
+	snap := datadir.At(s, s.Last, pg.V15)
 	rels, err := snap.Relations(ctx, 1663, 5)
 	require.NoError(t, err)
 	before, err := datadir.At(s, d.LSN, pg.V15).Relations(ctx, 1663, 5)
@@ -107,7 +109,7 @@ func TestRealWALOfNeon15(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, uint64(2048), cp.NextXid())
 
-	span, _, err := snap.RecordBefore(ctx, s.last)
+	span, _, err := snap.RecordBefore(ctx, s.Last)
 	require.NoError(t, err)
 	require.Equal(t, datadir.RecordSpan{Start: rec.Start, End: rec.End}, span)
 	for lsn, want := range map[page.LSN]page.LSN{0x14AEC08: 0x14AEC08, 0x14AEC3F: 0x14AEC08, 0x14AEC40: 0x14AEC40, 0x14AECCF: 0x14AEC90} {
@@ -138,12 +140,12 @@ func TestClusterOf17AfterPgbench(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, page.LSN(0x2E770A0), rest.LSN)
 	require.Equal(t, int64(138310), res.Records+rest.Records)
-	require.Equal(t, s.last, rest.LSN)
+	require.Equal(t, s.Last, rest.LSN)
 
 	f, err := control.Read(filepath.Join(final, "global", "pg_control"))
 	require.NoError(t, err)
 	want := f.CheckPoint()
-	got, err := datadir.At(s, s.last, pg.V17).CheckPoint(ctx)
+	got, err := datadir.At(s, s.Last, pg.V17).CheckPoint(ctx)
 	require.NoError(t, err)
 	require.Equal(t, want[:], got, "checkpoint")
 	cmp := compareDirs(t, s, final)
@@ -153,7 +155,7 @@ func TestClusterOf17AfterPgbench(t *testing.T) {
 
 	again, err := newIngester(t, s, Options{}).Dir(ctx, dir, 0, nil)
 	require.NoError(t, err)
-	require.Equal(t, Result{LSN: s.last}, again)
+	require.Equal(t, Result{LSN: s.Last}, again)
 }
 
 // comparison says how a store's state and a stopped cluster's files compare.
@@ -170,12 +172,12 @@ func (c *comparison) differ(what string) {
 
 // compareDirs imports the cluster beside the store and compares relations, sizes, visibility maps, SLRUs,
 // relation maps and prepared transactions. Main forks are compared only in size: their content is redo's.
-func compareDirs(t testing.TB, s *memStore, dir string) (c comparison) {
+func compareDirs(t testing.TB, s *datadirtest.Store, dir string) (c comparison) {
 	t.Helper()
 	ctx := context.Background()
-	final, d, _ := importDir(t, dir, s.flavour)
-	require.Equal(t, s.last, d.LSN)
-	ours, theirs := datadir.At(s, s.last, s.version), datadir.At(final, final.last, s.version)
+	final, d, _ := importDir(t, dir, s.Flavour)
+	require.Equal(t, s.Last, d.LSN)
+	ours, theirs := datadir.At(s, s.Last, s.Version), datadir.At(final, final.Last, s.Version)
 	compare := func(what string, a, b any) {
 		if !equalValues(a, b) {
 			c.differ(what)
@@ -215,7 +217,7 @@ func compareDirs(t testing.TB, s *memStore, dir string) (c comparison) {
 	return c
 }
 
-func compareRelations(t testing.TB, c *comparison, ours, theirs *datadir.Snapshot, s, final *memStore, db datadir.Database) {
+func compareRelations(t testing.TB, c *comparison, ours, theirs *datadir.Snapshot, s, final *datadirtest.Store, db datadir.Database) {
 	ctx := context.Background()
 	rels, err := theirs.Relations(ctx, db.Spc, db.DB)
 	require.NoError(t, err)
@@ -260,9 +262,9 @@ func compareRelations(t testing.TB, c *comparison, ours, theirs *datadir.Snapsho
 	}
 }
 
-func hasVMBits(t testing.TB, s *memStore, rel page.RelTag, n uint32) bool {
+func hasVMBits(t testing.TB, s *datadirtest.Store, rel page.RelTag, n uint32) bool {
 	for b := range n {
-		v, err := s.Get(context.Background(), rel.Block(b), s.last)
+		v, err := s.Get(context.Background(), rel.Block(b), s.Last)
 		require.NoError(t, err)
 		if !bytes.Equal(v[24:], make([]byte, len(v)-24)) {
 			return true
@@ -271,14 +273,14 @@ func hasVMBits(t testing.TB, s *memStore, rel page.RelTag, n uint32) bool {
 	return false
 }
 
-func compareVM(t testing.TB, c *comparison, s, final *memStore, rel page.RelTag, n uint32) {
+func compareVM(t testing.TB, c *comparison, s, final *datadirtest.Store, rel page.RelTag, n uint32) {
 	ctx := context.Background()
-	x, err := s.Get(ctx, rel.Block(n), s.last)
+	x, err := s.Get(ctx, rel.Block(n), s.Last)
 	if err != nil {
 		c.differ(err.Error())
 		return
 	}
-	y, err := final.Get(ctx, rel.Block(n), final.last)
+	y, err := final.Get(ctx, rel.Block(n), final.Last)
 	require.NoError(t, err)
 	c.maps++
 	if !bytes.Equal(x[24:], y[24:]) {
@@ -286,7 +288,7 @@ func compareVM(t testing.TB, c *comparison, s, final *memStore, rel page.RelTag,
 	}
 }
 
-func compareSLRU(t testing.TB, c *comparison, ours, theirs *datadir.Snapshot, s, final *memStore, kind page.SLRU) {
+func compareSLRU(t testing.TB, c *comparison, ours, theirs *datadir.Snapshot, s, final *datadirtest.Store, kind page.SLRU) {
 	ctx := context.Background()
 	mine, err := ours.SLRUSegments(ctx, kind)
 	require.NoError(t, err)
@@ -306,9 +308,9 @@ func compareSLRU(t testing.TB, c *comparison, ours, theirs *datadir.Snapshot, s,
 		}
 		for n := range min(x, y) {
 			k := kind.Block(seg, n)
-			x, err := s.Get(ctx, k, s.last)
+			x, err := s.Get(ctx, k, s.Last)
 			require.NoError(t, err)
-			y, err := final.Get(ctx, k, final.last)
+			y, err := final.Get(ctx, k, final.Last)
 			require.NoError(t, err)
 			c.slru++
 			for i := range y {
@@ -319,3 +321,6 @@ func compareSLRU(t testing.TB, c *comparison, ours, theirs *datadir.Snapshot, s,
 		}
 	}
 }
+
+// equalValues compares lists and bytes; nil equals empty.
+func equalValues(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }

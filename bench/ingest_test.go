@@ -1,0 +1,164 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"hash/crc32"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/ingest"
+	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/wal"
+)
+
+// walFixture is a cluster and the WAL that follows it.
+type walFixture struct {
+	name, base, segment string
+	flavour             pg.Flavour
+	segStart, end       page.LSN // of the segment, of its last record
+	records             int64
+}
+
+var walFixtures = []walFixture{
+	{"neon-pg17", "neon-pg17/base-pgdata.tar.zst", "neon-pg17/000000010000000000000002.zst", pg.Stock, 0x2000000, 0x2E770A0, 138310},
+	{"real-wal-pg15", "real-wal-pg15/initdb.tar.zst", "real-wal-pg15/000000010000000000000001.zst", pg.Neon, 0x1000000, 0x1FFFF98, 72925},
+}
+
+// ingestChunk is how much WAL is fed at once.
+const ingestChunk = 256 << 10
+
+// BenchmarkIngestWAL decodes WAL, CRC checked, and takes it into an in-memory layer. MB/s are of WAL.
+func BenchmarkIngestWAL(b *testing.B) {
+	for _, f := range walFixtures {
+		b.Run(f.name, func(b *testing.B) {
+			base, segment := loadWALFixture(b, f)
+			b.ReportAllocs()
+			var bytes, records int64
+			for b.Loop() {
+				ingestOnce(b, f, base, segment)
+				bytes += int64(f.end - base.LSN)
+				records += f.records
+			}
+			b.ReportMetric(float64(bytes)/1e6/b.Elapsed().Seconds(), "MB/s")
+			b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+// TestIngestBenchmark runs what the benchmark runs, once, so that it cannot rot, and says what it computed.
+func TestIngestBenchmark(t *testing.T) {
+	for _, f := range walFixtures {
+		base, segment := loadWALFixture(t, f)
+		mem := ingestOnce(t, f, base, segment)
+		sum := crc32.NewIEEE()
+		require.NoError(t, mem.Iterate(t.Context(), func(k page.Key, lsn page.LSN, _ bool, v []byte) error {
+			fmt.Fprintf(sum, "%s %s", k, lsn)
+			sum.Write(v)
+			return nil
+		}))
+		t.Logf("%s: crc32 %08x of %d values, %d bytes", f.name, sum.Sum32(), mem.Len(), mem.Size())
+	}
+}
+
+// loadWALFixture imports the cluster's metadata and unpacks the segment.
+func loadWALFixture(t testing.TB, f walFixture) (*benchBase, []byte) {
+	t.Helper()
+	base := t.TempDir()
+	testkit.UntarFixture(t, base, f.base)
+	d, err := ingest.OpenDataDir(base)
+	require.NoError(t, err)
+	sink := &benchBase{DataDir: d, values: make(map[page.Key][]byte)}
+	_, err = d.Import(context.Background(), sink, nil)
+	require.NoError(t, err)
+	return sink, testkit.FixtureZstd(t, f.segment)
+}
+
+// ingestOnce takes in all records of the segment behind the import.
+func ingestOnce(t testing.TB, f walFixture, base *benchBase, segment []byte) *layer.Mem {
+	ctx := context.Background()
+	s := &benchStore{base: base, mem: layer.NewMem(base.LSN + 1), last: base.LSN, prev: base.PrevLSN}
+	i, err := ingest.NewIngester(ctx, s, ingest.Options{Version: base.Version, Flavour: f.flavour})
+	require.NoError(t, err)
+	d, err := wal.NewDecoder(wal.DecoderOptions{Version: base.Version, Start: base.LSN, SegSize: base.SegSize, SystemID: base.SystemID})
+	require.NoError(t, err)
+	var rec wal.Record
+	for rest := segment[base.LSN-f.segStart:]; i.LSN() < f.end; {
+		ok, err := d.Next(&rec)
+		if err != nil {
+			require.NoError(t, err)
+		}
+		if !ok {
+			n := min(len(rest), ingestChunk)
+			require.NotZero(t, n)
+			d.Feed(rest[:n])
+			rest = rest[n:]
+			continue
+		}
+		if err := i.Record(ctx, &rec); err != nil {
+			require.NoError(t, err)
+		}
+	}
+	require.NoError(t, i.Commit(ctx))
+	require.Equal(t, f.end, s.last)
+	require.Equal(t, f.records, i.Stats().Records)
+	return s.mem
+}
+
+// benchBase keeps an import's values, except for pages.
+type benchBase struct {
+	*ingest.DataDir
+	values map[page.Key][]byte
+}
+
+func (b *benchBase) PutImage(_ context.Context, k page.Key, image []byte) error {
+	if len(image) != pg.BlockSize || k == page.ControlFileKey {
+		b.values[k] = append([]byte(nil), image...)
+	}
+	return nil
+}
+
+// benchStore is the base below one in-memory layer. Ingest reads only images from it.
+type benchStore struct {
+	base       *benchBase
+	mem        *layer.Mem
+	last, prev page.LSN
+}
+
+var _ datadir.Store = (*benchStore)(nil)
+
+func (s *benchStore) LastRecordLSN() page.LSN { return s.last }
+func (s *benchStore) PrevRecordLSN() page.LSN { return s.prev }
+
+func (s *benchStore) Put(_ context.Context, b *page.Batch) error {
+	if err := b.Check(s.last); err != nil {
+		return err
+	}
+	s.last, s.prev = b.End, b.Prev
+	return s.mem.Put(b)
+}
+
+func (s *benchStore) Get(ctx context.Context, k page.Key, lsn page.LSN) ([]byte, error) {
+	c := layer.NewCollector(page.SetOfKeys(k), lsn)
+	defer c.Release()
+	if err := s.mem.Collect(ctx, c, c.Keys(), page.LSNRange{Start: s.base.LSN + 1, End: lsn + 1}); err != nil {
+		return nil, err
+	}
+	for _, found := range c.Results() {
+		v, err := page.DecodeValue(found[0].Value)
+		return append([]byte(nil), v.Bytes...), err
+	}
+	if v, ok := s.base.values[k]; ok {
+		return v, nil
+	}
+	return nil, fmt.Errorf("%s: %w", k.Describe(), page.ErrNotFound)
+}
+
+func (s *benchStore) GetVectored(context.Context, page.Set, page.LSN, func(page.Key, []byte, error) error) error {
+	return fmt.Errorf("not needed by these fixtures")
+}
