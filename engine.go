@@ -2,73 +2,124 @@ package strata
 
 import (
 	"context"
-	"io"
+	"errors"
+	"fmt"
 
+	"github.com/stratapg/strata/internal/clock"
+	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
-	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/walredo/native"
 )
 
-type (
-	TimelineInfo = timeline.Info
-	Events       = timeline.Events
-	Metrics      = timeline.Metrics
-)
+// Engine is an open store.
+type Engine struct {
+	store   *tenant.Store
+	options Options
+	closers []func() error // in the order they are to be called
+}
 
-type (
-	Engine   struct{}
-	Tenant   struct{}
-	Timeline struct{}
-)
+// Open opens the store in Options.Dir, and with it every timeline in it. A layer file that is missing, of
+// the wrong size, or of another timeline is an error that names it. Close must be called.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{options: o.withDefaults()}
+	o = e.options
+	redoer := o.Redoer
+	if redoer == nil {
+		redoer = native.New()
+	}
+	store, err := tenant.Open(ctx, tenant.Options{
+		Dir:             o.Dir,
+		CreateIfMissing: o.CreateIfMissing,
+		Config: timeline.Config{
+			FS:                 o.FS,
+			ReadOnly:           o.ReadOnly,
+			CheckpointDistance: o.CheckpointDistance,
+			MaxFrozen:          o.MaxFrozenLayers,
+			MaxOpenFiles:       o.MaxOpenFiles,
+			MinManifestRewrite: manifest.DefaultMinRewrite,
+			Redoer:             redoer,
+			Logger:             o.Logger,
+			Events:             o.Events,
+			Clock:              clock.System,
+		},
+	})
+	if err == nil {
+		e.store = store
+		e.closers = append(e.closers, store.Close)
+	}
+	if o.Redoer == nil {
+		e.closers = append(e.closers, redoer.Close)
+	}
+	if err == nil {
+		err = e.register()
+	}
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
 
-func Open(ctx context.Context, o Options) (*Engine, error)                      { panic("skeleton") }
-func (e *Engine) Close() error                                                  { panic("skeleton") }
-func (e *Engine) Metrics() Metrics                                              { panic("skeleton") }
-func (e *Engine) DefaultTenant(ctx context.Context) (*Tenant, error)            { panic("skeleton") }
-func (e *Engine) Tenant(ctx context.Context, id page.TenantID) (*Tenant, error) { panic("skeleton") }
+// Close writes what is in memory, so that opening again loses nothing, ends all background work and gives
+// the store back. Timelines cannot be used afterwards. It may be called twice. An error may mean that what
+// follows a timeline's DiskConsistentLSN was lost and has to be ingested again.
+func (e *Engine) Close() error {
+	var errs []error
+	for _, c := range e.closers {
+		errs = append(errs, c())
+	}
+	return errors.Join(errs...)
+}
+
+// Metrics gives the counters of the whole store since it was opened.
+func (e *Engine) Metrics() Metrics { return e.store.Metrics() }
+
+// DefaultTenant gives the tenant that the store was made with.
+func (e *Engine) DefaultTenant(ctx context.Context) (*Tenant, error) {
+	return e.tenant(e.store.DefaultTenant())
+}
+
+// Tenant finds a tenant; ErrTenantNotFound if there is none of that id.
+func (e *Engine) Tenant(ctx context.Context, id page.TenantID) (*Tenant, error) {
+	return e.tenant(e.store.Tenant(id))
+}
+
+// CreateTenant makes a further tenant; ErrTenantExists if the id is taken.
 func (e *Engine) CreateTenant(ctx context.Context, id page.TenantID) (*Tenant, error) {
-	panic("skeleton")
-}
-func (e *Engine) Tenants() []page.TenantID                                         { panic("skeleton") }
-func (t *Tenant) ID() page.TenantID                                                { panic("skeleton") }
-func (t *Tenant) Timeline(ctx context.Context, nameOrID string) (*Timeline, error) { panic("skeleton") }
-func (t *Tenant) Timelines() []TimelineInfo                                        { panic("skeleton") }
-func (t *Tenant) Create(ctx context.Context, o CreateOptions) (*Timeline, error)   { panic("skeleton") }
-func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, ImportResult, error) {
-	panic("skeleton")
-}
-func (t *Tenant) Branch(ctx context.Context, parent *Timeline, o BranchOptions) (*Timeline, error) {
-	panic("skeleton")
+	return e.tenant(e.store.CreateTenant(ctx, id))
 }
 
-func (tl *Timeline) Info() TimelineInfo                           { panic("skeleton") }
-func (tl *Timeline) Layers() []layer.Desc                         { panic("skeleton") }
-func (tl *Timeline) LastRecordLSN() page.LSN                      { panic("skeleton") }
-func (tl *Timeline) PrevRecordLSN() page.LSN                      { panic("skeleton") }
-func (tl *Timeline) DiskConsistentLSN() page.LSN                  { panic("skeleton") }
-func (tl *Timeline) Put(ctx context.Context, b *page.Batch) error { panic("skeleton") }
-func (tl *Timeline) Freeze(ctx context.Context) error             { panic("skeleton") }
-func (tl *Timeline) Flush(ctx context.Context) error              { panic("skeleton") }
-func (tl *Timeline) Get(ctx context.Context, k page.Key, lsn page.LSN) ([]byte, error) {
-	panic("skeleton")
-}
-func (tl *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
-	panic("skeleton")
-}
-func (tl *Timeline) Page(ctx context.Context, rel page.RelTag, block uint32, lsn page.LSN) ([]byte, error) {
-	panic("skeleton")
-}
-func (tl *Timeline) ResolveLSN(ctx context.Context, lsn page.LSN) (page.LSN, error) {
-	panic("skeleton")
-}
-func (tl *Timeline) Ingest(ctx context.Context, o IngestOptions) (IngestResult, error) {
-	panic("skeleton")
-}
-func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
-	panic("skeleton")
+func (e *Engine) tenant(t *tenant.Tenant, err error) (*Tenant, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Tenant{t: t, options: &e.options}, nil
 }
 
-// WalkLayers calls fn for every layer file of the timeline with an open reader.
-func (tl *Timeline) WalkLayers(ctx context.Context, fn func(r *layer.Reader, err error) error) error {
-	panic("skeleton")
+// Tenants lists the ids of all tenants.
+func (e *Engine) Tenants() []page.TenantID { return e.store.Tenants() }
+
+// StoreInfo is what the store file says.
+type StoreInfo struct {
+	// ID is drawn at random when a store is made, in hex.
+	ID string `json:"id"`
+	// FormatVersion is the version of the store file.
+	FormatVersion int `json:"format_version"`
+	// Features by what a program may do that does not know them: anything, read, nothing.
+	Compatible     []string `json:"compatible"`
+	ReadCompatible []string `json:"read_compatible"`
+	Incompatible   []string `json:"incompatible"`
+}
+
+// Info describes the store.
+func (e *Engine) Info() StoreInfo {
+	f := e.store.File()
+	return StoreInfo{
+		ID: fmt.Sprintf("%x", f.ID), FormatVersion: f.Version,
+		Compatible: f.Compatible, ReadCompatible: f.ReadCompatible, Incompatible: f.Incompatible,
+	}
 }

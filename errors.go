@@ -1,8 +1,7 @@
 package strata
 
 import (
-	"errors"
-
+	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -27,15 +26,15 @@ var (
 	// ErrLocked: another process has the store open.
 	ErrLocked = virtualfile.ErrLocked
 	// ErrNotAStore: the directory holds no store.
-	ErrNotAStore = errors.New("no Strata store")
+	ErrNotAStore = tenant.ErrNotAStore
 	// ErrUnsupported: the store needs something that this version does not know.
-	ErrUnsupported = errors.New("store was written by a newer version")
+	ErrUnsupported = tenant.ErrUnsupported
 	// ErrTimelineNotFound: no timeline of that name or id.
-	ErrTimelineNotFound = errors.New("no such timeline")
+	ErrTimelineNotFound = tenant.ErrTimelineNotFound
 	// ErrTimelineExists: the name or id is taken.
-	ErrTimelineExists = errors.New("timeline exists")
+	ErrTimelineExists = tenant.ErrTimelineExists
 	// ErrTenantNotFound: no tenant of that id.
-	ErrTenantNotFound = errors.New("no such tenant")
+	ErrTenantNotFound = tenant.ErrTenantNotFound
 	// ErrTenantExists: the id is taken.
-	ErrTenantExists = errors.New("tenant exists")
+	ErrTenantExists = tenant.ErrTenantExists
 )

@@ -1,0 +1,321 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+var (
+	// ErrTenantNotFound says that a store has no tenant of that id.
+	ErrTenantNotFound = errors.New("no such tenant")
+	// ErrTenantExists says that the id is taken.
+	ErrTenantExists = errors.New("tenant exists")
+)
+
+// Options say which store to open, and how. Env is what its timelines share.
+type Options struct {
+	Dir             string
+	CreateIfMissing bool
+	Config          timeline.Config
+}
+
+// Store is an open store.
+type Store struct {
+	fs   virtualfile.FS
+	dir  string
+	file StoreFile
+	lock io.Closer // nil if there is nothing to lock
+	env  *timeline.Env
+
+	mu struct {
+		sync.Mutex
+		tenants map[page.TenantID]*Tenant
+		closed  bool
+	}
+	making   chan struct{} // a tenant is being made; holds one
+	closing  sync.Once
+	closeErr error
+}
+
+// sharedLocker is a file system that lets many readers hold a lock that keeps writers out.
+type sharedLocker interface {
+	LockShared(name string) (io.Closer, error)
+}
+
+// Open opens a store: store file, lock, and every timeline of every tenant.
+func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	s := &Store{fs: o.Config.FS, dir: o.Dir, making: make(chan struct{}, 1)}
+	s.mu.tenants = map[page.TenantID]*Tenant{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.unlock())
+		}
+	}()
+	if err := s.find(o.CreateIfMissing); err != nil {
+		return nil, err
+	}
+	if err := s.takeLock(o.Config.ReadOnly); err != nil {
+		return nil, err
+	}
+	if err := s.readOrCreate(o); err != nil {
+		return nil, err
+	}
+	if err := s.file.Check(o.Config.ReadOnly); err != nil {
+		return nil, fmt.Errorf("%s: %w", filepath.Join(s.dir, storeFileName), err)
+	}
+	s.env = timeline.NewEnv(o.Config)
+	if err := s.openTenants(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store %s: %w", s.dir, err), s.closeTenants(), s.env.Close())
+	}
+	return s, nil
+}
+
+// find makes sure that there is a store in the directory, or that one may be made there. It changes nothing
+// but to make the directory.
+func (s *Store) find(create bool) error {
+	_, err := s.fs.Stat(filepath.Join(s.dir, storeFileName))
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	st, err := s.fs.Stat(s.dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && create:
+		if err := s.fs.MkdirAll(s.dir); err != nil {
+			return err
+		}
+		return s.fs.SyncDir(filepath.Dir(filepath.Clean(s.dir)))
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: directory %s does not exist", ErrNotAStore, s.dir)
+	case err != nil:
+		return err
+	case !st.IsDir:
+		return fmt.Errorf("%w: %s is no directory", ErrNotAStore, s.dir)
+	case !create:
+		return fmt.Errorf("%w: directory %s has no file %s", ErrNotAStore, s.dir, storeFileName)
+	}
+	return s.checkUnused()
+}
+
+// checkUnused refuses to make a store in a directory that holds anything but the beginnings of one.
+func (s *Store) checkUnused() error {
+	names, err := s.fs.List(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if n == lockFileName || n == storeFileName+virtualfile.TempSuffix || n == tenantsName && s.noTimelines() == nil {
+			continue
+		}
+		return fmt.Errorf("%w: directory %s is not empty (it has %s); a new store needs one that is", ErrNotAStore, s.dir, n)
+	}
+	return nil
+}
+
+// noTimelines reports an error if there is any timeline, or anything else that a new store has not.
+func (s *Store) noTimelines() error {
+	tenants, err := s.fs.List(filepath.Join(s.dir, tenantsName))
+	for _, t := range tenants {
+		dir := filepath.Join(s.dir, tenantsName, t)
+		names, err := s.fs.List(dir)
+		if err != nil || len(names) > 0 && !slices.Equal(names, []string{timelinesName}) {
+			return fmt.Errorf("%s is no new tenant: %w", dir, err)
+		}
+		if len(names) == 0 {
+			continue
+		}
+		if names, err = s.fs.List(filepath.Join(dir, timelinesName)); err != nil || len(names) > 0 {
+			return fmt.Errorf("%s is no new tenant: %w", dir, err)
+		}
+	}
+	return err
+}
+
+func (s *Store) takeLock(readOnly bool) (err error) {
+	path := filepath.Join(s.dir, lockFileName)
+	if readOnly {
+		// Where there is no lock file nobody has ever written, as in a copy of a store.
+		if l, ok := s.fs.(sharedLocker); ok {
+			if s.lock, err = l.LockShared(path); errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+		}
+	} else {
+		s.lock, err = s.fs.Lock(path)
+	}
+	if errors.Is(err, virtualfile.ErrLocked) {
+		return fmt.Errorf("store %s is in use by another process; stop that one first: %w", s.dir, err)
+	}
+	return err
+}
+
+// readOrCreate reads the store file, or makes a new store. The lock is held.
+func (s *Store) readOrCreate(o Options) (err error) {
+	s.file, err = readStoreFile(s.fs, s.dir)
+	if !errors.Is(err, fs.ErrNotExist) || !o.CreateIfMissing {
+		return err
+	}
+	if err := s.checkUnused(); err != nil {
+		return err
+	}
+	s.file = newStoreFile()
+	if err := s.fs.RemoveAll(filepath.Join(s.dir, tenantsName)); err != nil {
+		return err
+	}
+	if err := s.makeTenantDir(s.file.DefaultTenant); err != nil {
+		return err
+	}
+	// The store file comes last: what has one is whole.
+	return virtualfile.WriteFileAtomic(s.fs, filepath.Join(s.dir, storeFileName), s.file.Encode())
+}
+
+func (s *Store) tenantDir(id page.TenantID) string {
+	return filepath.Join(s.dir, tenantsName, id.String())
+}
+
+// makeTenantDir makes a tenant's folders, durably.
+func (s *Store) makeTenantDir(id page.TenantID) error {
+	dir := s.tenantDir(id)
+	if err := s.fs.MkdirAll(filepath.Join(dir, timelinesName)); err != nil {
+		return err
+	}
+	for _, d := range []string{dir, filepath.Dir(dir), s.dir} {
+		if err := s.fs.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) openTenants(ctx context.Context) error {
+	names, err := s.fs.List(filepath.Join(s.dir, tenantsName))
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		id, err := page.ParseTenantID(n)
+		if err != nil || id.String() != n {
+			return fmt.Errorf("%w: %s is no tenant; move it away", timeline.ErrCorrupt, filepath.Join(s.dir, tenantsName, n))
+		}
+		t, err := s.openTenant(ctx, id)
+		if err != nil {
+			return err
+		}
+		s.mu.tenants[id] = t
+	}
+	if s.mu.tenants[s.file.DefaultTenant] == nil {
+		return fmt.Errorf("%w: directory %s of the default tenant is missing", timeline.ErrCorrupt, s.tenantDir(s.file.DefaultTenant))
+	}
+	return nil
+}
+
+// ID is the store's identity, drawn when it was made.
+func (s *Store) ID() [16]byte { return s.file.ID }
+
+// File gives what the store file says.
+func (s *Store) File() StoreFile { return s.file }
+
+// Metrics gives the counters of all timelines.
+func (s *Store) Metrics() timeline.Metrics { return s.env.Metrics() }
+
+// DefaultTenant is the tenant that the store was made with.
+func (s *Store) DefaultTenant() (*Tenant, error) { return s.Tenant(s.file.DefaultTenant) }
+
+// Tenant finds a tenant.
+func (s *Store) Tenant(id page.TenantID) (*Tenant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return nil, fmt.Errorf("store %s: %w", s.dir, timeline.ErrClosed)
+	}
+	if t := s.mu.tenants[id]; t != nil {
+		return t, nil
+	}
+	return nil, fmt.Errorf("store %s: %w: %s", s.dir, ErrTenantNotFound, id)
+}
+
+// Tenants lists the tenants by id.
+func (s *Store) Tenants() []page.TenantID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]page.TenantID, 0, len(s.mu.tenants))
+	for id := range s.mu.tenants {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, func(a, b page.TenantID) int { return strings.Compare(string(a[:]), string(b[:])) })
+	return ids
+}
+
+// CreateTenant makes a tenant without timelines, durably.
+func (s *Store) CreateTenant(ctx context.Context, id page.TenantID) (*Tenant, error) {
+	if s.env.ReadOnly {
+		return nil, fmt.Errorf("store %s: %w", s.dir, timeline.ErrReadOnly)
+	}
+	select {
+	case s.making <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-s.making }()
+	switch _, err := s.Tenant(id); {
+	case err == nil:
+		return nil, fmt.Errorf("store %s: %w: %s", s.dir, ErrTenantExists, id)
+	case !errors.Is(err, ErrTenantNotFound):
+		return nil, err
+	}
+	if err := s.makeTenantDir(id); err != nil {
+		return nil, fmt.Errorf("new tenant %s: %w", id, err)
+	}
+	t := newTenant(s, id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.tenants[id] = t
+	return t, nil
+}
+
+// Close writes what is in memory, closes everything and gives the lock back. It may be called twice.
+func (s *Store) Close() error {
+	s.closing.Do(func() {
+		s.mu.Lock()
+		s.mu.closed = true
+		s.mu.Unlock()
+		s.closeErr = errors.Join(s.closeTenants(), s.env.Close(), s.unlock())
+	})
+	return s.closeErr
+}
+
+func (s *Store) closeTenants() error {
+	s.mu.Lock()
+	tenants := make([]*Tenant, 0, len(s.mu.tenants))
+	for _, t := range s.mu.tenants {
+		tenants = append(tenants, t)
+	}
+	s.mu.Unlock()
+	var errs []error
+	for _, t := range tenants {
+		errs = append(errs, t.close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Store) unlock() error {
+	if s.lock == nil {
+		return nil
+	}
+	l := s.lock
+	s.lock = nil
+	return l.Close()
+}

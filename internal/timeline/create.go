@@ -1,0 +1,145 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// Create makes a timeline in the folder parent, durably and in one step: everything is written into a folder
+// with a temporary name, which is then renamed. fill, if not nil, writes the first layers into that folder;
+// after any error nothing is left that a later Open would take for a timeline.
+func Create(ctx context.Context, env *Env, parent string, m manifest.Meta, prev page.LSN, ancestor *Timeline, fill func(dir string) ([]layer.Desc, error)) (*Timeline, error) {
+	dir := filepath.Join(parent, m.Timeline.String())
+	temp := dir + virtualfile.TempSuffix
+	tl, err := create(ctx, env, parent, dir, temp, m, prev, ancestor, fill)
+	if err != nil {
+		err = errors.Join(fmt.Errorf("new timeline %s: %w", m.Name, err), env.FS.RemoveAll(temp))
+		return nil, err
+	}
+	if env.Events.TimelineMade != nil {
+		env.Events.TimelineMade(TimelineMadeInfo{m.Tenant, m.Timeline, m.Name, m.InitialLSN, len(tl.Layers())})
+	}
+	return tl, nil
+}
+
+func create(ctx context.Context, env *Env, parent, dir, temp string, m manifest.Meta, prev page.LSN, ancestor *Timeline, fill func(dir string) ([]layer.Desc, error)) (*Timeline, error) {
+	if !m.InitialLSN.Aligned() || m.InitialLSN == page.InvalidLSN {
+		return nil, fmt.Errorf("it cannot begin at LSN %s: not a multiple of 8 above 0", m.InitialLSN)
+	}
+	if err := env.FS.RemoveAll(temp); err != nil {
+		return nil, err
+	}
+	if err := env.FS.MkdirAll(temp); err != nil {
+		return nil, err
+	}
+	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev}
+	if fill != nil {
+		var err error
+		if s.Layers, err = fill(temp); err != nil {
+			return nil, err
+		}
+	}
+	// The manifest comes last, and with it the folder's entries become durable.
+	if err := manifest.Create(env.FS, temp, s); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := env.FS.Rename(temp, dir); err != nil {
+		return nil, err
+	}
+	if err := env.FS.SyncDir(parent); err != nil {
+		return nil, errors.Join(err, env.FS.RemoveAll(dir))
+	}
+	log, _, err := manifest.Open(env.FS, dir, true, env.MinManifestRewrite)
+	if err != nil {
+		return nil, errors.Join(err, env.FS.RemoveAll(dir), env.FS.SyncDir(parent))
+	}
+	tl, err := newTimeline(env, dir, log.State(), log, ancestor)
+	if err != nil {
+		return nil, errors.Join(err, log.Close(), env.FS.RemoveAll(dir), env.FS.SyncDir(parent))
+	}
+	return tl, nil
+}
+
+// ImageSink writes image layers that tile the whole key space at one LSN. It is fed every key once, in
+// ascending order, by one goroutine.
+type ImageSink struct {
+	fs          virtualfile.FS
+	dir         string
+	id          layer.Identity
+	lsn         page.LSN
+	targetSize  int64
+	compression layer.Compression
+
+	w      *layer.ImageWriter
+	layers []layer.Desc
+}
+
+// NewImageSink makes a sink that writes into dir and begins a new file whenever one has reached about
+// targetSize bytes.
+func NewImageSink(env *Env, dir string, id layer.Identity, lsn page.LSN, targetSize int64, c layer.Compression) *ImageSink {
+	return &ImageSink{fs: env.FS, dir: dir, id: id, lsn: lsn, targetSize: targetSize, compression: c}
+}
+
+// PutImage adds the value of a key.
+func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !key.Storable() {
+		return fmt.Errorf("key %s has no valid form", key)
+	}
+	start := page.MinKey
+	if s.w != nil && s.w.EstimatedSize() >= s.targetSize {
+		if err := s.finish(key); err != nil {
+			return err
+		}
+		start = key
+	}
+	if s.w == nil {
+		w, err := layer.NewImageWriter(s.fs, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, localGeneration, s.compression)
+		if err != nil {
+			return err
+		}
+		s.w = w
+	}
+	return s.w.Add(key, image)
+}
+
+// finish ends the present file where the next one begins.
+func (s *ImageSink) finish(end page.Key) error {
+	w := s.w
+	s.w = nil
+	d, err := w.Finish(end)
+	if err != nil {
+		return err
+	}
+	s.layers = append(s.layers, d)
+	return nil
+}
+
+// Close ends the last file, which reaches to the end of the key space, and gives all layers.
+func (s *ImageSink) Close() ([]layer.Desc, error) {
+	if s.w == nil {
+		return s.layers, nil
+	}
+	err := s.finish(page.MaxKey)
+	return s.layers, err
+}
+
+// Abort drops the file being written; those finished stay for the folder's owner to remove.
+func (s *ImageSink) Abort() {
+	if s.w != nil {
+		s.w.Abort()
+		s.w = nil
+	}
+}

@@ -1,0 +1,167 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// localGeneration is the generation of every layer of a store without a remote.
+const localGeneration = 1
+
+// Flush writes everything that has been put so far, and returns once it is durable.
+func (t *Timeline) Flush(ctx context.Context) error {
+	if err := t.beginWrite(ctx); err != nil {
+		return err
+	}
+	t.freeze()
+	end := t.view.Load().start
+	t.writer.give()
+	if err := t.flushUpTo(ctx, end); err != nil {
+		return fmt.Errorf("timeline %s: flush: %w", t.meta.Name, err)
+	}
+	return nil
+}
+
+// flushInBackground writes frozen layers as they come. What fails is tried again when it is woken.
+func (t *Timeline) flushInBackground(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.wake:
+			_ = t.flushUpTo(ctx, page.MaxLSN) // kept for the next Put, and logged
+		}
+	}
+}
+
+// flushUpTo writes, oldest first, the frozen layers that begin below end.
+func (t *Timeline) flushUpTo(ctx context.Context, end page.LSN) error {
+	if err := t.flusher.take(ctx); err != nil {
+		return err
+	}
+	defer t.flusher.give()
+	for {
+		v := t.view.Load()
+		if len(v.frozen) == 0 || v.frozen[0].lsns.Start >= end {
+			return nil
+		}
+		err := t.flushOldest(ctx, v.frozen[0])
+		t.flushEnded(ctx, err)
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// flushEnded tells those who wait for room how it went. That a caller gave up is no failure.
+func (t *Timeline) flushEnded(ctx context.Context, err error) {
+	if err != nil && ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		t.env.counters.flushErrors.Add(1)
+		t.env.Logger.Error("cannot write a layer; it stays in memory", "timeline", t.meta.Name,
+			"disk_consistent_lsn", t.DiskConsistentLSN().String(), "err", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.flushErr = err
+	close(t.mu.changed)
+	t.mu.changed = make(chan struct{})
+}
+
+func (t *Timeline) flushError() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.flushErr
+}
+
+// flushOldest writes and publishes one frozen layer. The order is that of durability: the file, its
+// directory entry, the manifest, then the view.
+func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
+	info := FlushInfo{JobID: t.env.jobs.Add(1), Tenant: t.id.Tenant, Timeline: t.id.Timeline, LSNs: f.lsns}
+	if t.env.Events.FlushBegin != nil {
+		t.env.Events.FlushBegin(info)
+	}
+	begin := t.env.Clock()
+	err := t.writeFrozen(ctx, f)
+	if err == nil {
+		err = t.publishFrozen(f)
+	}
+	info.Duration, info.Err = t.env.Clock().Sub(begin), err
+	if err == nil {
+		info.Layer = f.written
+	}
+	if t.env.Events.FlushEnd != nil {
+		t.env.Events.FlushEnd(info)
+	}
+	return err
+}
+
+// writeFrozen makes the file of f, unless it is there already or there is nothing to write.
+func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
+	if f.mem.Len() == 0 {
+		return nil
+	}
+	if f.written == nil {
+		d, err := t.writeDelta(ctx, f)
+		if err != nil {
+			return err
+		}
+		f.written = &d
+		t.env.counters.flushes.Add(1)
+		t.env.counters.flushBytes.Add(d.Size)
+	}
+	return t.env.FS.SyncDir(t.dir)
+}
+
+func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err error) {
+	d = layer.Desc{Keys: page.FullRange, LSNs: f.lsns, Generation: localGeneration}
+	// A former attempt may have left the file; no manifest can name it yet.
+	name := filepath.Join(t.dir, d.FileName())
+	if err := t.env.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d, err
+	}
+	w, err := layer.NewDeltaWriter(t.env.FS, t.dir, t.id, page.MinKey, f.lsns, localGeneration)
+	if err != nil {
+		return d, err
+	}
+	if err := f.mem.Iterate(ctx, w.Add); err != nil {
+		w.Abort()
+		return d, err
+	}
+	return w.Finish(page.MaxKey)
+}
+
+func (t *Timeline) publishFrozen(f *frozen) error {
+	at := position{f.lsns.End - 1, f.prev}
+	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}}
+	if f.written != nil {
+		e.Add = []layer.Desc{*f.written}
+	}
+	layers, err := t.view.Load().layers.Apply(e.Add, nil)
+	if err != nil {
+		return err
+	}
+	p, err := t.log.Publish(&e)
+	if err != nil {
+		return err
+	}
+	c := &t.env.counters
+	c.manifestEdits.Add(1)
+	c.manifestBytes.Add(p.Bytes)
+	if p.Rewritten {
+		c.manifestRewrites.Add(1)
+	}
+	t.update(func(v *view) { v.layers, v.frozen = layers, v.frozen[1:] })
+	t.durable.Store(&at)
+	t.env.memory.Add(-f.mem.Size())
+	return nil
+}

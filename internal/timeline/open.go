@@ -1,0 +1,212 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+const (
+	// openCheckers is how many layer files are checked at once at Open.
+	openCheckers = 8
+	// maxFaults bounds how many faults an error of Open lists.
+	maxFaults = 10
+)
+
+// Opened is a timeline whose files have been checked, before its ancestor is known.
+type Opened struct {
+	env   *Env
+	dir   string
+	state manifest.State
+	log   *manifest.Log
+}
+
+// Open reads a timeline's manifest and compares it with the files beside it: a layer that is missing, of
+// another size, or another timeline's is an error that names it. Layer files that are not in the manifest
+// are those of a flush that a crash cut short: opened for writing they are removed, as are temporary files.
+// Any other file is an error, for nobody knows whose it is.
+func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id page.TimelineID) (*Opened, error) {
+	log, torn, err := manifest.Open(env.FS, dir, !env.ReadOnly, env.MinManifestRewrite)
+	if err != nil {
+		if errors.Is(err, manifest.ErrCorrupt) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return nil, fmt.Errorf("timeline %s: %w", id, err)
+	}
+	o := &Opened{env: env, dir: dir, state: log.State(), log: log}
+	if torn.Bytes > 0 {
+		env.Logger.Info("manifest ends in an edit that was never finished", "file", log.Path(), "offset", torn.Offset, "bytes", torn.Bytes)
+		if env.Events.ManifestCut != nil {
+			env.Events.ManifestCut(ManifestCutInfo{tenant, id, log.Path(), torn.Offset, torn.Bytes})
+		}
+	}
+	if o.state.Tenant != tenant || o.state.Timeline != id {
+		err = fmt.Errorf("%w: %s is the manifest of timeline %s of tenant %s", ErrCorrupt, log.Path(), o.state.Timeline, o.state.Tenant)
+	} else {
+		err = o.checkFiles(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("timeline %s: %w", o.state.Name, err), log.Close())
+	}
+	return o, nil
+}
+
+// ID is the timeline's id; Ancestor where it branches from, ok if it does.
+func (o *Opened) ID() page.TimelineID { return o.state.Timeline }
+func (o *Opened) Ancestor() (id page.TimelineID, ok bool) {
+	return o.state.Ancestor, o.state.AncestorLSN != 0
+}
+
+// Close lets go of a timeline that is not to be started.
+func (o *Opened) Close() error { return o.log.Close() }
+
+// Start makes the timeline usable. ancestor is nil if it has none.
+func (o *Opened) Start(ancestor *Timeline) (*Timeline, error) {
+	if ancestor != nil && o.state.AncestorLSN > ancestor.LastRecordLSN() {
+		return nil, fmt.Errorf("%w: timeline %s branches at LSN %s from %s, which ends at %s",
+			ErrCorrupt, o.state.Name, o.state.AncestorLSN, ancestor.Name(), ancestor.LastRecordLSN())
+	}
+	return newTimeline(o.env, o.dir, o.state, o.log, ancestor)
+}
+
+// checkFiles compares the directory with the manifest.
+func (o *Opened) checkFiles(ctx context.Context) error {
+	names, err := o.env.FS.List(o.dir)
+	if err != nil {
+		return err
+	}
+	missing := make(map[string]layer.Desc, len(o.state.Layers))
+	for _, d := range o.state.Layers {
+		missing[d.FileName()] = d
+	}
+	var faults faultList
+	var orphans []string
+	present := make([]layer.Desc, 0, len(missing))
+	for _, name := range names {
+		d, listed := missing[name]
+		switch {
+		case listed:
+			present = append(present, d)
+			delete(missing, name)
+		case name == manifest.FileName:
+		case strings.HasSuffix(name, virtualfile.TempSuffix):
+			orphans = append(orphans, name)
+		default:
+			if err := o.checkOrphan(name); err != nil {
+				faults.add(err)
+				continue
+			}
+			orphans = append(orphans, name)
+		}
+	}
+	for _, d := range o.state.Layers {
+		if _, gone := missing[d.FileName()]; gone {
+			faults.add(fmt.Errorf("%w: layer %s is missing", ErrCorrupt, filepath.Join(o.dir, d.FileName())))
+		}
+	}
+	o.checkLayers(ctx, present, &faults)
+	if err := errors.Join(faults.err(), ctx.Err()); err != nil {
+		return err
+	}
+	return o.removeOrphans(orphans)
+}
+
+// checkOrphan says what is wrong with a file that the manifest does not list. Only a whole layer of this
+// very timeline is nothing to worry about.
+func (o *Opened) checkOrphan(name string) error {
+	path := filepath.Join(o.dir, name)
+	d, err := layer.ParseName(name)
+	if err != nil || d.FileName() != name {
+		return fmt.Errorf("%w: %s is no file of a timeline; move it away", ErrCorrupt, path)
+	}
+	st, err := o.env.FS.Stat(path)
+	if err != nil {
+		return err
+	}
+	if st.IsDir {
+		return fmt.Errorf("%w: %s is a folder; move it away", ErrCorrupt, path)
+	}
+	d.Size = st.Size
+	r, err := layer.OpenReader(o.env.FS, o.dir, o.id(), d)
+	if err != nil {
+		return fmt.Errorf("%w: %s is not in the manifest and no layer of this timeline; move it away: %w", ErrCorrupt, path, err)
+	}
+	return r.Close()
+}
+
+func (o *Opened) id() layer.Identity {
+	return layer.Identity{Tenant: o.state.Tenant, Timeline: o.state.Timeline}
+}
+
+// checkLayers opens each layer once, which checks its size, its summary and whose it is.
+func (o *Opened) checkLayers(ctx context.Context, ds []layer.Desc, faults *faultList) {
+	work := make(chan layer.Desc)
+	var wg sync.WaitGroup
+	for range min(openCheckers, len(ds)) {
+		wg.Go(func() {
+			for d := range work {
+				r, err := layer.OpenReader(o.env.FS, o.dir, o.id(), d)
+				if err == nil {
+					err = r.Close()
+				}
+				if err != nil {
+					faults.add(layerError(err))
+				}
+			}
+		})
+	}
+	for _, d := range ds {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- d
+	}
+	close(work)
+	wg.Wait()
+}
+
+func (o *Opened) removeOrphans(names []string) error {
+	if o.env.ReadOnly || len(names) == 0 {
+		return nil
+	}
+	for _, name := range names {
+		path := filepath.Join(o.dir, name)
+		if err := o.env.FS.Remove(path); err != nil {
+			return err
+		}
+		o.env.leftOver(path, "written, but not published before the process ended")
+	}
+	return o.env.FS.SyncDir(o.dir)
+}
+
+// faultList gathers what is wrong, up to a bound. It may be used from many goroutines.
+type faultList struct {
+	mu   sync.Mutex
+	errs []error
+	more int
+}
+
+func (f *faultList) add(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.errs) == maxFaults {
+		f.more++
+		return
+	}
+	f.errs = append(f.errs, err)
+}
+
+func (f *faultList) err() error {
+	if f.more > 0 {
+		return errors.Join(errors.Join(f.errs...), fmt.Errorf("and %d faults more", f.more))
+	}
+	return errors.Join(f.errs...)
+}

@@ -1,0 +1,150 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// Put stores a batch whole or not at all; the batch may be reused afterwards. It refuses, with ErrRefused,
+// what page.Batch.Check refuses. It waits while too much is not yet written, and it refuses while writing
+// fails, with the reason; each such call has the write tried again.
+func (t *Timeline) Put(ctx context.Context, b *page.Batch) error {
+	if err := t.beginWrite(ctx); err != nil {
+		return err
+	}
+	defer t.writer.give()
+	if err := t.flushError(); err != nil {
+		t.wakeFlusher()
+		return fmt.Errorf("timeline %s: nothing is taken in while layers cannot be written: %w", t.meta.Name, err)
+	}
+	at := t.at.Load()
+	if err := checkBatch(b, at.last); err != nil {
+		return fmt.Errorf("timeline %s: %w: %w", t.meta.Name, ErrRefused, err)
+	}
+	if b.End == at.last {
+		return nil // nothing has happened
+	}
+	if t.full() {
+		if err := t.waitForRoom(ctx); err != nil {
+			return err
+		}
+		t.freeze()
+	}
+	open := t.view.Load().open
+	before := open.Size()
+	if err := open.Put(b); err != nil {
+		return fmt.Errorf("timeline %s: %w", t.meta.Name, err)
+	}
+	t.at.Store(&position{b.End, b.Prev})
+	t.env.memory.Add(open.Size() - before)
+	t.env.counters.putBatches.Add(1)
+	t.env.counters.putValues.Add(int64(b.Len()))
+	t.env.counters.putBytes.Add(int64(b.Bytes()))
+	if t.full() && t.room() {
+		t.freeze()
+	}
+	return nil
+}
+
+// beginWrite takes the writer's turn, if the timeline may be written to.
+func (t *Timeline) beginWrite(ctx context.Context) error {
+	if t.env.ReadOnly {
+		return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrReadOnly)
+	}
+	if err := t.writer.take(ctx); err != nil {
+		return err
+	}
+	if t.closed.Load() {
+		t.writer.give()
+		return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrClosed)
+	}
+	return nil
+}
+
+func checkBatch(b *page.Batch, last page.LSN) error {
+	if err := b.Check(last); err != nil {
+		return err
+	}
+	if b.End < last {
+		return fmt.Errorf("batch ends at LSN %s, before the timeline's last LSN %s", b.End, last)
+	}
+	if b.Prev != 0 && (b.Prev >= b.End || !b.Prev.Aligned()) {
+		return fmt.Errorf("batch ends at LSN %s with a record that begins at %s", b.End, b.Prev)
+	}
+	for _, e := range b.Entries() {
+		if e.LSN > b.End {
+			return fmt.Errorf("%s at LSN %s: the batch ends at %s", e.Key.Describe(), e.LSN, b.End)
+		}
+	}
+	return nil
+}
+
+// full reports whether the open layer is to be frozen.
+func (t *Timeline) full() bool {
+	v := t.view.Load()
+	wal := int64(t.at.Load().last+1) - int64(v.start)
+	return wal >= t.env.CheckpointDistance || v.open.Size() >= t.env.CheckpointDistance
+}
+
+// room reports whether one more frozen layer may wait.
+func (t *Timeline) room() bool { return len(t.view.Load().frozen) < t.env.MaxFrozen }
+
+// waitForRoom waits until one more frozen layer may wait to be written, or gives the reason why none is.
+func (t *Timeline) waitForRoom(ctx context.Context) error {
+	for first := true; ; first = false {
+		t.mu.Lock()
+		changed, err := t.mu.changed, t.mu.flushErr
+		t.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("timeline %s: nothing is taken in while layers cannot be written: %w", t.meta.Name, err)
+		}
+		if t.room() {
+			return nil
+		}
+		if first {
+			t.env.counters.putWaits.Add(1)
+		}
+		t.wakeFlusher()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Freeze ends the open in-memory layer, so that the background writes it.
+func (t *Timeline) Freeze(ctx context.Context) error {
+	if err := t.beginWrite(ctx); err != nil {
+		return err
+	}
+	defer t.writer.give()
+	t.freeze()
+	return nil
+}
+
+// freeze begins a new in-memory layer, if the open one has moved at all. The caller has the writer's turn.
+func (t *Timeline) freeze() {
+	at, v := t.at.Load(), t.view.Load()
+	end := at.last + 1
+	if end == v.start {
+		return
+	}
+	v.open.Freeze(end)
+	f := &frozen{mem: v.open, lsns: page.LSNRange{Start: v.start, End: end}, prev: at.prev}
+	t.update(func(v *view) {
+		v.frozen = append(v.frozen, f)
+		v.open, v.start = layer.NewMem(end), end
+	})
+	t.wakeFlusher()
+}
+
+func (t *Timeline) wakeFlusher() {
+	select {
+	case t.wake <- struct{}{}:
+	default: // it has been woken already
+	}
+}

@@ -1,0 +1,198 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/walredo"
+)
+
+const (
+	// chunkKeys is how many keys are rebuilt before fn sees them, and bounds the pages held at once.
+	chunkKeys = 256
+	// soloJobs is how many pages one goroutine rebuilds before another is worth its start.
+	soloJobs = 8
+	// slotSize is a page and the timestamp that a commit log page may have behind it.
+	slotSize = pg.BlockSize + 8
+)
+
+// chunk rebuilds the values of up to chunkKeys keys. It is pooled, so that a read allocates next to nothing.
+type chunk struct {
+	results []result
+	found   []layer.Found // of all keys
+	jobs    []int32       // indexes of results that need redo
+	slab    []byte        // where redo puts pages, slotSize for each job
+	workers []worker
+}
+
+// result is one key's value, or what it is to be made of.
+type result struct {
+	key         page.Key
+	first, last int32 // in found, newest first
+	value       []byte
+	err         error
+}
+
+type worker struct{ records []walredo.Record }
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// give rebuilds what c has gathered and hands it to fn.
+func (t *Timeline) give(ctx context.Context, c *layer.Collector, fn func(k page.Key, value []byte, err error) error) error {
+	ch := chunks.Get().(*chunk)
+	defer func() {
+		ch.reset()
+		chunks.Put(ch)
+	}()
+	for k, found := range c.Results() {
+		if len(found) == 0 {
+			continue
+		}
+		ch.add(k, found)
+		if len(ch.results) == chunkKeys {
+			if err := t.giveChunk(ctx, ch, c.LSN(), fn); err != nil {
+				return err
+			}
+		}
+	}
+	return t.giveChunk(ctx, ch, c.LSN(), fn)
+}
+
+func (ch *chunk) reset() {
+	clear(ch.results) // lets go of the values
+	clear(ch.found)
+	ch.results, ch.found, ch.jobs = ch.results[:0], ch.found[:0], ch.jobs[:0]
+}
+
+// add takes one key; what is an image already needs no redo.
+func (ch *chunk) add(k page.Key, found []layer.Found) {
+	r := result{key: k, first: int32(len(ch.found))}
+	if found[0].Raw {
+		r.value = found[0].Value
+	} else if v, err := imageOf(found[0].Value); v != nil || err != nil {
+		r.value, r.err = v, err
+		if err != nil {
+			r.err = fmt.Errorf("%w: %s at LSN %s: %w", ErrCorrupt, k.Describe(), found[0].LSN, err)
+		}
+	} else {
+		ch.found = append(ch.found, found...)
+		ch.jobs = append(ch.jobs, int32(len(ch.results)))
+	}
+	r.last = int32(len(ch.found))
+	ch.results = append(ch.results, r)
+}
+
+// imageOf gives the image in a serialized value, or nil for another kind of value.
+func imageOf(b []byte) ([]byte, error) {
+	v, err := page.DecodeValue(b)
+	if err != nil || v.Kind != page.KindImage {
+		return nil, err
+	}
+	return v.Bytes, nil
+}
+
+func (t *Timeline) giveChunk(ctx context.Context, ch *chunk, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+	if err := t.redoAll(ctx, ch, lsn); err != nil {
+		return err
+	}
+	for i := range ch.results {
+		r := &ch.results[i]
+		if r.err != nil {
+			r.value = nil
+		} else if len(r.value) == 0 && r.key.Sparse() {
+			continue // an empty image of a sparse key says that it was removed
+		}
+		t.env.counters.readKeys.Add(1)
+		if err := fn(r.key, r.value, r.err); err != nil {
+			return err
+		}
+	}
+	ch.reset()
+	return ctx.Err()
+}
+
+// redoAll rebuilds every page of the chunk that needs it.
+func (t *Timeline) redoAll(ctx context.Context, ch *chunk, lsn page.LSN) error {
+	n := len(ch.jobs)
+	if n == 0 {
+		return ctx.Err()
+	}
+	ch.slab = slices.Grow(ch.slab[:0], n*slotSize)[:n*slotSize]
+	workers := min(runtime.GOMAXPROCS(0), (n+soloJobs-1)/soloJobs)
+	for len(ch.workers) < workers {
+		ch.workers = append(ch.workers, worker{})
+	}
+	if workers == 1 {
+		for i := range n {
+			t.redoOne(ctx, ch, i, &ch.workers[0], lsn)
+		}
+		return ctx.Err()
+	}
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for i := range workers {
+		w := &ch.workers[i]
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				t.redoOne(ctx, ch, i, w, lsn)
+			}
+		})
+	}
+	wg.Wait()
+	return ctx.Err()
+}
+
+// redoOne rebuilds the page of job i into its slot.
+func (t *Timeline) redoOne(ctx context.Context, ch *chunk, i int, w *worker, lsn page.LSN) {
+	r := &ch.results[ch.jobs[i]]
+	slot := ch.slab[i*slotSize : i*slotSize : (i+1)*slotSize]
+	r.value, r.err = t.redo(ctx, slot, r.key, ch.found[r.first:r.last], w, lsn)
+	t.env.counters.redos.Add(1)
+	t.env.counters.redoRecords.Add(int64(r.last - r.first))
+	if r.err != nil {
+		t.env.counters.redoErrors.Add(1)
+		r.err = fmt.Errorf("timeline %s: %s at LSN %s: %w", t.meta.Name, r.key.Describe(), lsn, r.err)
+	}
+}
+
+// redo builds a page from a key's values, newest first, and appends it to dst.
+func (t *Timeline) redo(ctx context.Context, dst []byte, k page.Key, found []layer.Found, w *worker, lsn page.LSN) ([]byte, error) {
+	req := walredo.Request{
+		Key: k, LSN: lsn, Version: t.meta.Version, Flavour: t.meta.Flavour, Checksums: t.meta.HintBits,
+	}
+	w.records = w.records[:0]
+	defer func() { clear(w.records) }()
+	initialized := false
+	for i := range slices.Backward(found) {
+		f := &found[i]
+		if f.Raw {
+			req.Base, initialized = f.Value, true
+			w.records = w.records[:0]
+			continue
+		}
+		v, err := page.DecodeValue(f.Value)
+		if err != nil {
+			return nil, fmt.Errorf("%w: value at LSN %s: %w", ErrCorrupt, f.LSN, err)
+		}
+		if v.Kind == page.KindImage {
+			req.Base, initialized = v.Bytes, true
+			w.records = w.records[:0]
+			continue
+		}
+		initialized = initialized || v.Initializes()
+		w.records = append(w.records, walredo.Record{LSN: f.LSN, Value: v})
+	}
+	if !initialized {
+		return nil, fmt.Errorf("%w: %d records down to LSN %s, and no image or initializing record below them",
+			ErrCorrupt, len(found), found[len(found)-1].LSN)
+	}
+	req.Records = w.records
+	return t.env.Redoer.Redo(ctx, dst, &req)
+}

@@ -1,0 +1,247 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stratapg/strata/internal/tasks"
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// Timeline is one line of history.
+type Timeline struct {
+	env      *Env
+	dir      string
+	id       layer.Identity
+	meta     manifest.Meta
+	ancestor *Timeline // nil if meta.AncestorLSN is 0
+	cutoff   page.LSN  // the oldest LSN readable in the timeline's own layers
+
+	// view is what readers see. It is replaced under mu and never changed.
+	view atomic.Pointer[view]
+	// at is how far the timeline is; durable is what of it is on disk. Whoever holds the writer's turn moves
+	// at, after the values are in the view.
+	at      atomic.Pointer[position]
+	durable atomic.Pointer[position]
+
+	writer   turn // Put, Freeze
+	flusher  turn // writing layers; guards log
+	log      *manifest.Log
+	tasks    *tasks.Group
+	wake     chan struct{} // asks the background task to flush; holds one
+	closed   atomic.Bool
+	closing  sync.Once
+	closeErr error
+
+	mu struct {
+		sync.Mutex
+		flushErr error
+		changed  chan struct{} // closed and replaced whenever a flush ends
+	}
+}
+
+// position is a point in the WAL and where the record that ends there begins.
+type position struct{ last, prev page.LSN }
+
+// view is one immutable version of all layers.
+type view struct {
+	open   *layer.Mem
+	start  page.LSN  // where open begins
+	frozen []*frozen // oldest first
+	layers *layer.Map
+}
+
+// frozen is an in-memory layer that waits to be written. written is set, under the flusher's turn, once its
+// file is there, so that a publish that failed is tried again with the same file.
+type frozen struct {
+	mem     *layer.Mem
+	lsns    page.LSNRange
+	prev    page.LSN
+	written *layer.Desc
+}
+
+// turn is a lock that one can wait for with a context.
+type turn chan struct{}
+
+func newTurn() turn { return make(turn, 1) }
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default:
+	}
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
+// newTimeline makes the running form of what a manifest says. The layers must have been checked.
+func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ancestor *Timeline) (*Timeline, error) {
+	m, err := layer.NewMap(s.Layers)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, log.Path(), err)
+	}
+	t := &Timeline{
+		env: env, dir: dir, meta: s.Meta, cutoff: s.Cutoff, log: log, ancestor: ancestor,
+		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
+		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1),
+	}
+	t.mu.changed = make(chan struct{})
+	p := &position{s.DiskConsistentLSN, s.PrevRecordLSN}
+	t.at.Store(p)
+	t.durable.Store(p)
+	t.view.Store(&view{open: layer.NewMem(p.last + 1), start: p.last + 1, layers: m})
+	if !env.ReadOnly {
+		err = t.tasks.Go(t.flushInBackground)
+	}
+	return t, err
+}
+
+// update replaces the view by what fn makes of it.
+func (t *Timeline) update(fn func(v *view)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := *t.view.Load()
+	v.frozen = slices.Clone(v.frozen)
+	fn(&v)
+	t.view.Store(&v)
+}
+
+// ID is the timeline's id, Name its name.
+func (t *Timeline) ID() page.TimelineID { return t.meta.Timeline }
+func (t *Timeline) Name() string        { return t.meta.Name }
+
+// Meta is what the timeline was born with.
+func (t *Timeline) Meta() manifest.Meta { return t.meta }
+
+// LastRecordLSN is the end of the last record put.
+func (t *Timeline) LastRecordLSN() page.LSN { return t.at.Load().last }
+
+// PrevRecordLSN is where the record that ends at LastRecordLSN begins, 0 if unknown.
+func (t *Timeline) PrevRecordLSN() page.LSN { return t.at.Load().prev }
+
+// DiskConsistentLSN is the LSN at which the timeline ends after a crash.
+func (t *Timeline) DiskConsistentLSN() page.LSN { return t.durable.Load().last }
+
+// Layers lists the timeline's own layer files.
+func (t *Timeline) Layers() []layer.Desc { return t.view.Load().layers.Layers() }
+
+// OldestLSN is the first LSN that can be read, in the timeline or its ancestors.
+func (t *Timeline) OldestLSN() page.LSN {
+	for ; t.ancestor != nil; t = t.ancestor {
+		if t.cutoff > t.meta.InitialLSN {
+			return t.cutoff
+		}
+	}
+	return max(t.cutoff, t.meta.InitialLSN)
+}
+
+// Info describes the timeline.
+func (t *Timeline) Info() Info {
+	v, at := t.view.Load(), t.at.Load()
+	i := Info{
+		ID: t.meta.Timeline, Name: t.meta.Name, Tenant: t.meta.Tenant,
+		Version: t.meta.Version, Flavour: t.meta.Flavour,
+		WALSegSize: t.meta.WALSegSize, SystemID: t.meta.SystemID,
+		Checksums: t.meta.Checksums, HintBits: t.meta.HintBits,
+		InitialLSN: t.meta.InitialLSN, OldestLSN: t.OldestLSN(),
+		LastRecordLSN: at.last, PrevRecordLSN: at.prev, DiskConsistentLSN: t.DiskConsistentLSN(),
+		Layers: v.layers.Len(), MemoryBytes: v.open.Size(),
+	}
+	if t.ancestor != nil {
+		a := t.meta.Ancestor
+		i.Ancestor, i.AncestorLSN = &a, t.meta.AncestorLSN
+	}
+	for _, d := range v.layers.Layers() {
+		i.LayerBytes += d.Size
+	}
+	for _, f := range v.frozen {
+		i.MemoryBytes += f.mem.Size()
+	}
+	return i
+}
+
+// WalkLayers opens the timeline's own layer files one after the other and hands them to fn, with the error
+// where one cannot be opened. It ends with the first error that fn returns.
+func (t *Timeline) WalkLayers(ctx context.Context, fn func(d layer.Desc, r *layer.Reader, err error) error) error {
+	for _, d := range t.Layers() {
+		o, err := t.env.files.acquire(ctx, t.dir, t.id, d)
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+				return err
+			}
+			if err := fn(d, nil, err); err != nil {
+				return err
+			}
+			continue
+		}
+		err = fn(d, o.reader, nil)
+		t.env.files.release(o)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close writes what is in memory, so that reopening loses nothing, and ends the background work. It may be
+// called twice. After an error what was not written is lost: its WAL has to be ingested again.
+func (t *Timeline) Close() error {
+	t.closing.Do(func() {
+		ctx := context.Background()
+		_ = t.writer.take(ctx) // cannot fail: the context never ends
+		t.closed.Store(true)
+		if !t.env.ReadOnly {
+			t.freeze()
+		}
+		t.writer.give()
+		t.tasks.Stop()
+		if !t.env.ReadOnly {
+			t.closeErr = t.flushUpTo(ctx, page.MaxLSN)
+			if t.closeErr != nil {
+				t.closeErr = fmt.Errorf("timeline %s: what follows LSN %s is not on disk: %w", t.meta.Name, t.DiskConsistentLSN(), t.closeErr)
+			}
+		}
+		t.closeErr = errors.Join(t.closeErr, t.shut())
+	})
+	return t.closeErr
+}
+
+// shut lets go of the manifest.
+func (t *Timeline) shut() error {
+	_ = t.flusher.take(context.Background())
+	defer t.flusher.give()
+	t.releaseMemory()
+	return t.log.Close()
+}
+
+// abandon ends the timeline as a crash would, leaving the files as they are.
+func (t *Timeline) abandon() {
+	t.closing.Do(func() {
+		t.closed.Store(true)
+		t.tasks.Stop()
+		t.closeErr = errors.Join(ErrClosed, t.shut())
+	})
+}
+
+// releaseMemory takes what was never written out of the count of all timelines.
+func (t *Timeline) releaseMemory() {
+	v := t.view.Load()
+	n := v.open.Size()
+	for _, f := range v.frozen {
+		n += f.mem.Size()
+	}
+	t.env.memory.Add(-n)
+}

@@ -1,0 +1,151 @@
+package strata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stratapg/strata/ingest"
+	"github.com/stratapg/strata/internal/tenant"
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// Tenant is one tenant of a store: timelines with unique names.
+type Tenant struct {
+	t       *tenant.Tenant
+	options *Options
+}
+
+// ID is the tenant's id.
+func (t *Tenant) ID() page.TenantID { return t.t.ID() }
+
+// Timeline finds a timeline by its name or its id; ErrTimelineNotFound if there is none.
+func (t *Tenant) Timeline(ctx context.Context, nameOrID string) (*Timeline, error) {
+	return wrap(t.t.Timeline(nameOrID))
+}
+
+func wrap(tl *timeline.Timeline, err error) (*Timeline, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Timeline{tl}, nil
+}
+
+// Timelines describes all timelines, by name.
+func (t *Tenant) Timelines() []TimelineInfo {
+	tls := t.t.Timelines()
+	out := make([]TimelineInfo, len(tls))
+	for i, tl := range tls {
+		out[i] = tl.Info()
+	}
+	return out
+}
+
+// defaultWALSegSize is PostgreSQL's default wal_segment_size.
+const defaultWALSegSize = 16 << 20
+
+// Create makes an empty timeline for embedders who Put themselves.
+func (t *Tenant) Create(ctx context.Context, o CreateOptions) (*Timeline, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	if o.WALSegSize == 0 {
+		o.WALSegSize = defaultWALSegSize
+	}
+	return wrap(t.t.Create(ctx, manifest.Meta{
+		Name: o.Name, Timeline: o.ID, Version: o.Version, Flavour: o.Flavour, InitialLSN: o.InitialLSN,
+		WALSegSize: o.WALSegSize, SystemID: o.SystemID, Checksums: o.Checksums, HintBits: o.HintBits || o.Checksums,
+	}))
+}
+
+// Bounds of wal_segment_size (access/xlog_internal.h).
+const (
+	minWALSegSize = 1 << 20
+	maxWALSegSize = 1 << 30
+)
+
+// validate reports every fault at once.
+func (o *CreateOptions) validate() error {
+	errs := []error{manifest.CheckName(o.Name)}
+	if !o.Version.Supported() {
+		errs = append(errs, fmt.Errorf("CreateOptions.Version is %d: %w", o.Version, pg.ErrUnsupportedVersion))
+	}
+	if o.Flavour != pg.Stock && o.Flavour != pg.Neon {
+		errs = append(errs, fmt.Errorf("CreateOptions.Flavour is %d: want pg.Stock or pg.Neon", o.Flavour))
+	}
+	if s := o.WALSegSize; s != 0 && (s < minWALSegSize || s > maxWALSegSize || s&(s-1) != 0) {
+		errs = append(errs, fmt.Errorf("CreateOptions.WALSegSize is %d: want a power of two from 1 MiB to 1 GiB", s))
+	}
+	if o.InitialLSN == page.InvalidLSN || !o.InitialLSN.Aligned() {
+		errs = append(errs, fmt.Errorf("CreateOptions.InitialLSN is %s: want a multiple of 8 above 0", o.InitialLSN))
+	}
+	return errors.Join(errs...)
+}
+
+// Import makes a timeline from the data directory of a cluster that was stopped cleanly. It begins at the
+// end of the shutdown checkpoint. Nothing is visible until all of it is durable; an import that fails or is
+// interrupted leaves nothing behind.
+func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, ImportResult, error) {
+	if o.Flavour != pg.Stock && o.Flavour != pg.Neon {
+		return nil, ImportResult{}, fmt.Errorf("ImportOptions.Flavour is %d: want pg.Stock or pg.Neon", o.Flavour)
+	}
+	if err := t.free(o.Name); err != nil {
+		return nil, ImportResult{}, err // before gigabytes are looked at
+	}
+	d, err := ingest.OpenDataDir(o.PGData)
+	if err != nil {
+		return nil, ImportResult{}, err
+	}
+	var stats ingest.ImportStats
+	tl, err := wrap(t.t.Import(ctx, manifest.Meta{
+		Name: o.Name, Timeline: o.ID, Version: d.Version, Flavour: o.Flavour, InitialLSN: d.LSN,
+		WALSegSize: d.SegSize, SystemID: d.SystemID, Checksums: d.Checksums, HintBits: d.HintBits,
+	}, d.PrevLSN, tenant.ImportOptions{
+		LayerSize: t.options.ImageLayerSize, Compression: t.options.ImageCompression,
+	}, func(sink *timeline.ImageSink) (err error) {
+		stats, err = d.Import(ctx, sink, importProgress(o.Progress, d.TotalBytes))
+		return err
+	}))
+	if err != nil {
+		return nil, ImportResult{}, err
+	}
+	return tl, ImportResult{LSN: d.LSN, Relations: stats.Relations, Pages: stats.Pages, Bytes: stats.Bytes}, nil
+}
+
+// free says whether a timeline of that name may be made.
+func (t *Tenant) free(name string) error {
+	if t.options.ReadOnly {
+		return fmt.Errorf("new timeline %s: %w", name, ErrReadOnly)
+	}
+	if err := manifest.CheckName(name); err != nil {
+		return err
+	}
+	switch tl, err := t.t.Timeline(name); {
+	case err == nil:
+		return fmt.Errorf("%w: %q (id %s); choose another name", ErrTimelineExists, name, tl.ID())
+	case errors.Is(err, ErrTimelineNotFound):
+		return nil
+	default:
+		return err
+	}
+}
+
+func importProgress(fn func(ImportProgress), total int64) func(ingest.ImportStats) {
+	if fn == nil {
+		return nil
+	}
+	return func(s ingest.ImportStats) { fn(ImportProgress{Pages: s.Pages, Bytes: s.Bytes, TotalBytes: total}) }
+}
+
+// Branch makes a timeline that shares the history of parent up to an LSN and goes its own way from there. It
+// copies nothing. What the branch relies on is made durable first.
+func (t *Tenant) Branch(ctx context.Context, parent *Timeline, o BranchOptions) (*Timeline, error) {
+	at := o.At
+	if at == page.InvalidLSN {
+		at = parent.LastRecordLSN()
+	}
+	return wrap(t.t.Branch(ctx, parent.t, o.Name, o.ID, at))
+}

@@ -1,0 +1,170 @@
+package strata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/stratapg/strata/basebackup"
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/ingest"
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+type (
+	// TimelineInfo describes a timeline at one moment.
+	TimelineInfo = timeline.Info
+	// Metrics are counters of all timelines of a store since it was opened.
+	Metrics = timeline.Metrics
+	// Events are functions that are called as things happen.
+	Events = timeline.Events
+	// FlushInfo describes the writing of one in-memory layer.
+	FlushInfo = timeline.FlushInfo
+	// ManifestCutInfo says that a manifest ended in an edit that was not whole, as a crash leaves it.
+	ManifestCutInfo = timeline.ManifestCutInfo
+	// LeftOverInfo names a file that a crash left behind and that was removed.
+	LeftOverInfo = timeline.LeftOverInfo
+	// TimelineMadeInfo says that a timeline has come into being.
+	TimelineMadeInfo = timeline.TimelineMadeInfo
+)
+
+// Timeline is the history of a cluster, or of a branch of it.
+type Timeline struct{ t *timeline.Timeline }
+
+var _ datadir.Store = (*Timeline)(nil)
+
+// Info describes the timeline as it is now.
+func (tl *Timeline) Info() TimelineInfo { return tl.t.Info() }
+
+// Layers lists the timeline's own layer files, not its ancestors'.
+func (tl *Timeline) Layers() []layer.Desc { return tl.t.Layers() }
+
+// WalkLayers opens the timeline's own layer files one after the other, and hands each to fn, or the reason
+// why it cannot be opened, which names it. The reader is valid during the call only. An error that fn returns ends the walk.
+func (tl *Timeline) WalkLayers(ctx context.Context, fn func(r *layer.Reader, err error) error) error {
+	return tl.t.WalkLayers(ctx, func(_ layer.Desc, r *layer.Reader, err error) error { return fn(r, err) })
+}
+
+// LastRecordLSN is the end of the last record put, also where it is not durable yet.
+func (tl *Timeline) LastRecordLSN() page.LSN { return tl.t.LastRecordLSN() }
+
+// PrevRecordLSN is where the record that ends at LastRecordLSN begins, 0 if unknown.
+func (tl *Timeline) PrevRecordLSN() page.LSN { return tl.t.PrevRecordLSN() }
+
+// DiskConsistentLSN is where the timeline would end after a crash. It never goes back.
+func (tl *Timeline) DiskConsistentLSN() page.LSN { return tl.t.DiskConsistentLSN() }
+
+// Put stores a batch whole or not at all. It refuses with ErrRefused, before anything is stored, a batch
+// with an LSN not above the last or not a multiple of 8, a key without a valid form, or a value over
+// page.MaxValueSize. Of two values for one key and LSN the last wins. It waits while too much is not yet
+// written, and refuses while writing fails: then it can be called again once there is room on the disk.
+func (tl *Timeline) Put(ctx context.Context, b *page.Batch) error { return tl.t.Put(ctx, b) }
+
+// Freeze ends the in-memory layer, so that it is written in the background.
+func (tl *Timeline) Freeze(ctx context.Context) error { return tl.t.Freeze(ctx) }
+
+// Flush returns once everything put before it is durable.
+func (tl *Timeline) Flush(ctx context.Context) error { return tl.t.Flush(ctx) }
+
+// Get gives the value of key as of lsn: a page, or what a directory-like key holds. The error wraps
+// ErrNotFound if the key has no version there.
+func (tl *Timeline) Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error) {
+	return tl.t.Get(ctx, key, lsn)
+}
+
+// GetVectored calls fn in ascending key order for every key of keys that has a version at lsn, with its
+// value, which is valid during the call only, or with the reason why this one cannot be rebuilt. Keys
+// without a version are left out. An error that fn returns ends the read. keys may span any number of keys:
+// memory stays bounded.
+func (tl *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+	return tl.t.GetVectored(ctx, keys, lsn, fn)
+}
+
+// Snapshot sees the cluster's databases, relations and files as of lsn, which must be one that ResolveLSN
+// gives.
+func (tl *Timeline) Snapshot(lsn page.LSN) *datadir.Snapshot {
+	return datadir.At(tl, lsn, tl.t.Meta().Version)
+}
+
+// Page gives a block of a relation's fork as of lsn. The error wraps ErrNotFound, and says how long the
+// relation is, if there is no such relation or block.
+func (tl *Timeline) Page(ctx context.Context, rel page.RelTag, block uint32, lsn page.LSN) ([]byte, error) {
+	size, err := tl.Snapshot(lsn).RelSize(ctx, rel)
+	if err != nil {
+		return nil, err
+	}
+	if block >= size {
+		return nil, fmt.Errorf("block %d of relation %s at LSN %s, which has %d blocks: %w", block, rel, lsn, size, ErrNotFound)
+	}
+	b, err := tl.Get(ctx, rel.Block(block), lsn)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("%w: block %d of relation %s at LSN %s is missing, though it has %d blocks", ErrCorrupt, block, rel, lsn, size)
+	}
+	if err == nil && len(b) != pg.BlockSize {
+		return nil, fmt.Errorf("%w: block %d of relation %s at LSN %s has %d bytes", ErrCorrupt, block, rel, lsn, len(b))
+	}
+	return b, err
+}
+
+// ResolveLSN gives the state that lsn means: the end of the last whole record at or before it. It gives
+// ErrFutureLSN or ErrBeforeHistory where lsn lies outside the timeline's history.
+func (tl *Timeline) ResolveLSN(ctx context.Context, lsn page.LSN) (page.LSN, error) {
+	return tl.t.ResolveLSN(ctx, lsn)
+}
+
+// NewIngester gives what takes WAL records into the timeline one by one, for those who have their own source
+// of WAL. Only one may be used at a time, and nothing else may Put meanwhile.
+func (tl *Timeline) NewIngester(ctx context.Context) (*ingest.Ingester, error) {
+	m := tl.t.Meta()
+	return ingest.NewIngester(ctx, tl, ingest.Options{
+		Version: m.Version, Flavour: m.Flavour, SegSize: m.WALSegSize, SystemID: m.SystemID,
+	})
+}
+
+// Ingest takes in the WAL segments of a directory, from where the timeline ends. A missing or half-filled
+// end is no error: it stops at the last whole record, and called again it goes on from there. After an error
+// the records before it are there, and LSN says up to where. Nothing of it is durable before Flush.
+func (tl *Timeline) Ingest(ctx context.Context, o IngestOptions) (IngestResult, error) {
+	i, err := tl.NewIngester(ctx)
+	if err != nil {
+		return IngestResult{LSN: tl.LastRecordLSN()}, err
+	}
+	begin := i.LSN()
+	var progress func(ingest.Progress)
+	if o.Progress != nil {
+		progress = func(p ingest.Progress) {
+			ip := IngestProgress{LSN: p.LSN, Records: p.Records, Bytes: p.Bytes}
+			if p.End > begin {
+				ip.TotalBytes = int64(p.End - begin)
+			}
+			o.Progress(ip)
+		}
+	}
+	r, err := i.Dir(ctx, o.Dir, o.Until, progress)
+	return IngestResult{LSN: r.LSN, Records: r.Records, Bytes: r.Bytes}, err
+}
+
+// BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
+// version starts. After an error what was written does not start.
+func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
+	lsn := o.LSN
+	if lsn == page.InvalidLSN {
+		lsn = tl.LastRecordLSN()
+	}
+	lsn, err := tl.ResolveLSN(ctx, lsn)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	bo := basebackup.Options{LSN: lsn, Version: tl.t.Meta().Version}
+	if o.Progress != nil {
+		bo.Progress = func(p basebackup.Progress) {
+			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})
+		}
+	}
+	r, err := basebackup.Full(ctx, w, tl, bo)
+	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
+}
