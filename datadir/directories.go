@@ -9,8 +9,9 @@ import (
 )
 
 // directories are the decoded directories of a Modification. nil means not read yet. A dirty one is
-// written when the record ends.
+// written when the record ends; dirty says that there may be one.
 type directories struct {
+	dirty    bool
 	dbs      []Database
 	dbsRead  bool
 	dbsDirty bool
@@ -57,6 +58,10 @@ func (d *directories) committed() {
 // flushDirectories writes the directories that the current record changed, in key order.
 func (m *Modification) flushDirectories() {
 	d := &m.dirs
+	if !d.dirty {
+		return
+	}
+	d.dirty = false
 	if d.dbsDirty {
 		m.batch.PutImage(page.DBDirKey, m.cur.End, EncodeDatabases(d.dbs))
 		d.dbsDirty = false
@@ -106,6 +111,7 @@ func (m *Modification) databases(ctx context.Context) ([]Database, error) {
 type relDir struct {
 	rels  []RelFork // sorted
 	dirty bool
+	any   *bool // set with dirty
 }
 
 func (d *relDir) find(rel page.RelTag) (int, bool) {
@@ -118,7 +124,7 @@ func (d *relDir) add(rel page.RelTag) bool {
 	i, ok := d.find(rel)
 	if !ok {
 		d.rels = slices.Insert(d.rels, i, RelFork{rel.Rel, uint8(rel.Fork)})
-		d.dirty = true
+		d.dirty, *d.any = true, true
 	}
 	return !ok
 }
@@ -127,7 +133,7 @@ func (d *relDir) remove(rel page.RelTag) bool {
 	i, ok := d.find(rel)
 	if ok {
 		d.rels = slices.Delete(d.rels, i, i+1)
-		d.dirty = true
+		d.dirty, *d.any = true, true
 	}
 	return ok
 }
@@ -153,7 +159,7 @@ func (m *Modification) relDir(ctx context.Context, spc, db uint32) (*relDir, err
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", k.Describe(), err)
 	}
-	d := &relDir{rels: rels}
+	d := &relDir{rels: rels, any: &m.dirs.dirty}
 	m.dirs.rels[dbID{spc, db}] = d
 	return d, nil
 }
@@ -167,14 +173,14 @@ func (m *Modification) addDatabase(ctx context.Context, spc, db uint32, hasRelMa
 	i, ok := slices.BinarySearchFunc(dbs, Database{Spc: spc, DB: db}, compareDatabases)
 	if !ok {
 		m.dirs.dbs = slices.Insert(dbs, i, Database{spc, db, hasRelMap})
-		m.dirs.dbsDirty = true
-		d := &relDir{dirty: true}
+		m.dirs.dbsDirty, m.dirs.dirty = true, true
+		d := &relDir{dirty: true, any: &m.dirs.dirty}
 		m.dirs.rels[dbID{spc, db}] = d
 		return d, nil
 	}
 	if hasRelMap && !dbs[i].HasRelMap {
 		dbs[i].HasRelMap = true
-		m.dirs.dbsDirty = true
+		m.dirs.dbsDirty, m.dirs.dirty = true, true
 	}
 	return m.relDir(ctx, spc, db)
 }
@@ -193,7 +199,7 @@ func (m *Modification) DropDatabase(ctx context.Context, spc, db uint32) error {
 	}
 	if i, ok := slices.BinarySearchFunc(dbs, Database{Spc: spc, DB: db}, compareDatabases); ok {
 		m.dirs.dbs = slices.Delete(dbs, i, i+1)
-		m.dirs.dbsDirty = true
+		m.dirs.dbsDirty, m.dirs.dirty = true, true
 		delete(m.dirs.rels, dbID{spc, db})
 		m.sizes.removeDatabase(spc, db)
 	}

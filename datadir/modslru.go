@@ -93,7 +93,7 @@ func (m *Modification) reachSLRU(ctx context.Context, kind page.SLRU, seg, n uin
 		i, exists := slices.BinarySearch(d.segments, seg)
 		if !exists {
 			d.segments = slices.Insert(d.segments, i, seg)
-			d.dirty = true
+			d.dirty, m.dirs.dirty = true, true
 		} else if size, err = m.storedPages(ctx, kind, seg); err != nil {
 			return err
 		}
@@ -140,6 +140,8 @@ func (m *Modification) DropSLRUSegments(ctx context.Context, kind page.SLRU, dro
 		delete(m.dirs.segPages, segmentID{kind, seg})
 		return true
 	})
-	d.dirty = d.dirty || len(d.segments) != before
+	if len(d.segments) != before {
+		d.dirty, m.dirs.dirty = true, true
+	}
 	return nil
 }

@@ -19,7 +19,7 @@ func (m *Modification) AddTwoPhase(ctx context.Context, xid uint64, state []byte
 	}
 	if i, ok := slices.BinarySearch(xids, xid); !ok {
 		m.dirs.twoPhase = slices.Insert(xids, i, xid)
-		m.dirs.twoPhaseDirty = true
+		m.dirs.twoPhaseDirty, m.dirs.dirty = true, true
 	}
 	m.batch.PutImage(page.TwoPhaseKey(xid), m.cur.End, state)
 	return nil
@@ -33,7 +33,7 @@ func (m *Modification) DropTwoPhase(ctx context.Context, xid uint64) error {
 	}
 	if i, ok := slices.BinarySearch(xids, xid); ok {
 		m.dirs.twoPhase = slices.Delete(xids, i, i+1)
-		m.dirs.twoPhaseDirty = true
+		m.dirs.twoPhaseDirty, m.dirs.dirty = true, true
 	}
 	return nil
 }

@@ -11,7 +11,14 @@ type sizeCache struct {
 	free    []int32
 	pinned  []int32
 	limit   int
+	// recent finds the entries of the relations used last without hashing their names.
+	recent [recentSizes]int32
 }
+
+// recentSizes is a power of two: a record's relations are mostly those of the records before.
+const recentSizes = 64
+
+func recentSlot(rel page.RelTag) uint32 { return (rel.Rel ^ uint32(rel.Fork)*21) % recentSizes }
 
 type sizeEntry struct {
 	rel        page.RelTag
@@ -26,10 +33,15 @@ func newSizeCache(limit int) *sizeCache {
 }
 
 func (c *sizeCache) get(rel page.RelTag) (uint32, bool) {
+	slot := &c.recent[recentSlot(rel)]
+	if e := &c.entries[*slot]; e.used && e.rel == rel {
+		return e.blocks, true
+	}
 	i, ok := c.byRel[rel]
 	if !ok {
 		return 0, false
 	}
+	*slot = i
 	if c.entries[0].next != i {
 		c.unlink(i)
 		c.linkNewest(i)
