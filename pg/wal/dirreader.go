@@ -240,6 +240,9 @@ func (r *DirReader) seek(lsn page.LSN) error {
 	if lsn == r.at {
 		return nil
 	}
+	if int64(lsn-r.cur.start) > r.size {
+		return r.readError(io.EOF)
+	}
 	var err error
 	if s, ok := r.file.(io.Seeker); ok {
 		_, err = s.Seek(int64(lsn-r.cur.start), io.SeekStart)

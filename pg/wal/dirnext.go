@@ -14,11 +14,8 @@ func (r *DirReader) fill(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	if skip := r.d.skip; r.file != nil && skip > r.at && skip <= r.end {
-		r.jump(skip)
-		if err := r.seek(skip); err != nil {
-			return false, err
-		}
+	if r.file != nil && r.d.skip >= r.end && r.at < r.end { // after XLOG_SWITCH nothing more is in the file
+		r.at, r.d.pos = r.end, r.end
 	}
 	if r.file == nil || r.at == r.end {
 		if more, err := r.advance(ctx); !more {
@@ -33,9 +30,6 @@ func (r *DirReader) fill(ctx context.Context) (bool, error) {
 	}
 	return false, r.short(ctx, err)
 }
-
-// jump tells the Decoder that the bytes up to skip, which it does not look at, are not fed.
-func (r *DirReader) jump(skip page.LSN) { r.d.pos = skip }
 
 // short deals with a file that ended before its segment does: a partial segment may, where the log ends.
 func (r *DirReader) short(ctx context.Context, err error) error {

@@ -1,0 +1,98 @@
+package wal_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"testing/fstest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/wal"
+)
+
+func TestShutdownCheckpointEnd(t *testing.T) {
+	require.Equal(t, page.LSN(0x2377B20), wal.ShutdownCheckpointEnd(0x2377AA8, wal.DefaultSegSize), "neon-pg17")
+	require.Equal(t, page.LSN(0x14AEC08), wal.ShutdownCheckpointEnd(0x14AEB90, wal.DefaultSegSize), "real-wal-pg15")
+}
+
+// checkpointAt builds a segment, checks its pages and reads it back: in memory and as a directory.
+func checkpointAt(t *testing.T, v pg.Version, segSize uint32, lsn page.LSN) *wal.CheckpointWAL {
+	cp := bytes.Repeat([]byte{7}, wal.CheckPointSize)
+	c, err := wal.BuildShutdownCheckpoint(wal.ShutdownCheckpoint{Version: v, SegSize: segSize, SystemID: 42, Timeline: 3, LSN: lsn, Prev: lsn - 64, CheckPoint: cp})
+	require.NoError(t, err)
+	require.Equal(t, wal.RecordStart(lsn, segSize), c.Start)
+	require.Equal(t, wal.ShutdownCheckpointEnd(c.Start, segSize), c.End)
+	require.Equal(t, uint64(c.Start), binary.LittleEndian.Uint64(c.CheckPoint))
+	require.Equal(t, cp[8:], c.CheckPoint[8:])
+
+	fsys, all := fstest.MapFS{}, []byte(nil)
+	for i := range c.Segments {
+		s := &c.Segments[i]
+		var b bytes.Buffer
+		n, err := s.WriteTo(&b)
+		require.NoError(t, err)
+		require.Equal(t, int64(segSize), n)
+		require.True(t, bytes.Equal(s.Bytes(), b.Bytes()))
+		fsys[s.Name] = &fstest.MapFile{Data: b.Bytes()}
+		all = append(all, b.Bytes()...)
+	}
+	base := c.Start &^ page.LSN(segSize-1)
+	require.Equal(t, wal.SegmentName(3, base, segSize), c.Segments[0].Name)
+	o := wal.DecoderOptions{Version: v, Start: lsn, Prev: lsn - 64, SegSize: segSize, SystemID: 42, Timeline: 3}
+	got, _, err := decode(o, all[max(lsn, base)-base:], whole)
+	if c.End%page.LSN(segSize) != 0 {
+		require.ErrorIs(t, err, wal.ErrEnd, "the rest is zeros")
+	}
+	require.Len(t, got, 1)
+	require.Equal(t, "XLOG CHECKPOINT_SHUTDOWN", got[0].op)
+	require.Equal(t, string(c.CheckPoint), got[0].main)
+	require.Equal(t, [2]page.LSN{c.Start, c.End}, [2]page.LSN{got[0].start, got[0].end})
+
+	r, err := wal.OpenFS(fsys, "made", wal.DirOptions{Version: v, Start: lsn, SystemID: 42, Timeline: 3})
+	require.NoError(t, err)
+	recs, err := drain(t, r)
+	require.NoError(t, err)
+	require.Len(t, recs, 1)
+	require.Equal(t, c.End, r.LSN())
+	return c
+}
+
+func TestShutdownCheckpointAnywhere(t *testing.T) {
+	for _, v := range []pg.Version{pg.V14, pg.V15, pg.V16, pg.V17} {
+		for _, boundary := range []struct {
+			name string
+			lsn  page.LSN
+		}{{"page", 5*seg + 3*wal.PageSize}, {"first page", 5*seg + wal.PageSize}, {"segment", 6 * seg}} {
+			for _, before := range []page.LSN{0, 8, 16, 24, 40, 104, 112, 120, 128, 4000} {
+				t.Run(fmt.Sprintf("%d/%s/%d", v, boundary.name, before), func(t *testing.T) {
+					c := checkpointAt(t, v, seg, boundary.lsn-before)
+					segments := 1
+					if boundary.name == "segment" && before > 0 && before < 114 {
+						segments = 2
+					}
+					require.Len(t, c.Segments, segments)
+				})
+			}
+		}
+	}
+	checkpointAt(t, pg.V17, 64<<20, 0x1_0000_0000-8) // over the end of a log id
+}
+
+func TestShutdownCheckpointRefused(t *testing.T) {
+	good := wal.ShutdownCheckpoint{Version: pg.V15, SegSize: seg, Timeline: 1, LSN: 5 * seg, CheckPoint: make([]byte, wal.CheckPointSize)}
+	for name, change := range map[string]func(*wal.ShutdownCheckpoint){
+		"version": func(c *wal.ShutdownCheckpoint) { c.Version = 13 }, "segment size": func(c *wal.ShutdownCheckpoint) { c.SegSize = 77 },
+		"timeline": func(c *wal.ShutdownCheckpoint) { c.Timeline = 0 }, "structure": func(c *wal.ShutdownCheckpoint) { c.CheckPoint = c.CheckPoint[:80] },
+		"LSN in a header": func(c *wal.ShutdownCheckpoint) { c.LSN += 8 }, "LSN of the first segment": func(c *wal.ShutdownCheckpoint) { c.LSN = 4096 },
+		"LSN past the end": func(c *wal.ShutdownCheckpoint) { c.LSN = page.MaxLSN &^ 7 }, "prev": func(c *wal.ShutdownCheckpoint) { c.Prev = 6 * seg },
+	} {
+		c := good
+		change(&c)
+		_, err := wal.BuildShutdownCheckpoint(c)
+		require.Error(t, err, name)
+	}
+}
