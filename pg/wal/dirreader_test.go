@@ -423,3 +423,31 @@ func TestSegmentNames(t *testing.T) {
 		require.False(t, ok, bad)
 	}
 }
+
+func TestDirAfterSwitch(t *testing.T) {
+	w := walgen.New(walgen.Options{Version: pg.V16, SystemID: 7})
+	w.Message([]byte("one"))
+	_, end := w.Switch()
+	require.Equal(t, page.LSN(2*seg), end)
+	w.Message([]byte("two"))
+	f := fstest.MapFS{}
+	for n, b := range w.Segments() {
+		f[n] = &fstest.MapFile{Data: b}
+	}
+	// What lies behind the switch does not matter, even if it looks like WAL.
+	copy(f[name(1)].Data[20*8192:], makeLog(300).bytes[20*8192:seg])
+	r, err := wal.OpenFS(f, "wal", options())
+	require.NoError(t, err)
+	all, err := drain(t, r)
+	require.NoError(t, err)
+	require.Len(t, all, 3)
+	require.Contains(t, all[2].main, "two")
+
+	delete(f, name(2))
+	r, err = wal.OpenFS(f, "wal", options())
+	require.NoError(t, err)
+	all, err = drain(t, r)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.Equal(t, page.LSN(2*seg), r.LSN())
+}
