@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,33 +19,45 @@ import (
 // redone are the resource managers whose every record with a block reference redo must know.
 var redone = []pg.Rmgr{pg.RmXLOG, pg.RmHeap, pg.RmHeap2, pg.RmBtree, pg.RmSeq}
 
-// TestRecordByRecord redoes every record of a workload on our own result so far and compares it with the
-// image that the server wrote beside it.
-func TestRecordByRecord(t *testing.T) {
+// TestRealServers takes clusters of 15 and 17 through a workload and compares record by record, the whole
+// cluster at its end, and at positions between with what PostgreSQL's own recovery gives.
+func TestRealServers(t *testing.T) {
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			w := work(t, v, testkit.Work{Transactions: transactions(), Seed: uint64(v), LeaveOpen: true},
 				map[string]string{"wal_consistency_checking": "all"}, nil)
-			redoer := native.New()
-			defer redoer.Close()
-			r, err := redocheck.Run(t.Context(), redocheck.Options{WALDir: w.wal, Version: v, PGData: w.base, Redoer: redoer})
-			require.NoError(t, err)
-			t.Logf("records from %s to %s: %+v\n%s", r.Start, r.End, r.Total, coverage(v, r))
-			for _, m := range redone {
-				c := r.Rmgr(m)
-				require.Zero(t, c.Different, "%s: %v", m, r.First)
-				require.Zero(t, c.Uncovered, "%s", m)
-				require.Zero(t, c.Primed, "%s: the base and the records before give every page", m)
-				require.Positive(t, c.Equal, "%s", m)
-			}
-			require.Zero(t, r.Total.Different, "%v", r.First)
-			requireCovered(t, v, r)
+			t.Run("record by record", func(t *testing.T) { recordByRecord(t, w) })
+			store := filepath.Join(t.TempDir(), "store")
+			tl := importAndIngest(t, store, w.base, w.wal)
+			t.Run("cluster by cluster", func(t *testing.T) {
+				requireSameCluster(t, tl, v, w.server.Data, tl.LastRecordLSN())
+			})
+			t.Run("in mid-flight", func(t *testing.T) { midFlight(t, w, tl) })
 		})
 	}
 }
 
+// recordByRecord redoes every record on our own result so far and compares it with the image that the
+// server wrote beside it.
+func recordByRecord(t *testing.T, w worked) {
+	redoer := native.New()
+	defer redoer.Close()
+	r, err := redocheck.Run(t.Context(), redocheck.Options{WALDir: w.wal, Version: w.version, PGData: w.base, Redoer: redoer})
+	require.NoError(t, err)
+	t.Logf("records from %s to %s: %+v\n%s", r.Start, r.End, r.Total, coverage(r))
+	for _, m := range redone {
+		c := r.Rmgr(m)
+		require.Zero(t, c.Different, "%s: %v", m, r.First)
+		require.Zero(t, c.Uncovered, "%s", m)
+		require.Zero(t, c.Primed, "%s: the base and the records before give every page", m)
+		require.Positive(t, c.Equal, "%s", m)
+	}
+	require.Zero(t, r.Total.Different, "%v", r.First)
+	requireCovered(t, w.version, r)
+}
+
 // coverage is the table of every kind of record that the redone resource managers have in a version.
-func coverage(v pg.Version, r redocheck.Report) string {
+func coverage(r redocheck.Report) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "manager\toperation\trecords\tblocks\tequal\twhy not")

@@ -109,7 +109,6 @@ func CopyTree(t testing.TB, dst, src string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	Give(t, dst)
 }
 
 func copyEntry(dst, src string, e fs.DirEntry) error {

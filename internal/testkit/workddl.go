@@ -84,9 +84,12 @@ func (p *Postgres) databaseWork(s *Session) {
 	s.Each("create database gone template logged", "drop database gone", "alter database logged rename to renamed")
 }
 
+// Spaces are the folders in Postgres.Dir that the workload makes tablespaces in; the second one is dropped.
+var Spaces = []string{"space", "space_gone"}
+
 func (p *Postgres) tablespaceWork(s *Session) {
 	p.t.Helper()
-	for _, name := range []string{"space", "space_gone"} {
+	for _, name := range Spaces {
 		dir := filepath.Join(p.Dir, name)
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			p.t.Fatal(err)

@@ -1,0 +1,46 @@
+package e2e
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/internal/testkit"
+)
+
+// midFlight compares the timeline at random record ends with a server that PostgreSQL recovered to there.
+func midFlight(t *testing.T, w worked, tl *strata.Timeline) {
+	const short, long = 3, 20
+	n := short
+	if testkit.Long() {
+		n = long
+	}
+	ends := testkit.RecordEnds(t, w.version, w.base, w.wal)
+	require.Equal(t, tl.LastRecordLSN(), ends[len(ends)-1])
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 0))
+	for range n {
+		lsn := ends[rnd.IntN(len(ends)-1)]
+		emptySpaces(t, w)
+		dir := testkit.Recovery{Version: w.version, Base: w.base, WAL: w.wal, Until: lsn}.DataDir(t)
+		requireSameCluster(t, tl, w.version, dir, lsn)
+		require.NoError(t, os.RemoveAll(dir))
+	}
+}
+
+// emptySpaces empties the tablespaces' folders: a recovery makes its own files at the path that the WAL
+// names. The first server, which made them before, is no longer needed.
+func emptySpaces(t *testing.T, w worked) {
+	t.Helper()
+	for _, name := range testkit.Spaces {
+		dir := filepath.Join(w.server.Dir, name)
+		require.NoError(t, os.RemoveAll(dir))
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		testkit.Give(t, dir)
+	}
+}
