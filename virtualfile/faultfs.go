@@ -183,6 +183,13 @@ func (f *faultFS) Lock(name string) (io.Closer, error) {
 	return f.fs.Lock(name)
 }
 
+func (f *faultFS) LockShared(name string) (io.Closer, error) {
+	if _, err := f.check(OpLock, "lock", name); err != nil {
+		return nil, err
+	}
+	return f.fs.LockShared(name)
+}
+
 type faultFile struct {
 	File
 	fs *faultFS

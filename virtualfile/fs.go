@@ -50,6 +50,9 @@ type FS interface {
 	// Lock takes an exclusive lock on a file, made if need be, that other processes see, and that ends when
 	// it is closed or its process dies. It does not wait: it fails with ErrLocked.
 	Lock(name string) (io.Closer, error)
+	// LockShared takes a lock on an existing file beside which others may hold the same, but none that of
+	// Lock. It changes nothing on disk, and does not wait: it fails with ErrLocked.
+	LockShared(name string) (io.Closer, error)
 }
 
 // File is an open file. ReadAt and WriteAt may be called concurrently with each other; Write, Truncate and

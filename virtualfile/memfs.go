@@ -20,8 +20,8 @@ type MemFS struct {
 	mu struct {
 		sync.RWMutex
 		root   *memNode
-		ops    uint64 // numbers changes of directory entries; both halves of a rename share one
-		locked map[string]bool
+		ops    uint64         // numbers changes of directory entries; both halves of a rename share one
+		locked map[string]int // holders of a shared lock; -1 for an exclusive one
 	}
 }
 
@@ -31,7 +31,7 @@ var _ FS = (*MemFS)(nil)
 func NewMem() *MemFS {
 	m := &MemFS{}
 	m.mu.root = newMemDir()
-	m.mu.locked = map[string]bool{}
+	m.mu.locked = map[string]int{}
 	return m
 }
 
@@ -289,13 +289,31 @@ func (m *MemFS) Lock(name string) (io.Closer, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.lock(f, false)
+}
+
+// LockShared keeps out every Lock of name on this file system until it is closed.
+func (m *MemFS) LockShared(name string) (io.Closer, error) {
+	f, err := m.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return m.lock(f, true)
+}
+
+func (m *MemFS) lock(f File, shared bool) (io.Closer, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.mu.locked[cleanMem(name)] {
+	name := cleanMem(f.Name())
+	switch holders := m.mu.locked[name]; {
+	case shared && holders >= 0:
+		m.mu.locked[name]++
+	case holders == 0:
+		m.mu.locked[name] = -1
+	default:
 		return nil, fmt.Errorf("lock %s: %w", name, ErrLocked)
 	}
-	m.mu.locked[cleanMem(name)] = true
-	return &memLock{File: f, fs: m, name: cleanMem(name)}, nil
+	return &memLock{File: f, fs: m, name: name}, nil
 }
 
 type memLock struct {
@@ -309,7 +327,9 @@ func (l *memLock) Close() error {
 	if err == nil {
 		l.fs.mu.Lock()
 		defer l.fs.mu.Unlock()
-		delete(l.fs.mu.locked, l.name)
+		if l.fs.mu.locked[l.name]--; l.fs.mu.locked[l.name] <= 0 {
+			delete(l.fs.mu.locked, l.name)
+		}
 	}
 	return err
 }

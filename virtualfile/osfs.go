@@ -86,11 +86,17 @@ func (osFS) Stat(name string) (FileInfo, error) {
 }
 
 func (osFS) Lock(name string) (io.Closer, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, filePerm)
+	return lockOS(name, os.O_RDWR|os.O_CREATE, false)
+}
+
+func (osFS) LockShared(name string) (io.Closer, error) { return lockOS(name, os.O_RDONLY, true) }
+
+func lockOS(name string, flag int, shared bool) (io.Closer, error) {
+	f, err := os.OpenFile(name, flag, filePerm)
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil {
+	if err := flock(f, shared); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", name, err), f.Close())
 	}
 	return f, nil

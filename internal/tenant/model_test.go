@@ -17,7 +17,6 @@ import (
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
-	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/virtualfile"
@@ -220,5 +219,3 @@ func tree(t *testing.T, dir string) string {
 	}))
 	return s.String()
 }
-
-var _ = layer.ErrCorrupt

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
@@ -48,11 +49,6 @@ type Store struct {
 	closeErr error
 }
 
-// sharedLocker is a file system that lets many readers hold a lock that keeps writers out.
-type sharedLocker interface {
-	LockShared(name string) (io.Closer, error)
-}
-
 // Open opens a store: store file, lock, and every timeline of every tenant.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{fs: o.Config.FS, dir: o.Dir, making: make(chan struct{}, 1)}
@@ -88,7 +84,7 @@ func (s *Store) find(create bool) error {
 	if err == nil {
 		return nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 		return err
 	}
 	st, err := s.fs.Stat(s.dir)
@@ -148,10 +144,8 @@ func (s *Store) takeLock(readOnly bool) (err error) {
 	path := filepath.Join(s.dir, lockFileName)
 	if readOnly {
 		// Where there is no lock file nobody has ever written, as in a copy of a store.
-		if l, ok := s.fs.(sharedLocker); ok {
-			if s.lock, err = l.LockShared(path); errors.Is(err, fs.ErrNotExist) {
-				return nil
-			}
+		if s.lock, err = s.fs.LockShared(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
 		}
 	} else {
 		s.lock, err = s.fs.Lock(path)
