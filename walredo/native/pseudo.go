@@ -82,6 +82,7 @@ const (
 	xidAborted   = 0x02
 
 	xidBits    = 2
+	xidMask    = 1<<xidBits - 1
 	xidPerByte = 8 / xidBits
 	xidPerPage = pg.BlockSize * xidPerByte
 )
@@ -105,7 +106,7 @@ func (c *change) setXids(xids []uint32, status uint8) error {
 			return corrupt("transaction %d belongs to page %d", xid, xid/xidPerPage)
 		}
 		at, shift := xid%xidPerPage/xidPerByte, xid%xidPerByte*xidBits
-		c.page[at] = c.page[at]&^(1<<xidBits-1<<shift) | status<<shift
+		c.page[at] = c.page[at]&^(xidMask<<shift) | status<<shift
 	}
 	return nil
 }
