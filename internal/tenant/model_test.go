@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -55,6 +57,22 @@ const firstLSN page.LSN = 0x1000
 
 func meta(name string) manifest.Meta {
 	return manifest.Meta{Name: name, Version: pg.V17, InitialLSN: firstLSN, WALSegSize: 16 << 20}
+}
+
+// tap makes writes fail as on a full disk, from when it is opened until it is shut.
+type tap struct {
+	open atomic.Bool
+	skip atomic.Int64 // writes that still succeed
+}
+
+func (t *tap) fill(skip int) { t.skip.Store(int64(skip)); t.open.Store(true) }
+func (t *tap) shut()         { t.open.Store(false) }
+
+func (t *tap) wrap(fs virtualfile.FS) virtualfile.FS {
+	return virtualfile.NewFaulty(fs, &virtualfile.Fault{
+		Op: virtualfile.OpWrite, Nth: 1, Sticky: true, Err: syscall.ENOSPC, Torn: 7,
+		Path: func(string) bool { return t.open.Load() && t.skip.Add(-1) < 0 },
+	})
 }
 
 // entry is one version of a key in the model.

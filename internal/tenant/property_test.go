@@ -23,13 +23,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	*rapid.T
 	mem   *virtualfile.MemFS
-	fault *virtualfile.Fault
+	disk  tap
 	store *Store
 	hs    []*history
 }
 
 func (w *world) open() {
-	s, err := Open(context.Background(), testOptions(virtualfile.NewFaulty(w.mem, w.fault)))
+	s, err := Open(context.Background(), testOptions(w.disk.wrap(w.mem)))
 	require.NoError(w, err)
 	w.store = s
 }
@@ -167,12 +167,12 @@ func (w *world) crash() {
 	mem := w.mem.CrashClone(rapid.Uint64().Draw(w.T, "seed"))
 	_ = w.store.Close()
 	w.mem = mem
-	*w.fault = virtualfile.Fault{}
+	w.disk.shut()
 	w.settle(durable)
 }
 
 func (w *world) reopen() {
-	*w.fault = virtualfile.Fault{}
+	w.disk.shut()
 	require.NoError(w, w.store.Close())
 	durable := map[page.TimelineID]page.LSN{}
 	for _, h := range w.hs {
@@ -181,13 +181,11 @@ func (w *world) reopen() {
 	w.settle(durable)
 }
 
-func (w *world) fill() {
-	*w.fault = virtualfile.Fault{Op: virtualfile.OpWrite, Nth: rapid.IntRange(1, 5).Draw(w.T, "nth"), Sticky: true, Err: syscall.ENOSPC, Torn: rapid.IntRange(0, 50).Draw(w.T, "torn")}
-}
+func (w *world) fill() { w.disk.fill(rapid.IntRange(0, 4).Draw(w.T, "skip")) }
 
 func TestStoreAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{T: t, mem: virtualfile.NewMem(), fault: &virtualfile.Fault{}}
+		w := &world{T: t, mem: virtualfile.NewMem()}
 		w.open()
 		defer func() { _ = w.store.Close() }()
 		tl, err := w.tenant().Create(context.Background(), meta("main"))
@@ -195,7 +193,7 @@ func TestStoreAgainstModel(t *testing.T) {
 		root := newHistory("main", firstLSN, nil)
 		root.id = tl.ID()
 		w.hs = append(w.hs, root)
-		steps := []func(){w.put, w.put, w.put, w.put, w.read, w.read, w.flush, w.branch, w.crash, w.reopen, w.fill, func() { *w.fault = virtualfile.Fault{} }}
+		steps := []func(){w.put, w.put, w.put, w.put, w.read, w.read, w.flush, w.branch, w.crash, w.reopen, w.fill, w.disk.shut}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			rapid.SampledFrom(steps).Draw(t, "step")()
 		}

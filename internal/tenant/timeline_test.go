@@ -86,10 +86,10 @@ func TestRecordsWithoutValuesMoveTheEnd(t *testing.T) {
 }
 
 func TestFullDiskLosesNothing(t *testing.T) {
-	mem, fault := virtualfile.NewMem(), &virtualfile.Fault{}
-	s, _, tl := opened(t, testOptions(virtualfile.NewFaulty(mem, fault)))
+	var disk tap
+	s, _, tl := opened(t, testOptions(disk.wrap(virtualfile.NewMem())))
 	ctx := context.Background()
-	*fault = virtualfile.Fault{Op: virtualfile.OpWrite, Nth: 1, Sticky: true, Err: syscall.ENOSPC, Torn: 7}
+	disk.fill(0)
 	lsn := firstLSN
 	var err error
 	for err == nil {
@@ -110,7 +110,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	}
 	check()
 	require.Positive(t, s.Metrics().FlushErrors)
-	*fault = virtualfile.Fault{}
+	disk.shut()
 	require.NoError(t, tl.Flush(ctx))
 	check()
 	require.Equal(t, lsn, tl.DiskConsistentLSN())
