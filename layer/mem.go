@@ -12,58 +12,46 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// Mem is the in-memory layer: values that are not on disk yet. Their bytes lie in chunks without pointers,
-// their places in chained versions below a skip list of keys, so that the garbage collector has nothing to
-// walk and a put allocates nothing but a chunk now and then.
+// Mem is the in-memory layer: values that are not on disk yet. Their bytes and their places lie in chunks
+// without pointers, so that the garbage collector has nothing to walk and a put allocates nothing but a
+// chunk now and then.
 //
-//	skip list of keys ──head──▶ newest version ──prev──▶ older version ──prev──▶ …
-//	                                  └──chunk, offset, length──▶ bytes
+//	B+ tree of keys ──head──▶ newest version ──prev──▶ older version ──prev──▶ …
+//	                                └──chunk, offset, length──▶ bytes
 //
-// Many readers may run beside one writer without any lock: a key or version is filled in first and linked
-// with one atomic store. A reader sees each value of a running Put or not; the timeline asks only for LSNs
-// whose Put is over.
+// One lock guards all of it. Neither side holds it for long: Put lets readers in between every few values,
+// and a read takes a few keys at a time. Bytes never move, so what a Collector got needs no lock.
 type Mem struct {
-	start  page.LSN
-	end    atomic.Uint64 // exclusive; MaxLSN while open
-	size   atomic.Int64
-	count  atomic.Int64
-	ready  atomic.Bool // the head of the skip list is there
-	keys   slab[memKey]
-	vers   slab[memVersion]
-	links  slab[uint32]
-	values chunks
+	start page.LSN
+	end   atomic.Uint64 // exclusive; MaxLSN while open
+	size  atomic.Int64
+	count atomic.Int64
+	put1  sync.Mutex // one Put or Freeze at a time; taken before mu
 
-	writer struct {
-		sync.Mutex // one Put or Freeze at a time
-		splice     [memLevels]uint32
-		lastID     uint32
-		random     uint64
+	mu struct {
+		sync.RWMutex
+		keys   memTree
+		vers   slab[memVersion]
+		values valueChunks
 	}
 }
 
-// memKey is a node of the skip list. Numbers count from 1; 0 is "none", and the head's key is never read.
-type memKey struct {
-	key    page.Key
-	head   atomic.Uint32 // the newest version
-	tower  uint32        // its first link; level i is at tower+i
-	height uint32
-}
-
+// memVersion is one version of a key; prev is the number of the next older one, 0 for none.
 type memVersion struct {
 	lsn    page.LSN
 	chunk  uint32
 	offset uint32
 	length uint32 // shifted left by one, with will_init in bit 0
-	prev   atomic.Uint32
+	prev   uint32
 }
 
 const (
-	// memLevels suits 4^12 keys, 16 million.
-	memLevels = 12
-	headKey   = 1
 	// Sizes counted for the index beside the bytes of the values.
-	memVersionBytes = 32
+	memVersionBytes = 24
 	memKeyBytes     = 40
+	// putSteps and readSteps are how many values or keys one side handles before it lets the other in.
+	putSteps  = 64
+	readSteps = 256
 )
 
 // ErrFrozen says that an in-memory layer takes no more values.
@@ -73,7 +61,6 @@ var ErrFrozen = errors.New("in-memory layer is frozen")
 func NewMem(start page.LSN) *Mem {
 	m := &Mem{start: start}
 	m.end.Store(uint64(page.MaxLSN))
-	m.writer.random = uint64(start)*2 + 1
 	return m
 }
 
@@ -90,16 +77,16 @@ func (m *Mem) Len() int { return int(m.count.Load()) }
 
 // Freeze ends the layer at the exclusive LSN end. Puts fail from then on.
 func (m *Mem) Freeze(end page.LSN) {
-	m.writer.Lock()
-	defer m.writer.Unlock()
+	m.put1.Lock()
+	defer m.put1.Unlock()
 	m.end.Store(uint64(end))
 }
 
 // Put takes all values of a batch, which may be reset afterwards. Of two values of one (key, LSN) the later
 // stays. It fails with ErrFrozen, or, before anything is stored, on an LSN below the layer's start.
 func (m *Mem) Put(b *page.Batch) error {
-	m.writer.Lock()
-	defer m.writer.Unlock()
+	m.put1.Lock()
+	defer m.put1.Unlock()
 	if page.LSN(m.end.Load()) != page.MaxLSN {
 		return ErrFrozen
 	}
@@ -112,57 +99,58 @@ func (m *Mem) Put(b *page.Batch) error {
 			return fmt.Errorf("%s at LSN %s: below the in-memory layer's start, %s", e.Key.Describe(), e.LSN, m.start)
 		}
 	}
-	var size int64
-	for i := range entries {
-		e := &entries[i]
-		size += m.put(e.Key, e.LSN, e.WillInit, b.Data(*e))
+	for len(entries) > 0 {
+		n := min(putSteps, len(entries))
+		m.putSome(b, entries[:n])
+		entries = entries[n:]
 	}
-	m.size.Add(size)
-	m.count.Add(int64(len(entries)))
 	return nil
 }
 
-// put stores one value and gives the memory it took.
-func (m *Mem) put(k page.Key, lsn page.LSN, willInit bool, value []byte) int64 {
-	id, v := m.vers.add()
+func (m *Mem) putSome(b *page.Batch, entries []page.BatchEntry) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var size int64
+	for i := range entries {
+		e := &entries[i]
+		size += m.putLocked(e.Key, e.LSN, e.WillInit, b.Data(*e))
+	}
+	m.size.Add(size)
+	m.count.Add(int64(len(entries)))
+}
+
+// putLocked stores one value and gives the memory it took.
+func (m *Mem) putLocked(k page.Key, lsn page.LSN, willInit bool, value []byte) int64 {
+	id, v := m.mu.vers.add()
 	v.lsn, v.length = lsn, uint32(len(value))<<1
 	if willInit {
 		v.length |= 1
 	}
-	v.chunk, v.offset = m.values.append(value)
+	v.chunk, v.offset = m.mu.values.append(value)
 	size := int64(len(value)) + memVersionBytes
-	node, isNew := m.findOrAdd(k)
+	place, isNew := m.mu.keys.findOrAdd(k)
 	if isNew {
 		size += memKeyBytes
 	}
-	m.link(node, id, v)
-	return size
-}
-
-// link puts a version into its key's chain, newest first. It replaces one of its LSN.
-func (m *Mem) link(node *memKey, id uint32, v *memVersion) {
-	place := &node.head
-	for {
-		at := place.Load()
-		if at == 0 {
-			break
-		}
-		o := m.vers.at(at)
-		if o.lsn <= v.lsn {
-			if o.lsn == v.lsn {
-				at = o.prev.Load()
+	// The chain is newest first; a version of the same LSN is replaced.
+	for *place != 0 {
+		o := m.mu.vers.at(*place)
+		if o.lsn <= lsn {
+			v.prev = *place
+			if o.lsn == lsn {
+				v.prev = o.prev
 			}
-			v.prev.Store(at)
 			break
 		}
 		place = &o.prev
 	}
-	place.Store(id)
+	*place = id
+	return size
 }
 
-// bytes gives the value of a version.
-func (m *Mem) bytes(v *memVersion) []byte {
-	return m.values.at(v.chunk, v.offset, v.length>>1)
+// bytesLocked gives the value of a version.
+func (m *Mem) bytesLocked(v *memVersion) []byte {
+	return m.mu.values.at(v.chunk, v.offset, v.length>>1)
 }
 
 // Collect adds to c what the layer holds of keys within lsns, per key from the newest down to the first
@@ -172,47 +160,97 @@ func (m *Mem) Collect(ctx context.Context, c *Collector, keys page.Set, lsns pag
 		return nil
 	}
 	for _, r := range keys.Ranges() {
+		for !r.Empty() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			r.Start = m.collectSome(c, r, lsns)
+		}
+	}
+	return nil
+}
+
+// collectSome collects some keys of r and gives where to go on; the range's end if nothing is left.
+func (m *Mem) collectSome(c *Collector, r page.Range, lsns page.LSNRange) page.Key {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	leaf, i := m.mu.keys.seek(r.Start)
+	for n := 0; leaf != nil; leaf, i = m.mu.keys.nextLeaf(leaf), 0 {
+		for ; i < leaf.n; i, n = i+1, n+1 {
+			k := leaf.keys[i]
+			if !k.Less(r.End) {
+				return r.End
+			}
+			if n == readSteps {
+				return k
+			}
+			m.chainLocked(c, k, leaf.heads[i], lsns)
+		}
+	}
+	return r.End
+}
+
+// chainLocked adds the versions of one key.
+func (m *Mem) chainLocked(c *Collector, k page.Key, at uint32, lsns page.LSNRange) {
+	for at != 0 {
+		v := m.mu.vers.at(at)
+		if v.lsn < lsns.Start {
+			return
+		}
+		if v.lsn < lsns.End {
+			willInit := v.length&1 == 1
+			c.Add(k, v.lsn, false, willInit, m.bytesLocked(v))
+			if willInit {
+				return
+			}
+		}
+		at = v.prev
+	}
+}
+
+// memEntry is one value on its way to the function of Iterate.
+type memEntry struct {
+	key      page.Key
+	lsn      page.LSN
+	willInit bool
+	value    []byte
+}
+
+// Iterate gives all values in (key, LSN) order. An error of fn ends the walk and is returned.
+func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, willInit bool, value []byte) error) error {
+	var some []memEntry
+	for k, more := page.MinKey, true; more; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for n := m.seek(r.Start); n != nil && n.key.Less(r.End) && !c.beyond(n.key); n = m.next(n) {
-			for at := n.head.Load(); at != 0; {
-				v := m.vers.at(at)
-				if v.lsn < lsns.Start {
-					break
-				}
-				if v.lsn < lsns.End {
-					willInit := v.length&1 == 1
-					c.Add(n.key, v.lsn, false, willInit, m.bytes(v))
-					if willInit {
-						break
-					}
-				}
-				at = v.prev.Load()
+		some, k, more = m.entriesFrom(some[:0], k)
+		for i := range some {
+			if err := fn(some[i].key, some[i].lsn, some[i].willInit, some[i].value); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// Iterate gives all values in (key, LSN) order. An error of fn ends the walk and is returned.
-func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, willInit bool, value []byte) error) error {
-	var chain []*memVersion
-	for n := m.seek(page.MinKey); n != nil; n = m.next(n) {
-		if err := ctx.Err(); err != nil {
-			return err
+// entriesFrom appends the values of the keys of one leaf, from k on, and gives where to go on, if there is
+// anything.
+func (m *Mem) entriesFrom(out []memEntry, k page.Key) ([]memEntry, page.Key, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	leaf, i := m.mu.keys.seek(k)
+	for ; i < leaf.n; i++ {
+		from := len(out)
+		for at := leaf.heads[i]; at != 0; {
+			v := m.mu.vers.at(at)
+			out = append(out, memEntry{leaf.keys[i], v.lsn, v.length&1 == 1, m.bytesLocked(v)})
+			at = v.prev
 		}
-		chain = chain[:0]
-		for at := n.head.Load(); at != 0; {
-			v := m.vers.at(at)
-			chain = append(chain, v)
-			at = v.prev.Load()
-		}
-		for _, v := range slices.Backward(chain) {
-			if err := fn(n.key, v.lsn, v.length&1 == 1, m.bytes(v)); err != nil {
-				return err
-			}
-		}
+		slices.Reverse(out[from:])
 	}
-	return nil
+	next := m.mu.keys.nextLeaf(leaf)
+	if next == nil {
+		return out, k, false
+	}
+	return out, next.keys[0], true
 }

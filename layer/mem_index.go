@@ -1,218 +1,239 @@
 package layer
 
-import (
-	"math/bits"
-	"sync/atomic"
-
-	"github.com/stratapg/strata/page"
-)
+import "github.com/stratapg/strata/page"
 
 // slabChunk is how many elements a slab takes at a time.
 const slabChunk = 1 << 12
 
-// slab holds elements that never move, numbered from 1. One writer adds; readers may look at what has been
-// published to them. Elements hold no pointers.
+// slab holds elements without pointers, numbered from 1, in chunks that never move.
 type slab[T any] struct {
-	dir atomic.Pointer[[]*[slabChunk]T]
-	n   uint32
+	chunks []*[slabChunk]T
+	n      uint32
 }
 
-// add gives a new zero element, to be filled before its number is published.
-func (s *slab[T]) add() (uint32, *T) { return s.addN(1) }
-
-// addN gives the first of n new elements with numbers in a row. They lie in a row too: what is left of a
-// chunk is skipped if it is too short.
-func (s *slab[T]) addN(n uint32) (uint32, *T) {
-	if s.n == 0 {
-		s.n = 1
+// add gives a new zero element.
+func (s *slab[T]) add() (uint32, *T) {
+	s.n++
+	if int(s.n/slabChunk) == len(s.chunks) {
+		s.chunks = append(s.chunks, new([slabChunk]T))
 	}
-	if s.n/slabChunk != (s.n+n-1)/slabChunk {
-		s.n = (s.n/slabChunk + 1) * slabChunk
-	}
-	var dir []*[slabChunk]T
-	if d := s.dir.Load(); d != nil {
-		dir = *d
-	}
-	if int(s.n/slabChunk) == len(dir) {
-		// Readers of the old directory do not look beyond its length.
-		dir = append(dir, new([slabChunk]T))
-		s.dir.Store(&dir)
-	}
-	id := s.n
-	s.n += n
-	return id, &dir[id/slabChunk][id%slabChunk]
+	return s.n, s.at(s.n)
 }
 
-func (s *slab[T]) at(id uint32) *T { return &(*s.dir.Load())[id/slabChunk][id%slabChunk] }
+func (s *slab[T]) at(id uint32) *T { return &s.chunks[id/slabChunk][id%slabChunk] }
 
 // valueChunk is how much room for values is taken at a time; larger values than a quarter of it get a chunk
 // of their own, so that little is left unused.
 const valueChunk = 1 << 20
 
-// chunks is an append-only store of bytes that never move.
-type chunks struct {
-	dir  atomic.Pointer[[][]byte]
+// valueChunks is an append-only store of bytes that never move.
+type valueChunks struct {
+	all  [][]byte
 	open int // the chunk that is being filled
 	used int // of it; 0 means that none is
 }
 
-func (c *chunks) grow(size int) int {
-	var dir [][]byte
-	if d := c.dir.Load(); d != nil {
-		dir = *d
-	}
-	dir = append(dir, make([]byte, size))
-	c.dir.Store(&dir)
-	return len(dir) - 1
+func (c *valueChunks) grow(size int) int {
+	c.all = append(c.all, make([]byte, size))
+	return len(c.all) - 1
 }
 
 // append copies p and gives its place.
-func (c *chunks) append(p []byte) (chunk, offset uint32) {
+func (c *valueChunks) append(p []byte) (chunk, offset uint32) {
 	if len(p) > valueChunk/4 {
 		i := c.grow(len(p))
-		copy((*c.dir.Load())[i], p)
+		copy(c.all[i], p)
 		return uint32(i), 0
 	}
 	if c.used == 0 || c.used+len(p) > valueChunk {
 		c.open, c.used = c.grow(valueChunk), 0
 	}
 	at := c.used
-	copy((*c.dir.Load())[c.open][at:], p)
+	copy(c.all[c.open][at:], p)
 	// Even an empty value moves on, as used 0 means "no chunk".
 	c.used += max(len(p), 1)
 	return uint32(c.open), uint32(at)
 }
 
-func (c *chunks) at(chunk, offset, n uint32) []byte {
-	return (*c.dir.Load())[chunk][offset : offset+n : offset+n]
+func (c *valueChunks) at(chunk, offset, n uint32) []byte {
+	return c.all[chunk][offset : offset+n : offset+n]
 }
 
-// nextLink gives the node that follows n on a level, or 0.
-func (m *Mem) nextLink(n *memKey, level uint32) uint32 {
-	return atomic.LoadUint32(m.links.at(n.tower + level))
+// memFan is how many keys a node of memTree has at most: some three cache misses for a search in it.
+const memFan = 64
+
+// memTree is a B+ tree from keys to the numbers of their newest versions. Keys are never removed. Its nodes
+// hold no pointers; the slices of nodes do, one for some 40 keys.
+type memTree struct {
+	leaves []*memLeaf
+	inner  []*memInner
+	root   uint32
+	height int // inner levels above the leaves
+	// last is the leaf of the last findOrAdd, where neighbours are often put next.
+	last uint32
 }
 
-// findOrAdd gives the node of k, for the writer. The search starts at the places where the last one ended,
-// as far as they lie before k: neighbours are often put after each other.
-func (m *Mem) findOrAdd(k page.Key) (node *memKey, isNew bool) {
-	w := &m.writer
-	if !m.ready.Load() {
-		m.addHead()
-	}
-	if w.lastID != headKey {
-		if n := m.keys.at(w.lastID); n.key == k {
-			return n, false
+type memLeaf struct {
+	keys  [memFan]page.Key
+	heads [memFan]uint32
+	n     int
+	next  uint32 // 0 for none: leaf 0 is the leftmost for good
+}
+
+type memInner struct {
+	keys [memFan]page.Key // the lower bounds of kids; that of the first counts as the lowest key
+	kids [memFan]uint32
+	n    int
+}
+
+// lowerBound gives the first of keys at or above k.
+func lowerBound(keys []page.Key, k page.Key) int {
+	lo, hi := 0, len(keys)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if keys[mid].Less(k) {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
 	}
-	level := uint32(0)
-	for level < memLevels-1 && !m.spansLocked(level, k) {
-		level++
-	}
-	at := uint32(headKey)
-	if w.splice[level] != 0 && m.before(w.splice[level], k) {
-		at = w.splice[level]
-	}
-	for {
-		n := m.keys.at(at)
-		next := m.nextLink(n, level)
-		if next != 0 {
-			if c := m.keys.at(next).key.Compare(k); c < 0 {
-				at = next
-				continue
-			} else if c == 0 {
-				// The places below belong to an older search, and must not be mixed with those above.
-				clear(w.splice[:level+1])
-				w.lastID = next
-				return m.keys.at(next), false
-			}
-		}
-		w.splice[level] = at
-		if level == 0 {
-			return m.addKey(k), true
-		}
-		level--
-	}
+	return lo
 }
 
-// before reports whether node id orders before k.
-func (m *Mem) before(id uint32, k page.Key) bool {
-	return id == headKey || m.keys.at(id).key.Less(k)
-}
-
-// spansLocked reports whether k lies between the last search's place on a level and what follows there.
-func (m *Mem) spansLocked(level uint32, k page.Key) bool {
-	at := m.writer.splice[level]
-	if at == 0 || !m.before(at, k) {
-		return false
+// child gives which kid k belongs to.
+func (n *memInner) child(k page.Key) int {
+	i := lowerBound(n.keys[1:n.n], k) + 1
+	if i < n.n && n.keys[i] == k {
+		return i
 	}
-	next := m.nextLink(m.keys.at(at), level)
-	return next == 0 || k.Less(m.keys.at(next).key)
+	return i - 1
 }
 
-func (m *Mem) addHead() {
-	id, n := m.keys.add()
-	n.height = memLevels
-	n.tower, _ = m.links.addN(memLevels)
-	m.writer.lastID = id
-	for i := range m.writer.splice {
-		m.writer.splice[i] = headKey
+// seek gives the leaf and place of the first key at or above k; the place may be at the leaf's end.
+func (t *memTree) seek(k page.Key) (*memLeaf, int) {
+	if len(t.leaves) == 0 {
+		return &memLeaf{}, 0
 	}
-	m.ready.Store(true)
-}
-
-// addKey makes a node behind the places found on each level, linked from the bottom up.
-func (m *Mem) addKey(k page.Key) *memKey {
-	id, n := m.keys.add()
-	n.key, n.height = k, m.height()
-	n.tower, _ = m.links.addN(n.height)
-	for level := range n.height {
-		before := m.keys.at(m.writer.splice[level])
-		atomic.StoreUint32(m.links.at(n.tower+level), m.nextLink(before, level))
+	id := t.root
+	for range t.height {
+		n := t.inner[id]
+		id = n.kids[n.child(k)]
 	}
-	for level := range n.height {
-		before := m.keys.at(m.writer.splice[level])
-		atomic.StoreUint32(m.links.at(before.tower+level), id)
-		m.writer.splice[level] = id
-	}
-	m.writer.lastID = id
-	return n
+	leaf := t.leaves[id]
+	return leaf, lowerBound(leaf.keys[:leaf.n], k)
 }
 
-// height draws 1 + a number whose every step has probability 1/4 (xorshift).
-func (m *Mem) height() uint32 {
-	x := m.writer.random
-	x ^= x << 13
-	x ^= x >> 7
-	x ^= x << 17
-	m.writer.random = x
-	return 1 + uint32(min(bits.TrailingZeros64(x)/2, memLevels-1))
-}
-
-// seek gives the first node at or above k that has a version, for readers.
-func (m *Mem) seek(k page.Key) *memKey {
-	if !m.ready.Load() {
+// nextLeaf gives the leaf that follows, or nil.
+func (t *memTree) nextLeaf(l *memLeaf) *memLeaf {
+	if l.next == 0 {
 		return nil
 	}
-	n := m.keys.at(headKey)
-	for level := uint32(memLevels - 1); ; level-- {
-		for {
-			next := m.nextLink(n, level)
-			if next == 0 || !m.keys.at(next).key.Less(k) {
-				break
-			}
-			n = m.keys.at(next)
-		}
-		if level == 0 {
-			return m.next(n)
-		}
-	}
+	return t.leaves[l.next]
 }
 
-// next gives the node after n.
-func (m *Mem) next(n *memKey) *memKey {
-	id := m.nextLink(n, 0)
-	if id == 0 {
-		return nil
+// findOrAdd gives the place of k's newest version, valid until the next call.
+func (t *memTree) findOrAdd(k page.Key) (head *uint32, isNew bool) {
+	if len(t.leaves) == 0 {
+		t.leaves = append(t.leaves, &memLeaf{})
 	}
-	return m.keys.at(id)
+	if l := t.leaves[t.last]; l.n > 0 && !k.Less(l.keys[0]) && !l.keys[l.n-1].Less(k) {
+		if i := lowerBound(l.keys[:l.n], k); l.keys[i] == k {
+			return &l.heads[i], false
+		} else if l.n < memFan {
+			return l.insert(i, k), true
+		}
+	}
+	var path [maxTreeLevels]uint32 // inner nodes, root first
+	id := t.root
+	for depth := range t.height {
+		path[depth] = id
+		n := t.inner[id]
+		id = n.kids[n.child(k)]
+	}
+	l := t.leaves[id]
+	i := lowerBound(l.keys[:l.n], k)
+	t.last = id
+	if i < l.n && l.keys[i] == k {
+		return &l.heads[i], false
+	}
+	if l.n == memFan {
+		if right, rightID := t.splitLeaf(l, i); !k.Less(right.keys[0]) || right.n == 0 {
+			t.grow(path[:t.height], boundary(right, k), rightID)
+			l, t.last = right, rightID
+			i = lowerBound(l.keys[:l.n], k)
+		} else {
+			t.grow(path[:t.height], right.keys[0], rightID)
+		}
+	}
+	return l.insert(i, k), true
+}
+
+// boundary gives the lower bound of a leaf into which k goes.
+func boundary(l *memLeaf, k page.Key) page.Key {
+	if l.n == 0 || k.Less(l.keys[0]) {
+		return k
+	}
+	return l.keys[0]
+}
+
+func (l *memLeaf) insert(i int, k page.Key) *uint32 {
+	copy(l.keys[i+1:l.n+1], l.keys[i:l.n])
+	copy(l.heads[i+1:l.n+1], l.heads[i:l.n])
+	l.keys[i], l.heads[i] = k, 0
+	l.n++
+	return &l.heads[i]
+}
+
+// splitLeaf makes a leaf to the right of a full one. Where keys arrive in order it stays empty for the one
+// that comes, so that leaves get full; else it takes half.
+func (t *memTree) splitLeaf(l *memLeaf, at int) (*memLeaf, uint32) {
+	right, id := &memLeaf{next: l.next}, uint32(len(t.leaves))
+	t.leaves = append(t.leaves, right)
+	from := memFan / 2
+	if at == memFan {
+		from = memFan
+	}
+	right.n = copy(right.keys[:], l.keys[from:])
+	copy(right.heads[:], l.heads[from:])
+	l.n, l.next = from, id
+	return right, id
+}
+
+// grow enters a new node below the inner nodes of path, splitting those that are full.
+func (t *memTree) grow(path []uint32, key page.Key, kid uint32) {
+	for d := len(path) - 1; d >= 0; d-- {
+		n := t.inner[path[d]]
+		i := lowerBound(n.keys[1:n.n], key) + 1
+		if n.n < memFan {
+			n.insert(i, key, kid)
+			return
+		}
+		right := &memInner{}
+		from := memFan / 2
+		if i == memFan {
+			from = memFan - 1
+		}
+		right.n = copy(right.keys[:], n.keys[from:])
+		copy(right.kids[:], n.kids[from:])
+		n.n = from
+		if i > from {
+			right.insert(i-from, key, kid)
+		} else {
+			n.insert(i, key, kid)
+		}
+		key, kid = right.keys[0], uint32(len(t.inner))
+		t.inner = append(t.inner, right)
+	}
+	root := &memInner{n: 2, kids: [memFan]uint32{t.root, kid}}
+	root.keys[1] = key
+	t.root = uint32(len(t.inner))
+	t.inner = append(t.inner, root)
+	t.height++
+}
+
+func (n *memInner) insert(i int, k page.Key, kid uint32) {
+	copy(n.keys[i+1:n.n+1], n.keys[i:n.n])
+	copy(n.kids[i+1:n.n+1], n.kids[i:n.n])
+	n.keys[i], n.kids[i] = k, kid
+	n.n++
 }

@@ -52,12 +52,15 @@ func TestMemEqualsAMap(t *testing.T) {
 		require.Equal(t, want, got)
 		for range 5 {
 			k := page.Key{F1: uint8(rapid.IntRange(0, 1).Draw(t, "f1")), F6: uint32(rapid.IntRange(0, 41).Draw(t, "f6"))}
-			n := m.seek(k)
+			leaf, i := m.mu.keys.seek(k)
+			if i == leaf.n {
+				leaf, i = m.mu.keys.nextLeaf(leaf), 0
+			}
 			for a := range want {
-				if n == nil {
+				if leaf == nil {
 					require.True(t, a.key.Less(k))
 				} else {
-					require.False(t, !a.key.Less(k) && a.key.Less(n.key), "seek passed a key")
+					require.False(t, !a.key.Less(k) && a.key.Less(leaf.keys[i]), "seek passed a key")
 				}
 			}
 		}
@@ -79,7 +82,7 @@ func TestMemKeepsLargeAndEmptyValues(t *testing.T) {
 	m := NewMem(1)
 	sizes := []int{0, 0, 1, valueChunk/4 + 1, valueChunk, 3 * valueChunk, valueChunk / 4, 0, 100}
 	for i, n := range sizes {
-		m.put(page.Key{F6: uint32(i)}, 8, true, make([]byte, n))
+		m.putLocked(page.Key{F6: uint32(i)}, 8, true, make([]byte, n))
 	}
 	i := 0
 	require.NoError(t, m.Iterate(context.Background(), func(k page.Key, _ page.LSN, _ bool, value []byte) error {
@@ -151,6 +154,42 @@ func BenchmarkMemPut(bench *testing.B) {
 				lsn += 8
 				b.PutRecord(modelKey(rnd.IntN(blocks)), lsn, false, value)
 			}
+		})
+	}
+}
+
+// Many keys in several orders, so that leaves and inner nodes split at either end and in the middle.
+func TestMemTreeKeepsKeysInOrder(t *testing.T) {
+	const n = 60_000
+	orders := map[string]func(i int) int{
+		"ascending":  func(i int) int { return i },
+		"descending": func(i int) int { return n - 1 - i },
+		"scattered":  func(i int) int { return i * 7919 % n }, // 7919 is prime and no factor of n
+		"two heaps":  func(i int) int { return i/2 + i%2*n/2 },
+	}
+	for name, order := range orders {
+		t.Run(name, func(t *testing.T) {
+			var tree memTree
+			for i := range n {
+				head, isNew := tree.findOrAdd(modelKey(order(i)))
+				require.True(t, isNew)
+				*head = uint32(order(i) + 1)
+			}
+			for i := range n {
+				head, isNew := tree.findOrAdd(modelKey(order(n - 1 - i)))
+				require.False(t, isNew)
+				require.EqualValues(t, order(n-1-i)+1, *head)
+			}
+			leaf, i := tree.seek(modelKey(0))
+			for want := range n {
+				if i == leaf.n {
+					leaf, i = tree.nextLeaf(leaf), 0
+				}
+				require.Equal(t, modelKey(want), leaf.keys[i])
+				i++
+			}
+			require.Equal(t, leaf.n, i)
+			require.Nil(t, tree.nextLeaf(leaf))
 		})
 	}
 }

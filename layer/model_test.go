@@ -209,7 +209,7 @@ func TestReadsEqualTheModel(t *testing.T) {
 					if v.lsn < mem.start {
 						onDisk[k] = append(onDisk[k], v)
 					} else {
-						mem.put(modelKey(k), v.lsn, v.init, modelBytes(k, v.lsn, "value"))
+						mem.putLocked(modelKey(k), v.lsn, v.init, modelBytes(k, v.lsn, "value"))
 					}
 				}
 			}
