@@ -96,7 +96,7 @@ func (o Options) Validate() error {
 		errs = append(errs, errors.New("Options.Dir is empty: it must name the store's directory"))
 	}
 	if o.ReadOnly && o.CreateIfMissing {
-		errs = append(errs, errors.New("Options.ReadOnly and CreateIfMissing exclude each other"))
+		errs = append(errs, fmt.Errorf("Options.ReadOnly and CreateIfMissing are both set: they exclude each other"))
 	}
 	bound := func(name string, v, low, high int64) {
 		if v != 0 && (v < low || v > high) {

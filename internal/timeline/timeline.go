@@ -227,15 +227,6 @@ func (t *Timeline) shut() error {
 	return t.log.Close()
 }
 
-// abandon ends the timeline as a crash would, leaving the files as they are.
-func (t *Timeline) abandon() {
-	t.closing.Do(func() {
-		t.closed.Store(true)
-		t.tasks.Stop()
-		t.closeErr = errors.Join(ErrClosed, t.shut())
-	})
-}
-
 // releaseMemory takes what was never written out of the count of all timelines.
 func (t *Timeline) releaseMemory() {
 	v := t.view.Load()
