@@ -22,11 +22,11 @@ import (
 // One lock guards all of it. Neither side holds it for long: Put lets readers in between every few values,
 // and a read takes a few keys at a time. Bytes never move, so what a Collector got needs no lock.
 type Mem struct {
-	start page.LSN
-	end   atomic.Uint64 // exclusive; MaxLSN while open
-	size  atomic.Int64
-	count atomic.Int64
-	put1  sync.Mutex // one Put or Freeze at a time; taken before mu
+	start  page.LSN
+	end    atomic.Uint64 // exclusive; MaxLSN while open
+	size   atomic.Int64
+	count  atomic.Int64
+	writer sync.Mutex // one Put or Freeze at a time; taken before mu
 
 	mu struct {
 		sync.RWMutex
@@ -77,16 +77,16 @@ func (m *Mem) Len() int { return int(m.count.Load()) }
 
 // Freeze ends the layer at the exclusive LSN end. Puts fail from then on.
 func (m *Mem) Freeze(end page.LSN) {
-	m.put1.Lock()
-	defer m.put1.Unlock()
+	m.writer.Lock()
+	defer m.writer.Unlock()
 	m.end.Store(uint64(end))
 }
 
 // Put takes all values of a batch, which may be reset afterwards. Of two values of one (key, LSN) the later
 // stays. It fails with ErrFrozen, or, before anything is stored, on an LSN below the layer's start.
 func (m *Mem) Put(b *page.Batch) error {
-	m.put1.Lock()
-	defer m.put1.Unlock()
+	m.writer.Lock()
+	defer m.writer.Unlock()
 	if page.LSN(m.end.Load()) != page.MaxLSN {
 		return ErrFrozen
 	}
