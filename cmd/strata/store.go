@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/page"
+)
+
+// storeFlags are the flags of every command that works on a store.
+type storeFlags struct {
+	dir      string
+	timeline string
+	json     bool
+}
+
+func (f *storeFlags) register(fs *pflag.FlagSet) {
+	fs.StringVar(&f.dir, "store", "./strata-data", "directory of the store")
+	fs.StringVar(&f.timeline, "timeline", "main", "timeline, by name or id")
+	fs.BoolVar(&f.json, "json", false, "print the closing line as one JSON object, and nothing else on stdout")
+}
+
+// openedTimeline is a timeline with the engine that must be closed behind it.
+type openedTimeline struct {
+	*strata.Timeline
+	tenant *strata.Tenant
+	engine *strata.Engine
+}
+
+// open opens the store and the timeline. The caller closes it with closeEngine.
+func (f *storeFlags) open(cmd *cobra.Command, o strata.Options) (*openedTimeline, error) {
+	ctx := cmd.Context()
+	engine, tenant, err := f.openTenant(cmd, o)
+	if err != nil {
+		return nil, err
+	}
+	tl, err := tenant.Timeline(ctx, f.timeline)
+	if err != nil {
+		return nil, errors.Join(err, engine.Close())
+	}
+	return &openedTimeline{tl, tenant, engine}, nil
+}
+
+func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.Engine, *strata.Tenant, error) {
+	o.Dir = f.dir
+	o.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	engine, err := strata.Open(cmd.Context(), o)
+	if err != nil {
+		return nil, nil, err
+	}
+	tenant, err := engine.DefaultTenant(cmd.Context())
+	if err != nil {
+		return nil, nil, errors.Join(err, engine.Close())
+	}
+	return engine, tenant, nil
+}
+
+// withTimeline runs fn on the timeline and closes the store behind it, joining its error.
+func (f *storeFlags) withTimeline(cmd *cobra.Command, o strata.Options, fn func(*openedTimeline) error) (err error) {
+	tl, err := f.open(cmd, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tl.engine.Close()) }()
+	return fn(tl)
+}
+
+// readOnly are the options of commands that change nothing.
+var readOnly = strata.Options{ReadOnly: true}
+
+// at resolves the LSN flag: the end of the last whole record at or before it, or the timeline's last.
+func (t *openedTimeline) at(ctx context.Context, v lsnValue) (page.LSN, error) {
+	if !v.set {
+		return t.LastRecordLSN(), nil
+	}
+	return t.ResolveLSN(ctx, v.lsn)
+}
