@@ -119,3 +119,61 @@ func checkWritten(t *testing.T, v pg.Version, dir string, c *wal.CheckpointWAL, 
 	require.Equal(t, "CHECKPOINT_SHUTDOWN", names[0])
 	require.Equal(t, "CHECKPOINT_SHUTDOWN", names[len(names)-1])
 }
+
+// Every record of a server's WAL is listed by pg_waldump with the same place, link, length, transaction,
+// manager and operation as by us, and there are no others.
+func TestAgainstWaldump(t *testing.T) {
+	inst := testkit.FindServer(t, pg.V15)
+	tool := inst.Tool(t, "pg_waldump")
+	s := testkit.Server(t, pg.V15, testkit.Config{WALSegSizeMB: 1, Settings: map[string]string{
+		"wal_keep_size": "256MB", "wal_compression": "lz4", "wal_consistency_checking": "all", "track_commit_timestamp": "on", "wal_level": "logical"}})
+	f, err := control.Read(filepath.Join(s.Data, "global", "pg_control"))
+	require.NoError(t, err)
+	s.Start()
+	c := s.Connect("postgres")
+	c.Each("create table t(i int primary key, s text)", "insert into t select i, repeat('x', i % 900) from generate_series(1, 3000) i",
+		"create index on t using hash(i)", "create index on t using gin((array[i]))", "create index on t using brin(i)", "create index on t using spgist(s)",
+		"create index on t using gist(point(i, i))", "update t set s = s || 'y' where i % 3 = 0", "delete from t where i % 7 = 0", "vacuum freeze t", "select pg_switch_wal()",
+		"set wal_compression = pglz", "checkpoint", "update t set s = 'z'", "select pg_logical_emit_message(false, 'p', repeat('m', 40000))", "create sequence q",
+		"select nextval('q') from generate_series(1, 100)", "begin; select * from t where i = 5 for update; savepoint a; update t set s = '' where i = 5; commit", "truncate t", "drop table t")
+	s.Stop()
+
+	dir := filepath.Join(s.Data, "pg_wal")
+	out, _ := s.TryRun(tool, "-p", dir, "-s", f.CheckPointLSN().String())
+	lines := strings.Split(out, "\n")
+	r, err := wal.OpenDir(dir, wal.DirOptions{Version: pg.V15, Start: f.CheckPointLSN(), SystemID: f.SystemID()})
+	require.NoError(t, err)
+	defer r.Close()
+	var rec wal.Record
+	var dst [pg.BlockSize]byte
+	n := 0
+	for ; ; n++ {
+		ok, err := r.Next(t.Context(), &rec)
+		require.NoError(t, err)
+		if !ok {
+			break
+		}
+		want := fmt.Sprintf("rmgr: %-11s len (rec/tot): %6d/%6d, tx: %10d, lsn: %X/%08X, prev %X/%08X, desc: %s", rec.Rmgr, lengthWithoutImages(&rec), len(rec.Raw),
+			rec.Xid, uint32(rec.Start>>32), uint32(rec.Start), uint32(rec.Prev>>32), uint32(rec.Prev), wal.OpName(pg.V15, rec.Rmgr, rec.Info))
+		require.True(t, strings.HasPrefix(lines[n], want), "pg_waldump: %s\nwe:         %s", lines[n], want)
+		for i := range rec.Blocks {
+			b := &rec.Blocks[i]
+			require.Contains(t, lines[n], fmt.Sprintf("rel %d/%d/%d", b.Rel.Spc, b.Rel.DB, b.Rel.Rel))
+			require.Contains(t, lines[n], fmt.Sprintf("blk %d", b.Blkno))
+			if b.HasImage {
+				require.NoError(t, b.RestoreImage(dst[:]))
+			}
+		}
+	}
+	require.Greater(t, n, 5000)
+	require.False(t, strings.HasPrefix(lines[n], "rmgr:"), lines[n])
+}
+
+// lengthWithoutImages is what pg_waldump calls "rec".
+func lengthWithoutImages(r *wal.Record) int {
+	n := len(r.Raw)
+	for i := range r.Blocks {
+		n -= len(r.Blocks[i].Image)
+	}
+	return n
+}

@@ -14,12 +14,9 @@ type imageBits struct {
 // imageHasHole is the one flag that kept its value.
 const imageHasHole = 0x01
 
-func (b imageBits) compressed() uint8 { return b.pglz | b.lz4 | b.zstd }
-
 // format is what differs between the versions' WAL.
 type format struct {
 	version     pg.Version
-	magic       uint16
 	image       imageBits
 	customRmgrs bool // ids from 128 belong to extensions
 	// maxRecord is the largest xl_tot_len that a server can read back: what an allocation may have
