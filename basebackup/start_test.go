@@ -48,6 +48,40 @@ func TestServerStarts(t *testing.T) {
 	}
 }
 
+// TestServerStartsAnywhere puts the end of WAL where the checkpoint record crosses the end of a page or of a
+// segment, or just does not.
+func TestServerStartsAnywhere(t *testing.T) {
+	for _, v := range []pg.Version{pg.V15, pg.V17} {
+		t.Run(fmt.Sprint(v), func(t *testing.T) {
+			src := testkit.Server(t, v, testkit.Config{WALSegSizeMB: 1})
+			src.Start()
+			src.Exec("postgres", "create table t(a int primary key); insert into t select generate_series(1, 1000)")
+			src.Stop()
+			m, lsn := loadDir(t, v, src.Data)
+			const seg = page.LSN(1 << 20)
+			pageEnd, segEnd := (lsn/seg+2)*seg+3*pg.BlockSize, (lsn/seg+2)*seg
+			for _, end := range []page.LSN{pageEnd, segEnd} {
+				for _, before := range []page.LSN{0, 8, 24, 40, 112, 120} {
+					at := end - before
+					m.putRecord(at-64, at)
+					p := restore(t, v, m, at)
+					if p.HasTool("pg_waldump") {
+						out := p.Run(p.Tool(t, "pg_waldump"), "-p", filepath.Join(p.Data, "pg_wal"), "-s", at.String(), "-n", "1")
+						require.Contains(t, out, fmt.Sprintf("prev %X/%08X, desc: CHECKPOINT_SHUTDOWN", uint32((at-64)>>32), uint32(at-64)))
+					}
+					p.Start()
+					require.Equal(t, "1000", p.Value("postgres", "select count(*) from t"), "%s", at)
+					p.Exec("postgres", "insert into t select generate_series(2001, 30000)")
+					p.StopImmediately()
+					p.Start()
+					require.Equal(t, "29000", p.Value("postgres", "select count(*) from t"), "%s", at)
+					p.Stop()
+				}
+			}
+		})
+	}
+}
+
 // clusterWithEverything makes a running server whose cluster has at least one of every kind of file.
 func clusterWithEverything(t *testing.T, v pg.Version) *testkit.Postgres {
 	p := testkit.Server(t, v, testkit.Config{WALSegSizeMB: 1})
