@@ -103,7 +103,7 @@ func (m *Modification) reachSLRU(ctx context.Context, kind page.SLRU, seg, n uin
 		return nil
 	}
 	for p := size; p < n; p++ {
-		m.batch.PutImage(kind.Block(seg, p), m.cur.End, zeroPage[:])
+		m.batch.PutImage(kind.Block(seg, p), m.beforeEnd(), zeroPage[:])
 	}
 	if !willInit {
 		m.batch.PutImage(kind.Block(seg, n), m.beforeEnd(), zeroPage[:])

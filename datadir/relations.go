@@ -73,7 +73,7 @@ func (m *Modification) extend(ctx context.Context, rel page.RelTag, block uint32
 		return fmt.Errorf("relation %s: block %d lies %d blocks behind the end; at most %d are filled with zeros", rel, block, block-n, MaxGapBlocks)
 	}
 	for b := n; b < block; b++ {
-		m.batch.PutImage(rel.Block(b), m.cur.End, zeroPage[:])
+		m.batch.PutImage(rel.Block(b), m.beforeEnd(), zeroPage[:])
 		m.gapPages++
 	}
 	if !willInit {
@@ -83,8 +83,8 @@ func (m *Modification) extend(ctx context.Context, rel page.RelTag, block uint32
 	return nil
 }
 
-// beforeEnd is an LSN inside the current record: a value there is older than what the record makes and
-// newer than the record before.
+// beforeEnd is an LSN inside the current record: a value there is older than what the record makes, also
+// where a later part of the same record changes that page, and newer than the record before.
 func (m *Modification) beforeEnd() page.LSN { return m.cur.End - recordUnit }
 
 func (m *Modification) setSize(rel page.RelTag, n uint32) {
