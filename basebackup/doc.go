@@ -15,6 +15,11 @@
 // Left out on purpose, as a server rebuilds or does not miss them: the free space map, replication slots
 // (their WAL is not in the archive), cumulative statistics, and commit timestamps, which are not kept.
 //
+// User tablespaces come out as plain directories in pg_tblspc, in place of the symbolic links of a running
+// cluster. Servers of 14 to 17 start from them, use them, and recover from a crash with them. A standby of
+// such a cluster wants allow_in_place_tablespaces = on, or the directory moved elsewhere and a link to it
+// made, with the server stopped.
+//
 // Pages are read in ranges by several goroutines ahead of the writer, in order, with a bound on the memory.
 // Full may be called from many goroutines at once.
 package basebackup

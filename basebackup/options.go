@@ -12,7 +12,9 @@ import (
 // Options say which state to write and how. LSN and Version must be set; the rest have useful zeros.
 type Options struct {
 	// LSN is the state wanted. Inside a record, in padding or at a page header it means the end of the last
-	// whole record before it. One beyond what the source holds is the source's to refuse.
+	// whole record before it. One beyond what the source holds is the source's to refuse; and on a branch
+	// one at which the branch has no record of its own yet is to be given as the branch point or below
+	// (see datadir.Snapshot.RecordBefore).
 	LSN page.LSN
 	// Version is the cluster's major version.
 	Version pg.Version
