@@ -1,0 +1,91 @@
+package layercheck_test
+
+import (
+	"context"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/inspect/layercheck"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// store makes a store with one delta of many values and gives its directory and the delta's path.
+func store(t *testing.T) (dir, delta string) {
+	t.Helper()
+	ctx := context.Background()
+	dir = t.TempDir()
+	e, err := strata.Open(ctx, strata.Options{Dir: dir, CreateIfMissing: true})
+	require.NoError(t, err)
+	tenant, err := e.DefaultTenant(ctx)
+	require.NoError(t, err)
+	tl, err := tenant.Create(ctx, strata.CreateOptions{Name: "main", Version: pg.V15, InitialLSN: 0x1000})
+	require.NoError(t, err)
+	rel := page.RelTag{Spc: pg.DefaultTablespace, DB: 5, Rel: 16384}
+	var b page.Batch
+	for n := range uint32(100) {
+		b.PutImage(rel.Block(n), 0x1008, make([]byte, pg.BlockSize))
+	}
+	require.NoError(t, tl.Put(ctx, &b))
+	require.NoError(t, tl.Flush(ctx))
+	require.NoError(t, e.Close())
+	require.NoError(t, filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		if strings.Contains(path, "__") {
+			delta = path
+		}
+		return err
+	}))
+	require.NotEmpty(t, delta)
+	return dir, delta
+}
+
+func run(t *testing.T, dir string) layercheck.Report {
+	t.Helper()
+	ctx := context.Background()
+	e, err := strata.Open(ctx, strata.Options{Dir: dir, ReadOnly: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	tenant, err := e.DefaultTenant(ctx)
+	require.NoError(t, err)
+	r, err := layercheck.Run(ctx, tenant)
+	require.NoError(t, err)
+	return r
+}
+
+func TestWholeStoreHolds(t *testing.T) {
+	dir, delta := store(t)
+	info, err := os.Stat(delta)
+	require.NoError(t, err)
+	r := run(t, dir)
+	require.Equal(t, layercheck.Report{Files: 1, Bytes: info.Size(), Entries: 100, Unverified: 1}, r)
+}
+
+func TestDamageIsNamed(t *testing.T) {
+	dir, delta := store(t)
+	whole, err := os.ReadFile(delta)
+	require.NoError(t, err)
+	const indexStart = 88 // offset of index_start_blk in a delta's summary
+	index := int(binary.BigEndian.Uint32(whole[indexStart:])) * pg.BlockSize
+	for name, at := range map[string]int{
+		"value tag":         pg.BlockSize + 4 + 3,
+		"length of value":   pg.BlockSize + 1,
+		"children of node":  index,
+		"level of node":     index + 2,
+		"offset of a value": index + 5 + 100*(page.KeySize+8) + 2,
+	} {
+		bad := append([]byte(nil), whole...)
+		bad[at] ^= 0x40
+		require.NoError(t, os.WriteFile(delta, bad, 0o600))
+		r := run(t, dir)
+		require.Equal(t, 1, r.Corrupt, name)
+		require.ErrorIs(t, r.Corruptions[0], layer.ErrCorrupt, name)
+		require.ErrorContains(t, r.Corruptions[0], filepath.Base(delta), name)
+	}
+}
