@@ -118,6 +118,9 @@ func ParseLogicalMessage(main []byte) (Message, error) {
 	r := reader{b: main, what: "logical message"}
 	r.take(8, "database and kind")
 	n, size := r.u64("prefix length"), r.u64("message length")
+	if r.err != nil {
+		return Message{}, r.err
+	}
 	if n == 0 || n > uint64(len(r.b)) || size > uint64(len(r.b))-n {
 		r.take(-1, "prefix and message")
 		return Message{}, r.err
