@@ -75,9 +75,9 @@ func (e *Engine) register() error {
 	if err := r.Register(c); err != nil {
 		var taken prometheus.AlreadyRegisteredError
 		if errors.As(err, &taken) {
-			return fmt.Errorf("Options.Registerer has the metrics of this store already: %w", err)
+			return fmt.Errorf("strata.Options.Registerer has the metrics of this store already: %w", err)
 		}
-		return fmt.Errorf("Options.Registerer: %w", err)
+		return fmt.Errorf("strata.Options.Registerer: %w", err)
 	}
 	e.closers = append([]func() error{func() error { r.Unregister(c); return nil }}, e.closers...)
 	return nil

@@ -93,14 +93,14 @@ func orDefault[T int | int64](v *T, d T) {
 func (o Options) Validate() error {
 	var errs []error
 	if o.Dir == "" {
-		errs = append(errs, errors.New("Options.Dir is empty: it must name the store's directory"))
+		errs = append(errs, errors.New("strata.Options.Dir is empty: it must name the store's directory"))
 	}
 	if o.ReadOnly && o.CreateIfMissing {
-		errs = append(errs, fmt.Errorf("Options.ReadOnly and CreateIfMissing are both set: they exclude each other"))
+		errs = append(errs, errors.New("strata.Options.ReadOnly and CreateIfMissing are both set: they exclude each other"))
 	}
 	bound := func(name string, v, low, high int64) {
 		if v != 0 && (v < low || v > high) {
-			errs = append(errs, fmt.Errorf("Options.%s is %d: want %d to %d, or 0 for the default", name, v, low, high))
+			errs = append(errs, fmt.Errorf("strata.Options.%s is %d: want %d to %d, or 0 for the default", name, v, low, high))
 		}
 	}
 	bound("CheckpointDistance", o.CheckpointDistance, minCheckpointDistance, maxCheckpointDistance)

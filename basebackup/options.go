@@ -83,14 +83,14 @@ func (o Options) withDefaults() Options {
 func (o Options) validate() error {
 	var errs []error
 	if o.LSN == page.InvalidLSN {
-		errs = append(errs, errors.New("Options.LSN is not set"))
+		errs = append(errs, errors.New("basebackup.Options.LSN is not set"))
 	}
 	if !o.Version.Supported() {
-		errs = append(errs, fmt.Errorf("Options.Version %d: %w", o.Version, pg.ErrUnsupportedVersion))
+		errs = append(errs, fmt.Errorf("basebackup.Options.Version %d: %w", o.Version, pg.ErrUnsupportedVersion))
 	}
 	bound := func(name string, v, limit int) {
 		if v < 1 || v > limit {
-			errs = append(errs, fmt.Errorf("Options.%s is %d: want 1 to %d", name, v, limit))
+			errs = append(errs, fmt.Errorf("basebackup.Options.%s is %d: want 1 to %d", name, v, limit))
 		}
 	}
 	bound("RangeBlocks", o.RangeBlocks, maxRangeBlocks)

@@ -110,25 +110,25 @@ func checkSlotName(s string) error {
 func (o Options) validate() error {
 	var errs []error
 	if o.Store == nil {
-		errs = append(errs, errors.New("Options.Store is not set"))
+		errs = append(errs, errors.New("receive.Options.Store is not set"))
 	}
 	if o.ConnInfo == "" {
-		errs = append(errs, errors.New("Options.ConnInfo is not set"))
+		errs = append(errs, errors.New("receive.Options.ConnInfo is not set"))
 	}
 	if err := checkSlotName(o.Slot); err != nil {
-		errs = append(errs, fmt.Errorf("Options.Slot: %w", err))
+		errs = append(errs, fmt.Errorf("receive.Options.Slot: %w", err))
 	}
 	if !o.Version.Supported() {
-		errs = append(errs, fmt.Errorf("Options.Version %d: %w", o.Version, pg.ErrUnsupportedVersion))
+		errs = append(errs, fmt.Errorf("receive.Options.Version %d: %w", o.Version, pg.ErrUnsupportedVersion))
 	}
 	if o.SystemID == 0 {
-		errs = append(errs, errors.New("Options.SystemID is not set"))
+		errs = append(errs, errors.New("receive.Options.SystemID is not set"))
 	}
 	if o.SegSize == 0 || o.SegSize&(o.SegSize-1) != 0 {
-		errs = append(errs, fmt.Errorf("Options.SegSize is %d: want a power of two", o.SegSize))
+		errs = append(errs, fmt.Errorf("receive.Options.SegSize is %d: want a power of two", o.SegSize))
 	}
 	if o.StatusInterval < 0 || o.RetryMin < 0 || o.RetryMax < o.RetryMin {
-		errs = append(errs, fmt.Errorf("Options.StatusInterval %v, RetryMin %v, RetryMax %v: want none negative and RetryMax at least RetryMin",
+		errs = append(errs, fmt.Errorf("receive.Options.StatusInterval %v, RetryMin %v, RetryMax %v: want none negative and RetryMax at least RetryMin",
 			o.StatusInterval, o.RetryMin, o.RetryMax))
 	}
 	return errors.Join(errs...)
