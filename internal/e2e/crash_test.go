@@ -156,7 +156,7 @@ func prepareCrashes(t *testing.T) *crashes {
 	c.start = tl.DiskConsistentLSN()
 	require.NoError(t, e.Close())
 
-	c.reference = importAndIngest(t, filepath.Join(dir, "reference"), cluster, wal)
+	c.reference = importAndIngest(t, filepath.Join(dir, "reference"), cluster, wal, 64*mib)
 	lsns := s.LSNs()
 	c.end, err = s.Pages(lsns[len(lsns)-1])
 	require.NoError(t, err)

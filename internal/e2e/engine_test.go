@@ -12,7 +12,6 @@ import (
 	"github.com/stratapg/strata/pg"
 )
 
-// mib is what checkpoint distances are given in: small ones, so that there are many layers to read.
 const mib = 1 << 20
 
 // timelineName is the timeline's name in every store here.
@@ -31,23 +30,17 @@ func openStore(t *testing.T, o strata.Options) *strata.Tenant {
 }
 
 // importAndIngest makes a store from a data directory and WAL, and flushes it.
-func importAndIngest(t *testing.T, store, pgdata, wal string) *strata.Timeline {
+func importAndIngest(t *testing.T, store, pgdata, wal string, checkpointDistance int64) *strata.Timeline {
 	t.Helper()
-	tl := importOnly(t, store, pgdata)
+	tenant := openStore(t, strata.Options{Dir: store, CheckpointDistance: checkpointDistance})
+	tl, _, err := tenant.Import(t.Context(), strata.ImportOptions{PGData: pgdata, Name: timelineName})
+	require.NoError(t, err)
 	r, err := tl.Ingest(t.Context(), strata.IngestOptions{Dir: wal})
 	require.NoError(t, err)
 	require.Positive(t, r.Records)
 	require.NoError(t, tl.Flush(t.Context()))
 	require.Equal(t, tl.LastRecordLSN(), tl.DiskConsistentLSN())
-	t.Logf("ingested %d records to %s", r.Records, r.LSN)
-	return tl
-}
-
-func importOnly(t *testing.T, store, pgdata string) *strata.Timeline {
-	t.Helper()
-	tenant := openStore(t, strata.Options{Dir: store, CheckpointDistance: mib})
-	tl, _, err := tenant.Import(t.Context(), strata.ImportOptions{PGData: pgdata, Name: timelineName})
-	require.NoError(t, err)
+	t.Logf("ingested %d records to %s, in %d layers", r.Records, r.LSN, len(tl.Layers()))
 	return tl
 }
 

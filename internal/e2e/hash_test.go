@@ -31,7 +31,7 @@ func TestUnknownRedo(t *testing.T) {
 	heap := relationOf(t, p.Value("postgres", "select pg_relation_filepath('hashed')"))
 	p.Stop()
 
-	tl := importAndIngest(t, filepath.Join(t.TempDir(), "store"), base, p.CopyWAL())
+	tl := importAndIngest(t, filepath.Join(t.TempDir(), "store"), base, p.CopyWAL(), mib)
 	last := tl.LastRecordLSN()
 	_, err := tl.Page(t.Context(), heap, 0, last)
 	require.NoError(t, err, "the table under the index is whole")

@@ -10,11 +10,13 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/page"
 )
 
-// midFlight compares the timeline at random record ends with a server that PostgreSQL recovered to there.
+// midFlight compares the timeline at random record ends, and at the end of the WAL, with a server that
+// PostgreSQL recovered to there.
 func midFlight(t *testing.T, w worked, tl *strata.Timeline) {
-	const short, long = 3, 20
+	const short, long = 2, 20
 	n := short
 	if testkit.Long() {
 		n = long
@@ -24,10 +26,18 @@ func midFlight(t *testing.T, w worked, tl *strata.Timeline) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
+	// The end of the WAL first; it is no target that PostgreSQL could stop at.
+	lsns := []page.LSN{ends[len(ends)-1]}
 	for range n {
-		lsn := ends[rnd.IntN(len(ends)-1)]
+		lsns = append(lsns, ends[rnd.IntN(len(ends)-1)])
+	}
+	for i, lsn := range lsns {
 		emptySpaces(t, w)
-		dir := testkit.Recovery{Version: w.version, Base: w.base, WAL: w.wal, Until: lsn}.DataDir(t)
+		r := testkit.Recovery{Version: w.version, Base: w.base, WAL: w.wal, Until: lsn}
+		if i == 0 {
+			r.Until = page.InvalidLSN
+		}
+		dir := r.DataDir(t)
 		requireSameCluster(t, tl, w.version, dir, lsn)
 		require.NoError(t, os.RemoveAll(dir))
 	}

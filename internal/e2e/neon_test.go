@@ -32,7 +32,7 @@ func TestSameWorkAsNeon(t *testing.T) {
 	const segment = "000000010000000000000002"
 	require.NoError(t, os.WriteFile(filepath.Join(wal, segment), testkit.FixtureZstd(t, neonFixture+"/"+segment+".zst"), 0o600))
 
-	tl := importAndIngest(t, filepath.Join(dir, "store"), base, wal)
+	tl := importAndIngest(t, filepath.Join(dir, "store"), base, wal, mib)
 	const start, end, records = "0/2377B20", "0/2E770A0", 138_310
 	require.Equal(t, start, tl.Info().InitialLSN.String())
 	require.Equal(t, end, tl.LastRecordLSN().String())

@@ -20,7 +20,7 @@ type Recovery struct {
 	Version pg.Version
 	// Base is the data directory to start from: of a cleanly stopped cluster. It is copied.
 	Base string
-	// WAL is a folder of WAL segments that go on where Base stops.
+	// WAL is a folder of WAL segments that go on where Base stops. Nobody may write to it meanwhile.
 	WAL string
 	// Until is the LSN to recover to: records that end at or before it are replayed, no others. 0 means to
 	// the end of the WAL, which an Until at its end needs: PostgreSQL stops at a record that begins at or
@@ -39,7 +39,7 @@ func (r Recovery) Promoted(t testing.TB) *Postgres {
 	CopyTree(t, data, r.Base)
 	p := Adopt(t, r.Version, data, nil)
 	settings := map[string]string{
-		"restore_command":                 "cp '" + r.archive(t, dir) + "/%f' '%p'",
+		"restore_command":                 "cp '" + archive(t, dir, r.WAL, linkOrCopy) + "/%f' '%p'",
 		"recovery_target_inclusive":       "off",
 		"recovery_target_timeline":        "latest",
 		"recovery_target_action":          "promote",
@@ -78,14 +78,15 @@ func (r Recovery) DataDir(t testing.TB) string {
 // segmentName matches a WAL segment, also one that its server was still writing, and a history file.
 var segmentName = regexp.MustCompile(`^([0-9A-F]{24})(\.partial)?$|^[0-9A-F]{8}\.history$`)
 
-// archive makes a folder that the restore command can read: of a .partial segment too.
-func (r Recovery) archive(t testing.TB, dir string) string {
+// archive makes a folder of WAL that the restore command can read: of a .partial segment too. put makes
+// one file there of one here.
+func archive(t testing.TB, dir, from string, put func(dst, src string) error) string {
 	t.Helper()
-	archive := filepath.Join(dir, "archive")
-	if err := os.Mkdir(archive, 0o755); err != nil {
+	to := filepath.Join(dir, "archive")
+	if err := os.Mkdir(to, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(r.WAL)
+	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,17 +95,25 @@ func (r Recovery) archive(t testing.TB, dir string) string {
 			continue
 		}
 		name := strings.TrimSuffix(e.Name(), ".partial")
-		if err := CopyFile(filepath.Join(archive, name), filepath.Join(r.WAL, e.Name())); err != nil {
+		if err := put(filepath.Join(to, name), filepath.Join(from, e.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
-	Give(t, archive)
-	return archive
+	Give(t, to)
+	return to
+}
+
+// linkOrCopy is for an archive that nobody writes to while it is in use: WAL of gigabytes is not copied.
+func linkOrCopy(dst, src string) error {
+	if os.Link(src, dst) == nil {
+		return nil
+	}
+	return CopyFile(dst, src)
 }
 
 // CopyWAL copies the segments and history files of a data directory's pg_wal into a new folder, which it
 // returns: the archive of a stopped or idle server.
 func (p *Postgres) CopyWAL() string {
 	p.t.Helper()
-	return Recovery{WAL: filepath.Join(p.Data, "pg_wal")}.archive(p.t, ServerDir(p.t))
+	return archive(p.t, ServerDir(p.t), filepath.Join(p.Data, "pg_wal"), CopyFile)
 }
