@@ -44,7 +44,8 @@ var allowed = map[string][]string{
 	"internal/demo":       append([]string{".", "inspect", "internal/sample", "bench"}, below...),
 	"cmd":                 {anything},
 	"internal/testkit":    {anything},
-	"walredo/walredotest": {anything}, // an acceptance suite, imported by tests alone
+	"walredo/walredotest": {anything}, // acceptance suites, imported by tests alone
+	"datadir/datadirtest": {anything},
 	"internal/e2e":        {anything},
 	"internal/lint":       {anything},
 }
@@ -52,7 +53,7 @@ var allowed = map[string][]string{
 const anything = "*"
 
 // forTests are the rooms that only tests may import.
-var forTests = []string{"internal/testkit", "internal/e2e", "internal/lint", "walredo/walredotest"}
+var forTests = []string{"internal/testkit", "internal/e2e", "internal/lint", "walredo/walredotest", "datadir/datadirtest"}
 
 // roomOf finds the room of a package's folder: the longest name in the table that is it or lies above it.
 func roomOf(folder string) (string, bool) {
