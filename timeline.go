@@ -111,8 +111,13 @@ func (tl *Timeline) Page(ctx context.Context, rel page.RelTag, block uint32, lsn
 }
 
 // ResolveLSN gives the state that lsn means: the end of the last whole record at or before it. It gives
-// ErrFutureLSN or ErrBeforeHistory where lsn lies outside the timeline's history.
+// ErrFutureLSN or ErrBeforeHistory where lsn lies outside the timeline's history. That of a branch begins at
+// its branch point: what was before is its ancestor's to tell, although Get reads it here too.
 func (tl *Timeline) ResolveLSN(ctx context.Context, lsn page.LSN) (page.LSN, error) {
+	if m := tl.t.Meta(); m.AncestorLSN != 0 && lsn < m.InitialLSN {
+		return 0, fmt.Errorf("%w: LSN %s of timeline %s, which branched from timeline %s at %s: ask that one",
+			ErrBeforeHistory, lsn, m.Name, m.Ancestor, m.AncestorLSN)
+	}
 	return tl.t.ResolveLSN(ctx, lsn)
 }
 

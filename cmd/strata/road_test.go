@@ -92,11 +92,12 @@ func pageRoad(t *testing.T, at func(...string) []string, lsns []page.LSN) {
 		args []string
 		want string
 	}{
-		"missing relation": {at("page", "--rel", "1663/5/4242424", "--block", "0"), "1663/5/4242424"},
-		"missing block":    {at("page", "--rel", "1664/0/1262", "--block", "77"), "77"},
-		"before the start": {at("page", "--rel", "1664/0/1262", "--block", "0", "--lsn", "0/10"), "0/10"},
-		"after the end":    {at("page", "--rel", "1664/0/1262", "--block", "0", "--lsn", "7/0"), "7/0"},
-		"unknown timeline": {at("page", "--rel", "1664/0/1262", "--block", "0", "--timeline", "nowhere"), "nowhere"},
+		"missing relation":  {at("page", "--rel", "1663/5/4242424", "--block", "0"), "1663/5/4242424"},
+		"missing block":     {at("page", "--rel", "1664/0/1262", "--block", "77"), "77"},
+		"before the start":  {at("page", "--rel", "1664/0/1262", "--block", "0", "--lsn", "0/10"), "0/10"},
+		"after the end":     {at("page", "--rel", "1664/0/1262", "--block", "0", "--lsn", "7/0"), "7/0"},
+		"before the branch": {at("page", "--rel", "1664/0/1262", "--block", "0", "--timeline", "side", "--lsn", lsns[1].String()), "branched from"},
+		"unknown timeline":  {at("page", "--rel", "1664/0/1262", "--block", "0", "--timeline", "nowhere"), "nowhere"},
 	} {
 		code, out, errs := command(t, c.args...)
 		require.Equal(t, exitFailed, code, name)

@@ -80,7 +80,7 @@ What may lawfully differ is listed in docs/masks.md.`,
 			}
 			i := tl.Info()
 			r, err := clustercheck.Run(cmd.Context(), clustercheck.Options{
-				Reader: tl, LSN: at, Version: i.Version, SystemID: i.SystemID, Dir: pgdata,
+				Reader: tl, LSN: at, First: i.OldestLSN, Version: i.Version, SystemID: i.SystemID, Dir: pgdata,
 			})
 			for _, d := range r.First {
 				fmt.Fprintln(cmd.ErrOrStderr(), d)

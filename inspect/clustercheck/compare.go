@@ -25,6 +25,7 @@ const (
 	lawSPGist    = "spgist-last-used-pages"
 	lawEmptyMap  = "map-without-bits"
 	lawNextMulti = "next-multixact-offset"
+	lawCopiedMap = "map-copied-without-bits"
 )
 
 // relation compares one fork. size and have are ours.
@@ -160,6 +161,10 @@ func (c *checker) compare(t page.RelTag, block uint32, mine, theirs []byte) {
 	if at < 0 {
 		return
 	}
+	if kind == mask.KindVM && !c.imported[dbID{t.Spc, t.DB}] && subset(mine, theirs) {
+		c.lawful(lawCopiedMap, 1)
+		return
+	}
 	what := fmt.Sprintf("relation %s block %d", t, block)
 	if reason := lawfulField(kind, block); reason != "" && mask.KindOf(mine, t.Fork) == kind {
 		a, b := slices.Clone(mine), slices.Clone(theirs)
@@ -172,6 +177,16 @@ func (c *checker) compare(t page.RelTag, block uint32, mine, theirs []byte) {
 	}
 	c.differs(what, "%s page differs from byte %d on (pd_lsn ours %s, theirs %s)", kind, at,
 		bufpage.Page(mine).LSN(), bufpage.Page(theirs).LSN())
+}
+
+// subset reports whether every bit of map page a is set in b too.
+func subset(a, b []byte) bool {
+	for i := bufpage.HeaderSize; i < len(a); i++ {
+		if a[i]&^b[i] != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // lawfulField names the law under which some field of such a page may differ, or "".

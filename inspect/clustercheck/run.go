@@ -27,6 +27,9 @@ type Options struct {
 	LSN      page.LSN
 	Version  pg.Version
 	SystemID uint64
+	// First is the oldest LSN that Reader can read. Databases that exist at LSN but not at First were made
+	// by WAL; 0 means that none were.
+	First page.LSN
 	// Dir is the data directory of a cleanly stopped server of the same cluster.
 	Dir string
 	// MaxFirst is how many differences are described; 20 if 0.
@@ -71,7 +74,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, err
 	}
 	c := &checker{o: o, snap: datadir.At(o.Reader, o.LSN, o.Version), disk: disk, report: Report{Lawful: map[string]int64{}}}
-	for _, stage := range []func(context.Context) error{c.relations, c.slrus, c.relMaps} {
+	for _, stage := range []func(context.Context) error{c.findImported, c.relations, c.slrus, c.relMaps} {
 		if err := stage(ctx); err != nil {
 			return c.finish(), err
 		}
@@ -114,6 +117,8 @@ type checker struct {
 	o    Options
 	snap *datadir.Snapshot
 	disk *dataDir
+	// imported are the databases that were there when the timeline began.
+	imported map[dbID]bool
 
 	mu     sync.Mutex
 	report Report
@@ -142,6 +147,23 @@ func (c *checker) finish() Report {
 	slices.SortFunc(c.report.First, func(a, b Difference) int { return strings.Compare(a.What, b.What) })
 	c.report.First = c.report.First[:min(len(c.report.First), c.o.MaxFirst)]
 	return c.report
+}
+
+// findImported lists the databases that the timeline began with.
+func (c *checker) findImported(ctx context.Context) error {
+	at := c.o.First
+	if at == 0 {
+		at = c.o.LSN
+	}
+	dbs, err := datadir.At(c.o.Reader, at, c.o.Version).Databases(ctx)
+	if err != nil {
+		return err
+	}
+	c.imported = make(map[dbID]bool, len(dbs))
+	for _, db := range dbs {
+		c.imported[dbID{db.Spc, db.DB}] = true
+	}
+	return nil
 }
 
 // relations compares every relation that either side has.
