@@ -4,7 +4,7 @@ import "sync"
 
 // arenaChunk is the unit of a Collector's memory. What is larger gets a buffer of its own, left to the
 // garbage collector.
-const arenaChunk = 128 << 10
+const arenaChunk = maxRun
 
 var arenaChunks = sync.Pool{New: func() any {
 	b := make([]byte, arenaChunk)
@@ -19,12 +19,15 @@ type arena struct {
 
 // alloc gives n bytes of unspecified content.
 func (a *arena) alloc(n int) []byte {
+	if n > arenaChunk {
+		return make([]byte, n)
+	}
 	if n > len(a.rest) {
-		if n > arenaChunk/2 {
-			return make([]byte, n)
-		}
 		c := arenaChunks.Get().(*[]byte)
 		a.chunks = append(a.chunks, c)
+		if left := (*c)[n:]; len(left) <= len(a.rest) {
+			return (*c)[:n:n] // what is left of the chunk before is more
+		}
 		a.rest = *c
 	}
 	b := a.rest[:n:n]

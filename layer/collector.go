@@ -3,6 +3,7 @@ package layer
 import (
 	"iter"
 	"slices"
+	"sync"
 
 	"github.com/stratapg/strata/page"
 )
@@ -22,16 +23,33 @@ type Collector struct {
 	keys    page.Set
 	lsn     page.LSN
 	open    page.Set
+	last    int32 // the entry of the last Add
+	sorted  bool
+	indexed bool     // index is there: keys did not come in the order of entries
+	minInit page.LSN // the lowest initializing LSN of any entry
+	*gathered
+	budget
+}
+
+// gathered is what a Collector holds. It is pooled, so that a read allocates next to nothing.
+type gathered struct {
 	done    []page.Range // keys that have become complete since open was computed
 	entries []collected
-	index   map[page.Key]int32 // into entries; made when there is more than one
-	last    int32              // the entry of the last Add
-	sorted  bool
+	index   map[page.Key]int32 // into entries
 	values  []foundValue
-	minInit page.LSN // the lowest initializing LSN of any entry
 	scratch []Found
 	buf     arena
-	budget
+}
+
+var gatheredPool = sync.Pool{New: func() any { return new(gathered) }}
+
+// reset lets go of all values.
+func (g *gathered) reset() {
+	g.buf.release()
+	clear(g.values)
+	clear(g.scratch[:cap(g.scratch)])
+	clear(g.index)
+	g.done, g.entries, g.values, g.scratch = g.done[:0], g.entries[:0], g.values[:0], g.scratch[:0]
 }
 
 // collected heads the list of one key's values, newest first.
@@ -50,7 +68,8 @@ const noValue = -1
 
 // NewCollector begins a read of keys at lsn (inclusive).
 func NewCollector(keys page.Set, lsn page.LSN) *Collector {
-	return &Collector{keys: keys, lsn: lsn, open: keys, sorted: true, minInit: page.MaxLSN, last: noValue}
+	return &Collector{keys: keys, lsn: lsn, open: keys, sorted: true, minInit: page.MaxLSN, last: noValue,
+		gathered: gatheredPool.Get().(*gathered)}
 }
 
 // Keys gives the set asked for, LSN where to read it.
@@ -115,26 +134,42 @@ func (c *Collector) insert(e *collected, n int32, v *foundValue) bool {
 }
 
 func (c *Collector) entry(k page.Key) *collected {
-	if c.last != noValue && c.entries[c.last].key == k {
-		return &c.entries[c.last]
-	}
-	if c.index == nil && len(c.entries) > 0 {
-		c.index = make(map[page.Key]int32)
-		for i := range c.entries {
-			c.index[c.entries[i].key] = int32(i)
+	// Layers give keys in order: it is mostly the same key again, or the next one.
+	for i := max(c.last, 0); i <= c.last+1 && int(i) < len(c.entries); i++ {
+		if c.entries[i].key == k {
+			c.last = i
+			return &c.entries[i]
 		}
 	}
-	i, ok := c.index[k]
+	n := int32(len(c.entries))
+	i, ok := n, false
+	if above := n == 0 || c.sorted && c.entries[n-1].key.Less(k); !above {
+		if !c.indexed {
+			c.makeIndex()
+		}
+		i, ok = c.index[k]
+	}
 	if !ok {
-		i = int32(len(c.entries))
-		if i > 0 {
-			c.index[k] = i
-			c.sorted = c.sorted && c.entries[i-1].key.Less(k)
-		}
+		i = n
+		c.sorted = c.sorted && (n == 0 || c.entries[n-1].key.Less(k))
 		c.entries = append(c.entries, collected{key: k, head: noValue, tail: noValue})
+		if c.indexed {
+			c.index[k] = i
+		}
 	}
 	c.last = i
 	return &c.entries[i]
+}
+
+func (c *Collector) makeIndex() {
+	if c.index == nil {
+		c.index = make(map[page.Key]int32, len(c.entries))
+	}
+	clear(c.index)
+	for i := range c.entries {
+		c.index[c.entries[i].key] = int32(i)
+	}
+	c.indexed = true
 }
 
 // Settle says that what has not been found of r so far does not exist: an image layer has been asked.
@@ -200,16 +235,14 @@ func (c *Collector) sort() {
 		return
 	}
 	slices.SortFunc(c.entries, func(a, b collected) int { return a.key.Compare(b.key) })
-	for i := range c.entries {
-		c.index[c.entries[i].key] = int32(i)
-	}
-	c.sorted, c.last = true, noValue
+	c.sorted, c.indexed, c.last = true, false, noValue
 }
 
 // Release gives the buffers back; no value may be used afterwards. The Collector is then empty and settled.
 func (c *Collector) Release() {
-	c.buf.release()
-	*c = Collector{lsn: c.lsn, sorted: true, minInit: page.MaxLSN, last: noValue, buf: c.buf}
+	c.gathered.reset()
+	gatheredPool.Put(c.gathered)
+	*c = Collector{lsn: c.lsn, sorted: true, minInit: page.MaxLSN, last: noValue, gathered: new(gathered)}
 }
 
 // intersect gives the keys in both sets.

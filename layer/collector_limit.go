@@ -69,10 +69,7 @@ func (c *Collector) halve() {
 		return
 	}
 	c.cut(c.entries[keep].key)
-	for i := keep; i < len(c.entries); i++ {
-		delete(c.index, c.entries[i].key)
-	}
-	c.entries, c.last, c.size = c.entries[:keep], noValue, size
+	c.entries, c.last, c.size, c.indexed = c.entries[:keep], noValue, size, false
 	c.pack()
 }
 

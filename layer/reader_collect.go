@@ -3,6 +3,7 @@ package layer
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/stratapg/strata/page"
 )
@@ -11,7 +12,7 @@ const (
 	// maxGap is how many unwanted bytes are read to save another call: about what a call costs.
 	maxGap = 16 << 10
 	// maxRun bounds one read; a single larger value is still read whole.
-	maxRun = 256 << 10
+	maxRun = 128 << 10
 	// maxWanted is how many places are gathered before they are read.
 	maxWanted = 4096
 )
@@ -22,8 +23,10 @@ func (r *Reader) Collect(ctx context.Context, c *Collector, keys page.Set, lsns 
 	if !lsns.Overlaps(r.desc.LSNs) || !keys.Overlaps(r.desc.Keys) {
 		return nil
 	}
-	w := wanted{r: r, c: c}
+	w := wantedPool.Get().(*wanted)
+	w.r, w.c = r, c
 	w.scan.init(r, r)
+	defer w.release()
 	keys = keys.Intersect(r.desc.Keys)
 	for _, kr := range keys.Ranges() {
 		if err := w.gather(ctx, kr, lsns); err != nil {
@@ -41,12 +44,23 @@ func (r *Reader) Collect(ctx context.Context, c *Collector, keys page.Set, lsns 
 	return nil
 }
 
-// wanted are the entries to be read, ascending by place.
+// wanted are the entries to be read, ascending by place. It is pooled.
 type wanted struct {
 	r    *Reader
 	c    *Collector
 	scan entryScanner
 	list []entry
+	run  []byte // an image layer's bytes as they lie in the file
+}
+
+var wantedPool = sync.Pool{New: func() any { return new(wanted) }}
+
+// release gives w back without what it refers to.
+func (w *wanted) release() {
+	clear(w.list)
+	w.r, w.c, w.list = nil, nil, w.list[:0]
+	w.scan = entryScanner{}
+	wantedPool.Put(w)
 }
 
 // gather notes the entries of a key range within lsns. Of one key, what is older than an initializing value
@@ -110,6 +124,7 @@ func (w *wanted) read(ctx context.Context) error {
 		i = j
 	}
 	w.add()
+	clear(w.list)
 	w.list = w.list[:0]
 	return nil
 }
@@ -117,7 +132,7 @@ func (w *wanted) read(ctx context.Context) error {
 // readRun reads entries that lie close together in one go.
 func (w *wanted) readRun(run []entry) error {
 	base := run[0].start
-	b := w.c.buf.alloc(int(run[len(run)-1].end - base))
+	b := w.buffer(int(run[len(run)-1].end - base))
 	if err := w.r.readAt(b, base); err != nil {
 		return err
 	}
@@ -130,8 +145,24 @@ func (w *wanted) readRun(run []entry) error {
 		if err != nil {
 			return err
 		}
+		if w.r.desc.Image && !s.Zstd {
+			e.value = w.c.buf.alloc(len(s.Data))
+			copy(e.value, s.Data)
+		}
 	}
 	return nil
+}
+
+// buffer gives room for a run. Values of a delta stay where they were read; of an image layer, whose values
+// are mostly compressed, only the images are kept.
+func (w *wanted) buffer(n int) []byte {
+	if !w.r.desc.Image || n > maxRun {
+		return w.c.buf.alloc(n)
+	}
+	if w.run == nil {
+		w.run = make([]byte, maxRun)
+	}
+	return w.run[:n]
 }
 
 // add hands over what was read: keys ascending, the values of each from the newest down.
