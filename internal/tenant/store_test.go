@@ -227,6 +227,15 @@ func TestDamageIsNamedAtOpen(t *testing.T) {
 			require.NoError(t, os.WriteFile(f, b, 0o644))
 			return f + ": corrupt manifest: offset 16"
 		}, timeline.ErrCorrupt},
+		"last edit of the manifest is damaged": {func(t *testing.T, _, dir string) string {
+			f := filepath.Join(dir, manifest.FileName)
+			b, err := os.ReadFile(f)
+			require.NoError(t, err)
+			const seal, insideOfTheEdit = 24, 10
+			b[len(b)-seal-insideOfTheEdit] ^= 1
+			require.NoError(t, os.WriteFile(f, b, 0o644))
+			return f + ": corrupt manifest: offset "
+		}, timeline.ErrCorrupt},
 		"ancestor is missing": {func(t *testing.T, _, dir string) string {
 			require.NoError(t, os.RemoveAll(dir))
 			return filepath.Base(dir)

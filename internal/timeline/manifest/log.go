@@ -71,8 +71,11 @@ func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (_ *Lo
 		return nil, torn, errors.Join(fmt.Errorf("%s: %w", l.path, err), l.Close())
 	}
 	l.live, l.seq, l.stateSize, l.editSize = d.live, d.seq, d.stateSize, d.good-d.stateSize
-	if torn = (Torn{d.good, int64(len(b)) - d.good}); torn.Bytes > 0 {
+	switch torn = (Torn{d.good, int64(len(b)) - d.good}); {
+	case torn.Bytes > 0:
 		err = l.abandon()
+	case writable && !d.sealed:
+		l.seal()
 	}
 	return l, torn, err
 }
@@ -94,7 +97,7 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
 	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return appendChange(b, e) })
-	if l.file == nil || l.editSize+int64(len(b)) > max(l.stateSize, l.minRewrite) {
+	if l.file == nil || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
 		return l.rewrite(e)
 	}
 	_, err = l.file.Write(b)
@@ -107,7 +110,28 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 	l.live.apply(e)
 	l.seq++
 	l.editSize += int64(len(b))
-	return Published{Bytes: int64(len(b))}, nil
+	return Published{Bytes: int64(len(b)) + l.seal()}, nil
+}
+
+// sealSize is the length of an edit without items.
+const sealSize = editHeaderSize
+
+// seal appends an edit that changes nothing behind one that is durable, and gives its length. A reader that
+// finds the edit before it broken then knows that no crash did that. Without a seal all is right but that
+// knowledge: where it cannot be written, the next edit writes the file anew.
+func (l *Log) seal() int64 {
+	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return b })
+	_, err := l.file.Write(b)
+	if err == nil {
+		err = l.file.Sync()
+	}
+	if err != nil {
+		_ = l.abandon() // what was published is durable, and the file is not used again
+		return 0
+	}
+	l.seq++
+	l.editSize += sealSize
+	return sealSize
 }
 
 // rewrite replaces the file by one that holds the state after e alone.

@@ -1,7 +1,8 @@
 // Package manifest keeps the local truth of one timeline: which layers there are and how long each is,
 // where the timeline comes from, and up to which LSN it is durable. It is one file, MANIFEST, of edits that
-// are only appended, each with a checksum; once the edits outgrow the state they describe, the file is
-// written anew and replaced in one step. The format is described in docs/formats/manifest.md.
+// are only appended, each with a checksum, and with a seal behind it once it is durable. When the edits
+// outgrow the state they describe, the file is written anew and replaced in one step. The format is
+// described in docs/formats/manifest.md.
 //
 // What is published is durable on return. A Log belongs to one goroutine at a time.
 package manifest

@@ -47,11 +47,16 @@ func change(start, end page.LSN) *Edit {
 	return &Edit{Position: &Position{end - 1, end - 0x39}, Add: []layer.Desc{l0(start, end)}}
 }
 
-// sampleFile is the file of the document: a state, then a layer flushed.
-func sampleFile() []byte {
+// unsealedFile is a state, and a layer flushed.
+func unsealedFile() []byte {
 	s := sampleState()
 	b := encodeFile(&s, 1)
 	return appendEdit(b, typeChange, 2, func(b []byte) []byte { return appendChange(b, change(0x2377B21, 0x2400001)) })
+}
+
+// sampleFile is the file of the document: a state, then a layer flushed, then a seal.
+func sampleFile() []byte {
+	return appendEdit(unsealedFile(), typeChange, 3, func(b []byte) []byte { return b })
 }
 
 func TestDocumentExampleDecodes(t *testing.T) {
@@ -87,7 +92,7 @@ func dump(b []byte) string {
 }
 
 func TestTornTailIsCutAtTheLastWholeEdit(t *testing.T) {
-	whole := sampleFile()
+	whole := unsealedFile()
 	s := sampleState()
 	first := len(encodeFile(&s, 1))
 	for n := first; n < len(whole); n++ {
@@ -111,8 +116,7 @@ func TestFlippedBitIsNeverBelieved(t *testing.T) {
 	s := sampleState()
 	first := encodeFile(&s, 1)
 	whole := sampleFile()
-	second := len(whole)
-	whole = appendEdit(whole, typeChange, 3, func(b []byte) []byte { return appendChange(b, change(0x2400001, 0x2500001)) })
+	second := len(unsealedFile())
 	for i := range whole {
 		b := bytes.Clone(whole)
 		b[i] ^= 0x10
@@ -128,9 +132,53 @@ func TestFlippedBitIsNeverBelieved(t *testing.T) {
 				}
 				require.ErrorContains(t, err, fmt.Sprintf("offset %d:", want))
 			}
-		default: // looks like what a crash leaves
+		default: // looks like what a crash leaves of a seal, and nothing is lost with it
 			require.NoError(t, err)
 			require.EqualValues(t, second, d.good)
+		}
+	}
+}
+
+// TestDamageOfTheLastEditIsNoCrash flips bits of an edit after Publish has returned: what a crash leaves of
+// an append looks alike, but then nobody was told that it is durable.
+func TestDamageOfTheLastEditIsNoCrash(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		fs := virtualfile.NewMem()
+		require.NoError(t, fs.MkdirAll("tl"))
+		require.NoError(t, Create(fs, "tl", sampleState()))
+		flip := func(at int64) {
+			f, err := fs.OpenAppend("tl/" + FileName)
+			require.NoError(t, err)
+			var b [1]byte
+			_, err = f.ReadAt(b[:], at)
+			require.NoError(t, err)
+			_, err = f.WriteAt([]byte{b[0] ^ 1}, at)
+			require.NoError(t, err)
+			require.NoError(t, f.Close())
+		}
+		l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
+		require.NoError(t, err)
+		p, err := l.Publish(change(0x2377B21, 0x2400001))
+		require.NoError(t, err)
+		require.EqualValues(t, len(sampleFile())-int(l.stateSize), p.Bytes)
+		require.NoError(t, l.Close())
+		if killed { // between the edit and its seal: the next Open makes up for it
+			f, err := fs.OpenAppend("tl/" + FileName)
+			require.NoError(t, err)
+			require.NoError(t, f.Truncate(int64(len(unsealedFile()))))
+			require.NoError(t, f.Close())
+			l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+		}
+		for at := l.stateSize; at < int64(len(unsealedFile())); at++ {
+			flip(at)
+			for _, writable := range []bool{false, true} {
+				_, _, err = Open(fs, "tl", writable, DefaultMinRewrite)
+				require.ErrorIs(t, err, ErrCorrupt, at)
+				require.ErrorContains(t, err, fmt.Sprintf("tl/%s: corrupt manifest: offset %d:", FileName, l.stateSize))
+			}
+			flip(at)
 		}
 	}
 }
