@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,9 +45,7 @@ func TestBoots(t *testing.T) {
 			wal := src.CopyWAL()
 			store.ingest(t, wal)
 
-			seed := uint64(time.Now().UnixNano())
-			t.Logf("seed %d", seed)
-			rng := rand.New(rand.NewPCG(seed, 0))
+			rng := testkit.Rand(t, uint64(v))
 			ends := store.recordEnds(middle)
 			lsns := []page.LSN{store.LastRecordLSN(), middle}
 			for range points {

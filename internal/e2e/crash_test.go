@@ -143,9 +143,7 @@ func prepareCrashes(t *testing.T) *crashes {
 	cluster, wal := filepath.Join(dir, "cluster"), filepath.Join(dir, "wal")
 	require.NoError(t, s.ExtractCluster(cluster))
 	require.NoError(t, s.ExtractWAL(wal))
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	c := &crashes{imported: filepath.Join(dir, "imported"), wal: wal, rnd: rand.New(rand.NewPCG(seed, 0))}
+	c := &crashes{imported: filepath.Join(dir, "imported"), wal: wal, rnd: testkit.Rand(t, 0)}
 
 	e, err := strata.Open(t.Context(), strata.Options{Dir: c.imported, CreateIfMissing: true})
 	require.NoError(t, err)

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -23,9 +22,7 @@ func midFlight(t *testing.T, w worked, tl *strata.Timeline) {
 	}
 	ends := testkit.RecordEnds(t, w.version, w.base, w.wal)
 	require.Equal(t, tl.LastRecordLSN(), ends[len(ends)-1])
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
+	rnd := testkit.Rand(t, uint64(w.version))
 	// The end of the WAL first; it is no target that PostgreSQL could stop at.
 	lsns := []page.LSN{ends[len(ends)-1]}
 	for range n {
