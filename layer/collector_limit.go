@@ -6,6 +6,7 @@ import "github.com/stratapg/strata/page"
 // too much comes together, the keys from a bound on are given up, and the caller reads those next.
 type budget struct {
 	limit   int // bytes, 0 for none
+	perKey  int // bytes that each key counts beside its values
 	size    int // of what has been gathered
 	bounded bool
 	bound   page.Key // if bounded: keys from here on are given up
@@ -14,9 +15,10 @@ type budget struct {
 // foundBytes is what one value takes beside its bytes, about.
 const foundBytes = 64
 
-// Limit bounds what is gathered to about so many bytes. A single key's values may take more, and what one
-// call of Collect reads ahead comes on top. It is to be called before anything is added.
-func (c *Collector) Limit(bytes int) { c.limit = bytes }
+// Limit bounds what is gathered to about so many bytes; perKey is what the caller will need for each key
+// beside its values. A single key's values may take more, and what one call of Collect reads ahead comes on
+// top. It is to be called before anything is added.
+func (c *Collector) Limit(bytes, perKey int) { c.limit, c.perKey = bytes, perKey }
 
 // Bound gives the key from which on nothing was gathered, because the limit was reached; MaxKey if it was
 // not. What Results gives below it is whole.
@@ -33,6 +35,9 @@ func (c *Collector) beyond(k page.Key) bool { return c.bounded && !k.Less(c.boun
 // grown counts a value of k and keeps the limit.
 func (c *Collector) grown(k page.Key, bytes int) {
 	c.size += bytes + foundBytes
+	if e := &c.entries[c.last]; e.head == e.tail {
+		c.size += c.perKey
+	}
 	switch {
 	case c.limit == 0 || c.size <= c.limit/2 || len(c.entries) < 2:
 	case !c.bounded && c.sorted && c.entries[len(c.entries)-1].key == k:
@@ -55,7 +60,7 @@ func (c *Collector) halve() {
 	c.sort()
 	size, keep := 0, 0
 	for ; keep < len(c.entries); keep++ {
-		n := 0
+		n := c.perKey
 		for at := c.entries[keep].head; at != noValue; at = c.values[at].next {
 			n += len(c.values[at].Value) + foundBytes
 		}

@@ -32,10 +32,10 @@ func TestLimitGivesTheSameInSteps(t *testing.T) {
 			}
 			layers = append(layers, vs)
 		}
-		read := func(keys page.Set, limit int) (map[page.Key][]page.LSN, page.Key, int) {
+		read := func(keys page.Set, limit, perKey int) (map[page.Key][]page.LSN, page.Key, int) {
 			c := NewCollector(keys, 1000)
 			defer c.Release()
-			c.Limit(limit)
+			c.Limit(limit, perKey)
 			for _, vs := range layers {
 				open := c.Open()
 				for _, v := range vs {
@@ -54,12 +54,13 @@ func TestLimitGivesTheSameInSteps(t *testing.T) {
 			return out, c.Bound(), c.Len()
 		}
 		all := page.NewSet(page.Range{Start: page.Key{}, End: page.Key{F6: 20}})
-		want, bound, _ := read(all, 0)
+		want, bound, _ := read(all, 0, 0)
 		require.Equal(t, page.MaxKey, bound)
 		limit := rapid.IntRange(1, 4000).Draw(t, "limit")
+		perKey := rapid.IntRange(0, 500).Draw(t, "perKey")
 		got := map[page.Key][]page.LSN{}
 		for rest := all; !rest.Empty(); {
-			part, bound, n := read(rest, limit)
+			part, bound, n := read(rest, limit, perKey)
 			for k, v := range part {
 				require.NotContains(t, got, k)
 				got[k] = v

@@ -9,8 +9,9 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// windowBytes bounds what one step of a read gathers; one key's chain may be longer.
-const windowBytes = 16 << 20
+// windowBytes bounds what one step of a read holds, slots for the pages to be rebuilt included; one key's
+// chain may be longer.
+const windowBytes = 8 << 20
 
 // Get gives the value of key as of lsn: a page, or what a directory-like key holds. The caller owns it. The
 // error wraps page.ErrNotFound if the key has no version there.
@@ -36,19 +37,16 @@ func (t *Timeline) Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte,
 // GetVectored calls fn in ascending key order for every key of keys that has a version at lsn, with its
 // value, which is valid during the call only, or with the reason why this one cannot be rebuilt. Keys
 // without a version are left out. It ends with the first error that fn returns. However many keys there are,
-// memory stays bounded. Redo runs on several goroutines, fn on the caller's.
+// memory stays bounded. fn runs on the caller's goroutine, what comes before it on as many as there are
+// processors.
 func (t *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
 	if err := t.checkLSN(lsn); err != nil {
 		return err
 	}
 	t.env.counters.reads.Add(1)
 	for _, p := range t.parts(keys) {
-		for !p.keys.Empty() {
-			rest, err := t.step(ctx, p, lsn, fn)
-			if err != nil {
-				return err
-			}
-			p.keys = rest
+		if err := t.readPart(ctx, p, lsn, fn); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -95,24 +93,19 @@ func (t *Timeline) parts(keys page.Set) []part {
 	}
 }
 
-// step reads as many keys of p as fit a window, and gives those that are left.
-func (t *Timeline) step(ctx context.Context, p part, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) (rest page.Set, err error) {
-	c := layer.NewCollector(p.keys, lsn)
-	defer c.Release()
-	c.Limit(windowBytes)
+// gather fills c from the timeline and, if they are inherited, from its ancestors.
+func (t *Timeline) gather(ctx context.Context, c *layer.Collector, inherited bool) error {
+	lsn := c.LSN()
 	for at := t; at != nil; at = at.ancestor {
 		if err := at.collect(ctx, c, min(lsn, at.LastRecordLSN())); err != nil {
-			return rest, fmt.Errorf("timeline %s: %w", at.meta.Name, err)
+			return fmt.Errorf("timeline %s: %w", at.meta.Name, err)
 		}
-		if !p.inherited || at.ancestor == nil || c.Open().Empty() {
+		if !inherited || at.ancestor == nil || c.Open().Empty() {
 			break
 		}
 		lsn = min(lsn, at.meta.AncestorLSN)
 	}
-	if err := t.give(ctx, c, fn); err != nil {
-		return rest, err
-	}
-	return p.keys.Intersect(page.Range{Start: c.Bound(), End: page.MaxKey}), nil
+	return nil
 }
 
 // collect asks the timeline's own layers, newest to oldest, for what c lacks at or below lsn.

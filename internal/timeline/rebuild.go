@@ -3,7 +3,6 @@ package timeline
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,15 +14,14 @@ import (
 )
 
 const (
-	// chunkKeys is how many keys are rebuilt before fn sees them, and bounds the pages held at once.
-	chunkKeys = 256
 	// soloJobs is how many pages one goroutine rebuilds before another is worth its start.
 	soloJobs = 8
 	// slotSize is a page and the timestamp that a commit log page may have behind it.
 	slotSize = pg.BlockSize + 8
 )
 
-// chunk rebuilds the values of up to chunkKeys keys. It is pooled, so that a read allocates next to nothing.
+// chunk rebuilds the values of what a step of a read has gathered. It is pooled, so that a read allocates
+// next to nothing.
 type chunk struct {
 	results []result
 	found   []layer.Found // of all keys
@@ -44,31 +42,28 @@ type worker struct{ records []walredo.Record }
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
-// give rebuilds what c has gathered and hands it to fn.
-func (t *Timeline) give(ctx context.Context, c *layer.Collector, fn func(k page.Key, value []byte, err error) error) error {
+// rebuild makes the values of what c has gathered, on up to so many goroutines. They are valid until the
+// chunk's release and the Collector's.
+func (t *Timeline) rebuild(ctx context.Context, c *layer.Collector, goroutines int) (*chunk, error) {
 	ch := chunks.Get().(*chunk)
-	defer func() {
-		ch.reset()
-		chunks.Put(ch)
-	}()
 	for k, found := range c.Results() {
-		if len(found) == 0 {
-			continue
-		}
-		ch.add(k, found)
-		if len(ch.results) == chunkKeys {
-			if err := t.giveChunk(ctx, ch, c.LSN(), fn); err != nil {
-				return err
-			}
+		if len(found) > 0 {
+			ch.add(k, found)
 		}
 	}
-	return t.giveChunk(ctx, ch, c.LSN(), fn)
+	if err := t.redoAll(ctx, ch, c.LSN(), goroutines); err != nil {
+		ch.release()
+		return nil, err
+	}
+	return ch, nil
 }
 
-func (ch *chunk) reset() {
+// release gives the chunk back.
+func (ch *chunk) release() {
 	clear(ch.results) // lets go of the values
 	clear(ch.found)
 	ch.results, ch.found, ch.jobs = ch.results[:0], ch.found[:0], ch.jobs[:0]
+	chunks.Put(ch)
 }
 
 // add takes one key; what is an image already needs no redo.
@@ -98,10 +93,8 @@ func imageOf(b []byte) ([]byte, error) {
 	return v.Bytes, nil
 }
 
-func (t *Timeline) giveChunk(ctx context.Context, ch *chunk, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
-	if err := t.redoAll(ctx, ch, lsn); err != nil {
-		return err
-	}
+// give hands the values to fn.
+func (t *Timeline) give(ctx context.Context, ch *chunk, fn func(k page.Key, value []byte, err error) error) error {
 	for i := range ch.results {
 		r := &ch.results[i]
 		if r.err != nil {
@@ -114,18 +107,17 @@ func (t *Timeline) giveChunk(ctx context.Context, ch *chunk, lsn page.LSN, fn fu
 			return err
 		}
 	}
-	ch.reset()
 	return ctx.Err()
 }
 
 // redoAll rebuilds every page of the chunk that needs it.
-func (t *Timeline) redoAll(ctx context.Context, ch *chunk, lsn page.LSN) error {
+func (t *Timeline) redoAll(ctx context.Context, ch *chunk, lsn page.LSN, goroutines int) error {
 	n := len(ch.jobs)
 	if n == 0 {
 		return ctx.Err()
 	}
 	ch.slab = slices.Grow(ch.slab[:0], n*slotSize)[:n*slotSize]
-	workers := min(runtime.GOMAXPROCS(0), (n+soloJobs-1)/soloJobs)
+	workers := min(goroutines, (n+soloJobs-1)/soloJobs)
 	for len(ch.workers) < workers {
 		ch.workers = append(ch.workers, worker{})
 	}
