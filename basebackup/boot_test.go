@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/stratapg/strata/basebackup"
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/ingest"
 	"github.com/stratapg/strata/internal/testkit"
@@ -26,10 +25,7 @@ import (
 // block with checksums on, holds the same rows as a server that PostgreSQL has recovered to that LSN, and
 // can be used.
 func TestBoots(t *testing.T) {
-	points := 3
-	if testkit.Long() {
-		points = 8
-	}
+	const points = 8
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "1GB"}})
@@ -62,15 +58,9 @@ func TestBoots(t *testing.T) {
 
 // bootAt compares a server on a backup with one that recovered by itself.
 func bootAt(t *testing.T, store *memStore, r testkit.Recovery) {
-	var buf bytes.Buffer
-	res, err := basebackup.Full(t.Context(), &buf, store, basebackup.Options{LSN: r.Until, Version: r.Version})
-	require.NoError(t, err)
-	require.Equal(t, r.Until, res.LSN)
-	dir := filepath.Join(testkit.ServerDir(t), "data")
-	testkit.Untar(t, dir, &buf)
-	back := testkit.Adopt(t, r.Version, dir, nil)
+	back := untarBackup(t, store, r.Until)
 	checkChecksums(t, back)
-	sameAgain(t, store, r.Until, importDir(t, r.Version, dir))
+	sameAgain(t, store, r.Until, importDir(t, r.Version, back.Data))
 	if r.Until == store.LastRecordLSN() {
 		r.Until = page.InvalidLSN // no record follows that would end the recovery
 	}
