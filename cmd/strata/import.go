@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/ingest"
 	"github.com/stratapg/strata/pg"
 )
 
@@ -43,6 +44,10 @@ With --flavour neon the WAL that follows is that of a Neon compute, whose heap r
 
 func runImport(cmd *cobra.Command, f storeFlags, pgdata string, flavour pg.Flavour) (err error) {
 	start := time.Now()
+	// A directory that cannot be imported is no reason to make a store.
+	if _, err := ingest.OpenDataDir(pgdata); err != nil {
+		return fmt.Errorf("import of %s: %w", pgdata, err)
+	}
 	engine, tenant, err := f.openTenant(cmd, strata.Options{CreateIfMissing: true})
 	if err != nil {
 		return err

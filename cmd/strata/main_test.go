@@ -71,11 +71,11 @@ func TestMissingThingsExitWith1AndSayWhich(t *testing.T) {
 	}
 }
 
-// Everything that looks at a store must not make one.
+// Everything that looks at a store must not make one, nor an import of what cannot be imported.
 func TestLookingMakesNoStore(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
-	for _, sub := range []string{"info", "layers"} {
-		code, _, _ := command(t, sub, "--store", dir)
+	for _, args := range [][]string{{"info"}, {"layers"}, {"import", "--pgdata", t.TempDir()}} {
+		code, _, _ := command(t, append(args, "--store", dir)...)
 		require.Equal(t, exitFailed, code)
 	}
 	_, err := os.Stat(dir)
