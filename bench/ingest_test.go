@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/ingest"
+	"github.com/stratapg/strata/internal/sample"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -19,13 +22,14 @@ import (
 
 // walFixture is a cluster and the WAL that follows it.
 type walFixture struct {
-	name, base, segment string
+	name, base, segment string // paths of the repository's sample where they are empty
 	flavour             pg.Flavour
 	segStart, end       page.LSN // of the segment, of its last record
 	records             int64
 }
 
 var walFixtures = []walFixture{
+	{"sample", "", "", pg.Stock, 0x1C00000, 0x23E24C8, 114779},
 	{"neon-pg17", "neon-pg17/base-pgdata.tar.zst", "neon-pg17/000000010000000000000002.zst", pg.Stock, 0x2000000, 0x2E770A0, 138310},
 	{"real-wal-pg15", "real-wal-pg15/initdb.tar.zst", "real-wal-pg15/000000010000000000000001.zst", pg.Neon, 0x1000000, 0x1FFFF98, 72925},
 }
@@ -40,12 +44,13 @@ func BenchmarkIngestWAL(b *testing.B) {
 			base, segment := loadWALFixture(b, f)
 			b.ReportAllocs()
 			var bytes, records int64
+			cpu := startCPU()
 			for b.Loop() {
 				ingestOnce(b, f, base, segment)
 				bytes += int64(f.end - base.LSN)
 				records += f.records
 			}
-			b.ReportMetric(float64(bytes)/1e6/b.Elapsed().Seconds(), "MB/s")
+			cpu.report(b, bytes)
 			b.ReportMetric(float64(records)/b.Elapsed().Seconds(), "records/s")
 		})
 	}
@@ -69,14 +74,36 @@ func TestIngestBenchmark(t *testing.T) {
 // loadWALFixture imports the cluster's metadata and unpacks the segment.
 func loadWALFixture(t testing.TB, f walFixture) (*benchBase, []byte) {
 	t.Helper()
-	base := t.TempDir()
-	testkit.UntarFixture(t, base, f.base)
+	base, segment := f.files(t)
 	d, err := ingest.OpenDataDir(base)
 	require.NoError(t, err)
 	sink := &benchBase{DataDir: d, values: make(map[page.Key][]byte)}
 	_, err = d.Import(context.Background(), sink, nil)
 	require.NoError(t, err)
-	return sink, testkit.FixtureZstd(t, f.segment)
+	return sink, segment
+}
+
+// files gives the cluster's folder and the WAL in one piece.
+func (f *walFixture) files(t testing.TB) (base string, segment []byte) {
+	base = filepath.Join(t.TempDir(), "cluster")
+	if f.base != "" {
+		require.NoError(t, os.Mkdir(base, 0o700))
+		testkit.UntarFixture(t, base, f.base)
+		return base, testkit.FixtureZstd(t, f.segment)
+	}
+	s, err := sample.Open(sampleDir)
+	require.NoError(t, err)
+	require.NoError(t, s.ExtractCluster(base))
+	dir := filepath.Join(t.TempDir(), "wal")
+	require.NoError(t, s.ExtractWAL(dir))
+	names, err := filepath.Glob(filepath.Join(dir, "*")) // sorted
+	require.NoError(t, err)
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		segment = append(segment, b...)
+	}
+	return base, segment
 }
 
 // ingestOnce takes in all records of the segment behind the import.

@@ -71,6 +71,24 @@ type memTree struct {
 	height int // inner levels above the leaves
 	// last is the leaf of the last findOrAdd, where neighbours are often put next.
 	last uint32
+	// hints remember where keys were found, by a hash of the key: WAL changes the same pages again and again,
+	// and a look at one place is several times faster than a search. What a hint says is checked, as inserts
+	// move keys. Made with the first key.
+	hints []memHint
+}
+
+// memHint is the place of a key, if it is still there.
+type memHint struct{ leaf, i uint32 }
+
+// hintBits is the logarithm of the number of hints, which take 64 KiB.
+const hintBits = 13
+
+// hintOf gives the hint for k: a multiplicative hash of what differs between pages of a cluster.
+func (t *memTree) hintOf(k page.Key) *memHint {
+	const odd = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+	h := (uint64(k.F4)<<32 | uint64(k.F6)) * odd
+	h = (h ^ h>>29 ^ uint64(k.F3)<<8 ^ uint64(k.F5)) * odd
+	return &t.hints[h>>(64-hintBits)]
 }
 
 type memLeaf struct {
@@ -135,12 +153,25 @@ func (t *memTree) nextLeaf(l *memLeaf) *memLeaf {
 func (t *memTree) findOrAdd(k page.Key) (head *uint32, isNew bool) {
 	if len(t.leaves) == 0 {
 		t.leaves = append(t.leaves, &memLeaf{})
+		t.hints = make([]memHint, 1<<hintBits)
 	}
+	hint := t.hintOf(k)
+	if l := t.leaves[hint.leaf]; int(hint.i) < l.n && l.keys[hint.i] == k {
+		return &l.heads[hint.i], false
+	}
+	l, i, found := t.place(k)
+	*hint = memHint{t.last, uint32(i)}
+	if found {
+		return &l.heads[i], false
+	}
+	return l.insert(i, k), true
+}
+
+// place finds where k is, or is to be inserted, in the leaf last.
+func (t *memTree) place(k page.Key) (l *memLeaf, i int, found bool) {
 	if l := t.leaves[t.last]; l.n > 0 && !k.Less(l.keys[0]) && !l.keys[l.n-1].Less(k) {
-		if i := lowerBound(l.keys[:l.n], k); l.keys[i] == k {
-			return &l.heads[i], false
-		} else if l.n < memFan {
-			return l.insert(i, k), true
+		if i := lowerBound(l.keys[:l.n], k); l.keys[i] == k || l.n < memFan {
+			return l, i, l.keys[i] == k
 		}
 	}
 	var path [maxTreeLevels]uint32 // inner nodes, root first
@@ -150,11 +181,11 @@ func (t *memTree) findOrAdd(k page.Key) (head *uint32, isNew bool) {
 		n := t.inner[id]
 		id = n.kids[n.child(k)]
 	}
-	l := t.leaves[id]
-	i := lowerBound(l.keys[:l.n], k)
+	l = t.leaves[id]
+	i = lowerBound(l.keys[:l.n], k)
 	t.last = id
 	if i < l.n && l.keys[i] == k {
-		return &l.heads[i], false
+		return l, i, true
 	}
 	if l.n == memFan {
 		if right, rightID := t.splitLeaf(l, i); !k.Less(right.keys[0]) || right.n == 0 {
@@ -165,7 +196,7 @@ func (t *memTree) findOrAdd(k page.Key) (head *uint32, isNew bool) {
 			t.grow(path[:t.height], right.keys[0], rightID)
 		}
 	}
-	return l.insert(i, k), true
+	return l, i, false
 }
 
 // boundary gives the lower bound of a leaf into which k goes.
