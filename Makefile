@@ -37,10 +37,12 @@ staticcheck:
 tidy:
 	$(GO) mod tidy -diff
 
+# Under the race detector the proofs of internal/e2e do a token of their work, so they run once more without.
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"
 	@[ -n "$(RACE)" ] || [ -z "$$STRATA_REQUIRE_ALL" ]
 	$(GO) test $(RACE) -timeout 30m ./...
+	$(GO) test -timeout 30m ./internal/e2e
 
 # Every fuzz target for FUZZTIME each.
 fuzz:

@@ -41,11 +41,13 @@ func work(t *testing.T, v pg.Version, w testkit.Work, settings map[string]string
 	return worked{version: v, server: p, base: base, wal: p.CopyWAL()}
 }
 
-// transactions gives a workload's size: short as in CI, or long.
-func transactions() int {
-	const short, long = 300, 10_000
-	if testkit.Long() {
+// size chooses how much of a proof to do: a token under the race detector, short in CI, or long.
+func size(race, short, long int) int {
+	switch {
+	case testkit.Long():
 		return long
+	case underRace:
+		return race
 	}
 	return short
 }

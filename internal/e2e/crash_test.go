@@ -118,11 +118,7 @@ type crashes struct {
 // TestCrash kills a child that ingests, with SIGKILL at random moments. Nothing that it called durable may
 // be lost, the store must read as it was there, and ingest must go on to the same end.
 func TestCrash(t *testing.T) {
-	const short, long = 12, 50
-	kills := short
-	if testkit.Long() {
-		kills = long
-	}
+	kills := size(4, 50, 200)
 	c := prepareCrashes(t)
 	above := 0
 	for range kills {
@@ -131,7 +127,11 @@ func TestCrash(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d of them with something durable since the import; a whole run takes %s, %s to the first", kills, above, c.full, c.first)
+	// By the way the moments are chosen nearly all should be; a few may be not on a busy machine.
 	const percent = 80
+	if kills < percent/4 {
+		return
+	}
 	require.GreaterOrEqual(t, above*100, kills*percent, "kills with something durable since the import")
 }
 

@@ -24,7 +24,7 @@ var redone = []pg.Rmgr{pg.RmXLOG, pg.RmHeap, pg.RmHeap2, pg.RmBtree, pg.RmSeq}
 func TestRealServers(t *testing.T) {
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
-			w := work(t, v, testkit.Work{Transactions: transactions(), Seed: uint64(v), LeaveOpen: true},
+			w := work(t, v, testkit.Work{Transactions: size(50, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
 				map[string]string{"wal_consistency_checking": "all"}, nil)
 			t.Run("record by record", func(t *testing.T) { recordByRecord(t, w) })
 			store := filepath.Join(t.TempDir(), "store")
