@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/crc32"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 
@@ -99,4 +100,21 @@ func TestReadRelations(t *testing.T) {
 		crc.Write(v)
 	})
 	t.Logf("%d pages of %d relations, crc32 %08x", pages, len(rels), crc.Sum32())
+}
+
+// BenchmarkGetPage reads one page an operation, chosen at random, behind the same layers.
+func BenchmarkGetPage(b *testing.B) {
+	tl, rels := historyStore(b)
+	var keys []page.Key
+	for _, r := range rels {
+		for block := range r.blocks {
+			keys = append(keys, r.keys.Ranges()[0].Start.Add(uint32(block)))
+		}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := tl.Get(context.Background(), keys[r.IntN(len(keys))], tl.LastRecordLSN())
+		require.NoError(b, err)
+	}
 }

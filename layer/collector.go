@@ -47,9 +47,7 @@ var gatheredPool = sync.Pool{New: func() any { return new(gathered) }}
 func (g *gathered) reset() {
 	g.buf.release()
 	clear(g.values)
-	clear(g.scratch[:cap(g.scratch)])
-	clear(g.index)
-	g.done, g.entries, g.values, g.scratch = g.done[:0], g.entries[:0], g.values[:0], g.scratch[:0]
+	g.done, g.entries, g.values = g.done[:0], g.entries[:0], g.values[:0]
 }
 
 // collected heads the list of one key's values, newest first.
@@ -222,7 +220,9 @@ func (c *Collector) Results() iter.Seq2[page.Key, []Found] {
 			for at := c.entries[i].head; at != noValue; at = c.values[at].next {
 				c.scratch = append(c.scratch, c.values[at].Found)
 			}
-			if !yield(c.entries[i].key, c.scratch) {
+			more := yield(c.entries[i].key, c.scratch)
+			clear(c.scratch)
+			if !more {
 				return
 			}
 		}
@@ -248,6 +248,12 @@ func (c *Collector) Release() {
 // intersect gives the keys in both sets.
 func intersect(a, b page.Set) page.Set {
 	x, y := a.Ranges(), b.Ranges()
+	switch {
+	case len(x) == 1:
+		return b.Intersect(x[0])
+	case len(y) == 1:
+		return a.Intersect(y[0])
+	}
 	var out []page.Range
 	for len(x) > 0 && len(y) > 0 {
 		if r := x[0].Intersect(y[0]); !r.Empty() {

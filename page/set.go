@@ -11,6 +11,9 @@ type Set struct{ ranges []Range }
 
 // NewSet builds the union of ranges given in any order, overlapping or not. Empty ranges are dropped.
 func NewSet(ranges ...Range) Set {
+	if len(ranges) == 1 && !ranges[0].Empty() {
+		return Set{[]Range{ranges[0]}}
+	}
 	in := make([]Range, 0, len(ranges))
 	for _, r := range ranges {
 		if !r.Empty() {
@@ -76,6 +79,9 @@ func (s Set) firstEndingAfter(k Key) int {
 func (s Set) Intersect(r Range) Set {
 	if r.Empty() {
 		return Set{}
+	}
+	if n := len(s.ranges); n > 0 && r.Covers(Range{s.ranges[0].Start, s.ranges[n-1].End}) {
+		return s
 	}
 	var out []Range
 	for i := s.firstEndingAfter(r.Start); i < len(s.ranges) && s.ranges[i].Start.Less(r.End); i++ {
