@@ -22,7 +22,11 @@ var redone = []pg.Rmgr{pg.RmXLOG, pg.RmHeap, pg.RmHeap2, pg.RmBtree, pg.RmSeq}
 // TestRealServers takes clusters of 15 and 17 through a workload and compares record by record, the whole
 // cluster at its end, and at positions between with what PostgreSQL's own recovery gives.
 func TestRealServers(t *testing.T) {
-	for _, v := range []pg.Version{pg.V15, pg.V17} {
+	versions := []pg.Version{pg.V15, pg.V17}
+	if underRace {
+		versions = versions[:1]
+	}
+	for _, v := range versions {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			w := work(t, v, testkit.Work{Transactions: size(50, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
 				map[string]string{"wal_consistency_checking": "all"}, nil)
