@@ -53,7 +53,7 @@ bench:
 
 # The long forms of the proofs: every crash point, every version, larger workloads.
 long: servers
-	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v ./internal/e2e/
+	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v ./internal/e2e ./inspect/redocheck ./walredo/native
 
 # Makes testdata/sample anew; needs postgresql-15 and zstd.
 sample: servers
