@@ -30,13 +30,6 @@ type relFiles struct {
 	blocks []uint32
 }
 
-func (r *relFiles) size() (n uint32) {
-	for _, b := range r.blocks {
-		n += b
-	}
-	return n
-}
-
 // segmentPath is the file of the n-th GiB.
 func (r *relFiles) segmentPath(n int) string {
 	if n == 0 {

@@ -39,7 +39,7 @@ func TestUnknownRedo(t *testing.T) {
 	requireNamed(t, err, rel)
 	_, err = tl.BaseBackup(t.Context(), io.Discard, strata.BaseBackupOptions{})
 	requireNamed(t, err, rel)
-	_, err = compareCluster(t.Context(), tl, v, p.Data, last)
+	_, err = compareCluster(t.Context(), tl, v, p.Data, last, 0)
 	requireNamed(t, err, rel)
 }
 

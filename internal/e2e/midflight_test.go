@@ -31,7 +31,7 @@ func midFlight(t *testing.T, w worked, tl *strata.Timeline) {
 			r.Until = page.InvalidLSN
 		}
 		dir := r.DataDir(t)
-		requireSameCluster(t, tl, w.version, dir, lsn)
+		requireSameCluster(t, tl, w.version, dir, lsn, 0)
 		require.NoError(t, os.RemoveAll(dir))
 	}
 }
