@@ -73,25 +73,25 @@ func TestTreeEqualsNeons(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		pairs func() []treePair
+		pairs func(t *testing.T) []treePair
 		root  uint32
 		sum   string
 	}{
-		{"particular data", func() []treePair { return readPairs(t, "disk-btree/particular-data.txt") }, 4,
+		{"particular data", func(t *testing.T) []treePair { return readPairs(t, "disk-btree/particular-data.txt") }, 4,
 			"efdf5219bff984a70d4dd22db4349a238b498e8192848bb7538a160affdf8aa5"},
-		{"basic", func() []treePair { return readPairs(t, "disk-btree/basic.txt") }, 0,
+		{"basic", func(t *testing.T) []treePair { return readPairs(t, "disk-btree/basic.txt") }, 0,
 			"c282b987f7edfc4b04f305429fd66d2f92a41099ac17ad85d9e5c18f66071b7d"},
-		{"odd numbers", func() []treePair { return odd }, 0,
+		{"odd numbers", func(*testing.T) []treePair { return odd }, 0,
 			"a38e9a0fa6023d881a7c4d5c865ed994560cbaf73df957f8cfb571c4eea4ece1"},
-		{"blocks of a relation", func() []treePair { return blocks }, 18,
+		{"blocks of a relation", func(*testing.T) []treePair { return blocks }, 18,
 			"380a0c27df08bb5b248838db8722d44334f41407b8211f314d016a6bb895102a"},
-		{"spread 18", func() []treePair { return spread(18) }, 6,
+		{"spread 18", func(*testing.T) []treePair { return spread(18) }, 6,
 			"99f8355c03ee4f73fd665f9183d56262a8d94e38708b752a32def57ea4d5e020"},
-		{"spread 26", func() []treePair { return spread(26) }, 8,
+		{"spread 26", func(*testing.T) []treePair { return spread(26) }, 8,
 			"5dee316dceba042e15e74cb91b568a743709c5c9d4dd40fe1ac4bd2ef44015d1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, root := buildTree(t, c.pairs())
+			got, root := buildTree(t, c.pairs(t))
 			require.Equal(t, c.root, root)
 			require.Len(t, got, int(root+1)*blockSize)
 			require.Equal(t, c.sum, fmt.Sprintf("%x", sha256.Sum256(got)))
