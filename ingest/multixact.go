@@ -23,6 +23,8 @@ const (
 // multiSlot is the start of a multixact's members, as far as the end of the one before tells it. Servers
 // since the minor releases of 2025 (14.20, 15.15, 16.11, 17.7) write it with the multixact before. A page has
 // one value at an LSN, so where both are on one page the slot follows with the next record.
+// A slot that waits is not kept over a restart: it is then written by its own multixact, and until that is
+// logged a base backup works it out (basebackup.FillNextOffsets).
 type multiSlot struct{ multi, offset uint32 }
 
 // maxSlots bounds the slots that wait; a multixact that is created takes its own away.
