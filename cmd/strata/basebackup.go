@@ -73,8 +73,15 @@ func runBaseBackup(cmd *cobra.Command, f storeFlags, output string, lsn lsnValue
 const outputBuffer = 1 << 20
 
 // writeWhole writes a file under a temporary name and renames it once it is complete and synced, so that no
-// half of it is ever taken for the whole.
+// half of it is ever taken for the whole. A pipe or device is written to as it is, and a link followed: neither
+// may be replaced by a file.
 func writeWhole(name string, fill func(io.Writer) error) (err error) {
+	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
+		return writeThrough(name, fill)
+	}
+	if target, err := filepath.EvalSymlinks(name); err == nil {
+		name = target
+	}
 	t, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
 	if err != nil {
 		return err
@@ -98,4 +105,17 @@ func writeWhole(name string, fill func(io.Writer) error) (err error) {
 		return err
 	}
 	return t.Close()
+}
+
+// writeThrough writes to what is there under the name.
+func writeThrough(name string, fill func(io.Writer) error) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	w := bufio.NewWriterSize(f, outputBuffer)
+	if err = fill(w); err == nil {
+		err = w.Flush()
+	}
+	return errors.Join(err, f.Close())
 }
