@@ -33,8 +33,9 @@ const progressEvery = 8192
 
 // Dir takes in the WAL segments of a directory, pg_wal or an archive of it, from the store's last record on.
 // It stops at the last record that ends at or before until (0: everything), or where the WAL ends, and
-// stores all of it. WAL with a gap, a broken or truncated file, or of another cluster is an error; the
-// records before it are stored. progress, if set, is called now and then from this goroutine.
+// stores all of it. A missing segment, a truncated one and one of another cluster are refused before anything
+// is stored; a record broken in the middle is an error that leaves the records before it stored, and so is
+// WAL that ends before until (ErrUntil). progress, if set, is called now and then from this goroutine.
 func (i *Ingester) Dir(ctx context.Context, dir string, until page.LSN, progress func(Progress)) (Result, error) {
 	start := i.LSN()
 	result := func() Result {
@@ -52,6 +53,9 @@ func (i *Ingester) Dir(ctx context.Context, dir string, until page.LSN, progress
 		return Result{LSN: start}, err
 	}
 	defer r.Close()
+	if err := r.Survey(ctx); err != nil {
+		return Result{LSN: start}, err
+	}
 	if i.o.History == nil {
 		i.o.History = func(tli uint32) ([]byte, error) { return os.ReadFile(filepath.Join(dir, wal.HistoryFileName(tli))) }
 		defer func() { i.o.History = nil }()
@@ -71,13 +75,30 @@ func (i *Ingester) Dir(ctx context.Context, dir string, until page.LSN, progress
 		}
 		res := result()
 		res.Records -= before
-		if err != nil || !ok {
+		if err != nil {
 			return res, err
+		}
+		if !ok {
+			return res, reached(r, until)
 		}
 		if progress != nil && res.Records%progressEvery == 0 {
 			progress(Progress{LSN: res.LSN, Records: res.Records, Bytes: res.Bytes, End: end})
 		}
 	}
+}
+
+// ErrUntil marks WAL that ends before the LSN up to which it was to be taken in.
+var ErrUntil = errors.New("WAL ends too early")
+
+// reached reports an error if the WAL ended before until. Behind the last record there may be padding and a
+// page header: an LSN in them is not beyond it.
+func reached(r *wal.DirReader, until page.LSN) error {
+	const alignment = 8
+	if until == 0 || r.Stopped() == nil || wal.RecordStart(r.LSN(), r.SegSize())+alignment > until {
+		return nil
+	}
+	return fmt.Errorf("%w: its last whole record ends at %s, before %s (%w); what there is was taken in: "+
+		"ask for an LSN up to that, or ingest again when more WAL is there", ErrUntil, r.LSN(), until, r.Stopped())
 }
 
 // timeline keeps the history of a timeline that begins with this record, so that base backups give it back.

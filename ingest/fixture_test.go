@@ -156,6 +156,25 @@ func TestClusterOf17AfterPgbench(t *testing.T) {
 	again, err := newIngester(t, s, Options{}).Dir(ctx, dir, 0, nil)
 	require.NoError(t, err)
 	require.Equal(t, Result{LSN: s.Last}, again)
+
+	_, err = newIngester(t, s, Options{}).Dir(ctx, dir, s.Last+7, nil)
+	require.NoError(t, err, "padding is not beyond the last record")
+	_, err = newIngester(t, s, Options{}).Dir(ctx, dir, s.Last+8, nil)
+	require.ErrorIs(t, err, ErrUntil)
+	require.ErrorContains(t, err, "0/2E770A0, before 0/2E770A8")
+}
+
+// A directory whose later segments are at fault is refused before its first record.
+func TestDirRefusedAtOnce(t *testing.T) {
+	base := t.TempDir()
+	testkit.UntarFixture(t, base, "neon-pg17/base-pgdata.tar.zst")
+	s, _, _ := importDir(t, base, pg.Stock)
+	before := s.Last
+	dir := walDir(t, "neon-pg17/000000010000000000000002.zst", "000000010000000000000002")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "000000010000000000000003"), []byte("short"), 0o600))
+	_, err := newIngester(t, s, Options{}).Dir(context.Background(), dir, 0, nil)
+	require.ErrorIs(t, err, wal.ErrTruncated)
+	require.Equal(t, before, s.Last)
 }
 
 // comparison says how a store's state and a stopped cluster's files compare.

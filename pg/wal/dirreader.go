@@ -230,7 +230,7 @@ func (r *DirReader) open(f segmentFile, end page.LSN) error {
 	}
 	r.size = st.Size()
 	if r.size > int64(r.a.segSize) {
-		return fmt.Errorf("%w: %s in %s has %d bytes, more than a segment of %d", ErrForeign, f.name, r.a.label, r.size, r.a.segSize)
+		return r.tooLong(f, r.size)
 	}
 	return nil
 }
@@ -259,7 +259,7 @@ func (r *DirReader) seek(lsn page.LSN) error {
 // readError wraps what reading the file gave; an early end means that the file is too short.
 func (r *DirReader) readError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: %s in %s ends after %d bytes of %d", ErrTruncated, r.cur.name, r.a.label, r.size, r.a.segSize)
+		return r.tooShort(r.cur, r.size)
 	}
 	return fmt.Errorf("read WAL segment %s in %s at offset %d: %w", r.cur.name, r.a.label, r.at-r.cur.start, err)
 }
