@@ -186,7 +186,6 @@ func TestReceiveRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := s.options()
-			o.MaxRetries = 1
 			c.change(&o)
 			before := s.store.LastRecordLSN()
 			_, err := receive.Run(t.Context(), o)

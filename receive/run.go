@@ -27,6 +27,7 @@ type receiver struct {
 	histories map[uint32][]byte
 	firstTLI  uint32 // tli when Run began
 	slotSeen  bool   // the slot is there
+	met       bool   // the server has answered once
 
 	lastProgress time.Time
 	lastFlush    time.Time
@@ -127,7 +128,7 @@ func (r *receiver) follow(ctx context.Context) error {
 				return err
 			}
 			continue
-		case !retriable(err):
+		case !retriable(err) || !r.met && unreachable(err):
 			return err
 		}
 		if after > before {

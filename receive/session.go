@@ -49,6 +49,7 @@ func (r *receiver) session(ctx context.Context) error {
 	if err := r.identify(ctx, conn); err != nil {
 		return err
 	}
+	r.met = true
 	if err := r.makeSlot(ctx, conn); err != nil {
 		return err
 	}
@@ -264,6 +265,14 @@ func retriable(err error) bool {
 	var ne *netError
 	var ce *pgconn.ConnectError
 	return errors.As(err, &ne) || errors.As(err, &ce)
+}
+
+// unreachable reports whether err means that no server answered at all. Before the first answer the address
+// is more likely wrong than the server away.
+func unreachable(err error) bool {
+	var pe *pgconn.PgError
+	var ce *pgconn.ConnectError
+	return errors.As(err, &ce) && !errors.As(err, &pe)
 }
 
 // netError marks an error of the connection itself.
