@@ -37,12 +37,13 @@ staticcheck:
 tidy:
 	$(GO) mod tidy -diff
 
-# Under the race detector the proofs of internal/e2e do a token of their work, so they run once more without.
+# Under the race detector the proofs with real servers do a token of their work; they run once more without.
+PROOFS = ./internal/e2e ./basebackup ./inspect/redocheck ./walredo/native
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"
 	@[ -n "$(RACE)" ] || [ -z "$$STRATA_REQUIRE_ALL" ]
 	$(GO) test $(RACE) -timeout 30m ./...
-	$(GO) test -timeout 30m ./internal/e2e
+	$(GO) test -timeout 30m $(PROOFS)
 
 # Every fuzz target for FUZZTIME each.
 fuzz:
@@ -53,7 +54,7 @@ bench:
 
 # The long forms of the proofs: every crash point, every version, larger workloads.
 long: servers
-	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v ./internal/e2e ./inspect/redocheck ./walredo/native
+	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v $(PROOFS)
 
 # Makes testdata/sample anew; needs postgresql-15 and zstd.
 sample: servers

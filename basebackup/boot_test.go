@@ -19,14 +19,20 @@ import (
 	"github.com/stratapg/strata/pg/bufpage"
 )
 
+// bootVersions are the servers that boot: one is enough to let the race detector look on.
+func bootVersions() []pg.Version {
+	versions := []pg.Version{pg.V15, pg.V17}
+	return versions[:testkit.Size(1, len(versions), len(versions))]
+}
+
 // TestBoots proves a backup against PostgreSQL's own recovery. A cluster with data checksums is stopped and
 // imported; the WAL of a workload with open and prepared transactions is ingested on top; then backups are
 // made at the end and at random ends of records in mid-run. A stock server starts from each, reads every
 // block with checksums on, holds the same rows as a server that PostgreSQL has recovered to that LSN, and
 // can be used.
 func TestBoots(t *testing.T) {
-	const points = 8
-	for _, v := range []pg.Version{pg.V15, pg.V17} {
+	points := testkit.Size(1, 8, 8)
+	for _, v := range bootVersions() {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "1GB"}})
 			src.Start()

@@ -40,14 +40,3 @@ func work(t *testing.T, v pg.Version, w testkit.Work, settings map[string]string
 	p.Stop()
 	return worked{version: v, server: p, base: base, wal: p.CopyWAL()}
 }
-
-// size chooses how much of a proof to do: a token under the race detector, short in CI, or long.
-func size(race, short, long int) int {
-	switch {
-	case testkit.Long():
-		return long
-	case underRace:
-		return race
-	}
-	return short
-}

@@ -23,12 +23,12 @@ var redone = []pg.Rmgr{pg.RmXLOG, pg.RmHeap, pg.RmHeap2, pg.RmBtree, pg.RmSeq}
 // cluster at its end, and at positions between with what PostgreSQL's own recovery gives.
 func TestRealServers(t *testing.T) {
 	versions := []pg.Version{pg.V15, pg.V17}
-	if underRace {
+	if testkit.UnderRace {
 		versions = versions[:1]
 	}
 	for _, v := range versions {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
-			w := work(t, v, testkit.Work{Transactions: size(50, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
+			w := work(t, v, testkit.Work{Transactions: testkit.Size(50, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
 				map[string]string{"wal_consistency_checking": "all"}, nil)
 			t.Run("record by record", func(t *testing.T) { recordByRecord(t, w) })
 			store := filepath.Join(t.TempDir(), "store")

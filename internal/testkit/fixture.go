@@ -22,9 +22,6 @@ func Skip(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Long reports whether the long forms of proofs are wanted (`make long`).
-func Long() bool { return os.Getenv("STRATA_LONG") != "" }
-
 // Fixture gives the path of a file or folder of the shared fixtures, for example
 // "neon-pg17/base-pgdata.tar.zst". They lie in STRATA_FIXTURES, or in ../shared/fixtures beside the
 // repository.

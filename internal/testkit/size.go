@@ -1,0 +1,18 @@
+package testkit
+
+import "os"
+
+// Long reports whether the long forms of proofs are wanted (`make long`).
+func Long() bool { return os.Getenv("STRATA_LONG") != "" }
+
+// Size chooses how much of a proof to do: a token under the race detector, where the check itself runs once
+// more without it; the short form in CI; or the long one.
+func Size(race, short, long int) int {
+	switch {
+	case Long():
+		return long
+	case UnderRace:
+		return race
+	}
+	return short
+}
