@@ -109,6 +109,13 @@ func TestReceive(t *testing.T) {
 			require.NoError(t, s.store.Flush(t.Context()))
 			eventually(t, "the slot", func() bool { return s.slotLSN(t) >= s.store.DiskConsistentLSN() })
 
+			// A server that shuts down waits until all it sent is durable here.
+			s.work(40000)
+			began := time.Now()
+			s.Stop()
+			require.Less(t, time.Since(began), 20*time.Second, "the shutdown waits for the receiver")
+			s.Start()
+
 			// The server goes away and comes back.
 			s.StopImmediately()
 			s.Start()
@@ -154,7 +161,7 @@ func TestReceiveFollowsTimelines(t *testing.T) {
 	s.Start()
 	eventually(t, "the promotion", func() bool { return s.Value("postgres", "select pg_is_in_recovery()") == "f" })
 	s.Exec("postgres", "checkpoint") // ends the use of the old timeline's last segment
-	s.work(20000)
+	s.work(30000)
 	require.Equal(t, "00000002", s.Value("postgres", "select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"))
 	o.Until = s.LSN()
 	_, err = receive.Run(t.Context(), o)

@@ -201,9 +201,9 @@ func (r *receiver) report(now time.Time, always bool) {
 		ServerEnd: r.pos.serverEnd(), Records: r.records, Bytes: r.bytes})
 }
 
-// apply ingests what chunks carry until they end, Until is reached, or something is wrong. It returns true
-// where Until is reached.
-func (r *receiver) apply(ctx context.Context, chunks <-chan chunk) (bool, error) {
+// apply ingests what chunks carry until they end, Until is reached, or something is wrong, and makes it
+// durable when flush asks for it. It returns true where Until is reached.
+func (r *receiver) apply(ctx context.Context, chunks <-chan chunk, flush <-chan struct{}) (bool, error) {
 	d, err := wal.NewDecoder(wal.DecoderOptions{Version: r.o.Version, Start: r.o.Store.LastRecordLSN(),
 		Prev: r.o.Store.PrevRecordLSN(), SegSize: r.o.SegSize, SystemID: r.o.SystemID, Timeline: r.tli})
 	if err != nil {
@@ -211,10 +211,19 @@ func (r *receiver) apply(ctx context.Context, chunks <-chan chunk) (bool, error)
 	}
 	timer := time.NewTicker(progressInterval)
 	defer timer.Stop()
+	asked := false
 	for {
+		if asked && len(chunks) == 0 { // after what was received before
+			asked = false
+			if err := r.finish(ctx); err != nil {
+				return false, err
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return false, ctx.Err()
+		case <-flush:
+			asked = true
 		case now := <-timer.C:
 			if err := r.flushIfDue(ctx, now); err != nil {
 				return false, err

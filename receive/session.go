@@ -53,7 +53,8 @@ func (r *receiver) session(ctx context.Context) error {
 	if err := r.makeSlot(ctx, conn); err != nil {
 		return err
 	}
-	s := &stream{conn: conn, o: r.o, pos: &r.pos, chunks: make(chan chunk, maxChunks), done: make(chan struct{})}
+	s := &stream{conn: conn, o: r.o, pos: &r.pos, chunks: make(chan chunk, maxChunks), done: make(chan struct{}),
+		flush: make(chan struct{}, 1)}
 	start := r.o.Store.LastRecordLSN()
 	if err := s.start(ctx, start, r.tli); err != nil {
 		return err
@@ -67,7 +68,7 @@ func (r *receiver) session(ctx context.Context) error {
 func (r *receiver) stream(ctx context.Context, s *stream) error {
 	var g errgroup.Group
 	g.Go(func() error { return s.run(ctx) })
-	done, err := r.apply(ctx, s.chunks)
+	done, err := r.apply(ctx, s.chunks, s.flush)
 	if done || ctx.Err() != nil {
 		// Make it durable before the stream ends, so that its last message can say so.
 		err = errors.Join(err, r.finish(ctx))
@@ -110,7 +111,7 @@ func connect(ctx context.Context, conninfo string) (*pgconn.PgConn, error) {
 func row(ctx context.Context, conn *pgconn.PgConn, command string, columns int) ([]string, error) {
 	res, err := conn.Exec(ctx, command).ReadAll()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", command, err)
+		return nil, commandError(command, err)
 	}
 	if len(res) == 0 || len(res[0].Rows) != 1 || len(res[0].Rows[0]) < columns {
 		return nil, fmt.Errorf("%s: unexpected answer", command)
@@ -273,6 +274,15 @@ func unreachable(err error) bool {
 	var pe *pgconn.PgError
 	var ce *pgconn.ConnectError
 	return errors.As(err, &ce) && !errors.As(err, &pe)
+}
+
+// commandError names the command that failed. What is not the server's answer is trouble of the connection.
+func commandError(command string, err error) error {
+	err = fmt.Errorf("%s: %w", command, err)
+	if pe := (*pgconn.PgError)(nil); errors.As(err, &pe) {
+		return err
+	}
+	return &netError{err}
 }
 
 // netError marks an error of the connection itself.

@@ -48,6 +48,8 @@ type stream struct {
 	at     page.LSN // where the next byte stands
 	chunks chan chunk
 	done   chan struct{} // closed when no more is wanted
+	flush  chan struct{} // asks the ingesting goroutine to make everything durable; room for one
+	owed   bool          // the server waits for a status that says so
 	sent   time.Time     // when the last status message went out
 }
 
@@ -174,13 +176,27 @@ func (s *stream) message(ctx context.Context, b []byte) error {
 	case len(b) >= keepaliveSize && b[0] == msgKeepalive:
 		s.pos.server(page.LSN(be.Uint64(b[1:])))
 		if b[17] != 0 {
-			return s.status()
+			return s.ping()
 		}
 		return nil
 	case len(b) == 0:
 		return errors.New("the server sent an empty message")
 	}
 	return fmt.Errorf("the server sent a message of type %q and %d bytes", b[0], len(b))
+}
+
+// ping answers a keepalive that wants a reply. A server that shuts down sends them until everything it sent
+// is durable here, and does not end before: so make it durable first.
+func (s *stream) ping() error {
+	if s.durable() >= s.at {
+		return s.status()
+	}
+	s.owed = true
+	select {
+	case s.flush <- struct{}{}:
+	default: // asked already
+	}
+	return nil
 }
 
 // hand gives a chunk to the ingesting goroutine. While that is busy the server is not read, but told that
@@ -209,7 +225,7 @@ func (s *stream) hand(ctx context.Context, c chunk) error {
 }
 
 func (s *stream) statusIfDue() error {
-	if time.Since(s.sent) < s.o.StatusInterval {
+	if time.Since(s.sent) < s.o.StatusInterval && !(s.owed && s.durable() >= s.at) {
 		return nil
 	}
 	return s.status()
@@ -218,9 +234,12 @@ func (s *stream) statusIfDue() error {
 // postgresEpoch is where PostgreSQL's clock starts.
 var postgresEpoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// durable is how much of what was received would survive a crash.
+func (s *stream) durable() page.LSN { return min(s.o.Store.DiskConsistentLSN(), s.pos.receivedLSN()) }
+
 // status tells the server how far we are. Flushed is what would survive a crash, no more: it moves the slot.
 func (s *stream) status() error {
-	durable := min(s.o.Store.DiskConsistentLSN(), s.pos.receivedLSN())
+	durable := s.durable()
 	now := time.Now()
 	be := binary.BigEndian
 	b := make([]byte, 0, 1+4*8+1)
@@ -230,7 +249,7 @@ func (s *stream) status() error {
 	b = be.AppendUint64(b, uint64(durable))
 	b = be.AppendUint64(b, uint64(now.Sub(postgresEpoch).Microseconds()))
 	b = append(b, 0)
-	s.sent = now
+	s.sent, s.owed = now, false
 	return s.send(&pgproto3.CopyData{Data: b})
 }
 
