@@ -249,7 +249,7 @@ func (r *receiver) makeSlot(ctx context.Context, conn *pgconn.PgConn) error {
 	if pe := (*pgconn.PgError)(nil); errors.As(err, &pe) && pe.Code == codeDuplicateObject {
 		return nil
 	}
-	return fmt.Errorf("make replication slot %s: %w", r.o.Slot, err)
+	return commandError("make replication slot "+r.o.Slot, err)
 }
 
 // retriable reports whether another connection may help: the server or the network failed, not what was
