@@ -45,33 +45,28 @@ func (i *Ingester) putImage(ctx context.Context, rec *wal.Record, b *wal.Block) 
 	return i.m.PutBlockImage(ctx, b.Rel, b.Blkno, i.image[:])
 }
 
-// Layout of a visibility map (access/heap/visibilitymap.c): a page header, then two bits per heap block.
-const (
-	vmHeapBlocksPerByte = 4
-	vmBitsPerHeapBlock  = 2
-	vmHeapBlocksPerPage = (pg.BlockSize - 24) * vmHeapBlocksPerByte
-)
-
 // clearVM puts the clearing of map bits that a heap record implies. A map that does not reach the block has
 // no bit set, so there is nothing to clear.
 func (i *Ingester) clearVM(ctx context.Context, rec *wal.Record) error {
 	c, err := xlogrec.ParseVMClear(i.o.Version, i.o.Flavour, rec.Rmgr, rec.Info, rec.Main)
-	if err != nil || !c.New && !c.Old || len(rec.Blocks) == 0 {
+	if err != nil || !c.New && !c.Old {
 		return err
 	}
-	first, last := &rec.Blocks[0], &rec.Blocks[len(rec.Blocks)-1]
-	vm := first.Rel.WithFork(page.ForkVM)
+	vm, newBlock, oldBlock := c.HeapBlocks(rec)
+	if newBlock == page.NoBlock && oldBlock == page.NoBlock {
+		return nil
+	}
 	size, ok, err := i.m.RelSize(ctx, vm)
 	if err != nil || !ok {
 		return err
 	}
 	v := page.Value{Kind: page.KindClearVM, NewHeapBlock: page.NoBlock, OldHeapBlock: page.NoBlock, Flags: c.Flags}
 	newPage, oldPage := uint32(page.NoBlock), uint32(page.NoBlock)
-	if p := first.Blkno / vmHeapBlocksPerPage; c.New && p < size {
-		v.NewHeapBlock, newPage = first.Blkno, p
+	if p := newBlock / xlogrec.VMHeapBlocksPerPage; newBlock != page.NoBlock && p < size {
+		v.NewHeapBlock, newPage = newBlock, p
 	}
-	if p := last.Blkno / vmHeapBlocksPerPage; c.Old && p < size {
-		v.OldHeapBlock, oldPage = last.Blkno, p
+	if p := oldBlock / xlogrec.VMHeapBlocksPerPage; oldBlock != page.NoBlock && p < size {
+		v.OldHeapBlock, oldPage = oldBlock, p
 	}
 	if newPage == page.NoBlock && oldPage == page.NoBlock {
 		return nil

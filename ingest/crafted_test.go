@@ -443,7 +443,7 @@ func TestRecordRefused(t *testing.T) {
 // Map bits are cleared in the pages of both tuples of an update, and only where the map has the page.
 func TestVMClear(t *testing.T) {
 	ctx := context.Background()
-	const perPage = vmHeapBlocksPerPage
+	const perPage = xlogrec.VMHeapBlocksPerPage
 	c := craft(t, pg.V15, pg.Stock, nil)
 	vm := testRel.WithFork(page.ForkVM)
 	// The heap is three pages of the map long.
@@ -463,7 +463,9 @@ func TestVMClear(t *testing.T) {
 		c.put(wal.Record{Rmgr: pg.RmXLOG, Info: xlogrec.XLOGFPI, Blocks: []wal.Block{{Rel: vm, Blkno: n, HasImage: true, Apply: true, WillInit: true, Image: full}}})
 	}
 	update := func(flags uint8, newBlk, oldBlk uint32) {
-		c.put(wal.Record{Rmgr: pg.RmHeap, Info: 0x20, Main: le(uint32(1), uint16(1), uint8(0), flags, uint32(0), uint16(2)), Blocks: []wal.Block{block(testRel, newBlk, true), block(testRel, oldBlk, false)}})
+		old := block(testRel, oldBlk, false)
+		old.ID = 1
+		c.put(wal.Record{Rmgr: pg.RmHeap, Info: 0x20, Main: le(uint32(1), uint16(1), uint8(0), flags, uint32(0), uint16(2)), Blocks: []wal.Block{block(testRel, newBlk, true), old}})
 	}
 	bits := func(heap uint32) byte {
 		require.NoError(t, c.i.Commit(ctx))

@@ -100,15 +100,15 @@ func (i *Ingester) truncateVM(ctx context.Context, t xlogrec.Truncation) error {
 	if err != nil || !ok {
 		return err
 	}
-	keep, within := t.Blocks/vmHeapBlocksPerPage, t.Blocks%vmHeapBlocksPerPage
+	keep, within := t.Blocks/xlogrec.VMHeapBlocksPerPage, t.Blocks%xlogrec.VMHeapBlocksPerPage
 	if within != 0 {
 		if keep >= size {
 			return nil
 		}
 		v := page.Value{
 			Kind:      page.KindTruncateVM,
-			TruncByte: uint64(within / vmHeapBlocksPerByte),
-			TruncBits: uint64(within % vmHeapBlocksPerByte * vmBitsPerHeapBlock),
+			TruncByte: uint64(within / xlogrec.VMHeapBlocksPerByte),
+			TruncBits: uint64(within % xlogrec.VMHeapBlocksPerByte * xlogrec.VMBitsPerHeapBlock),
 		}
 		if err := i.m.PutBlockValue(ctx, vm, keep, &v); err != nil {
 			return err

@@ -10,13 +10,6 @@ import (
 	"github.com/stratapg/strata/pg/xlogrec"
 )
 
-// Layout of a visibility map (access/heap/visibilitymap.c): behind the page header two bits per heap block.
-const (
-	vmBlocksPerByte = 4
-	vmBitsPerBlock  = 2
-	vmBlocksPerPage = (pg.BlockSize - 24) * vmBlocksPerByte
-)
-
 // withoutBlock does what a record changes without a block reference.
 func (r *run) withoutBlock(ctx context.Context, rec *wal.Record) error {
 	switch rec.Rmgr {
@@ -45,21 +38,21 @@ func (r *run) withoutBlock(ctx context.Context, rec *wal.Record) error {
 // clearVM clears the map bits of heap pages that are no longer all visible or all frozen.
 func (r *run) clearVM(ctx context.Context, rec *wal.Record) error {
 	c, err := xlogrec.ParseVMClear(r.o.Version, pg.Stock, rec.Rmgr, rec.Info, rec.Main)
-	if err != nil || !c.New && !c.Old || len(rec.Blocks) == 0 {
+	if err != nil || !c.New && !c.Old {
 		return err
 	}
-	first, last := &rec.Blocks[0], &rec.Blocks[len(rec.Blocks)-1]
-	vm := first.Rel.WithFork(page.ForkVM)
-	v := page.Value{Kind: page.KindClearVM, OldHeapBlock: page.NoBlock, Flags: c.Flags}
-	if c.New {
-		v.NewHeapBlock = first.Blkno
-		if err := r.changeVM(ctx, vm, first.Blkno/vmBlocksPerPage, rec.End, v); err != nil {
+	vm, newBlock, oldBlock := c.HeapBlocks(rec)
+	if newBlock == oldBlock {
+		oldBlock = page.NoBlock
+	}
+	for _, heap := range []uint32{newBlock, oldBlock} {
+		if heap == page.NoBlock {
+			continue
+		}
+		v := page.Value{Kind: page.KindClearVM, NewHeapBlock: heap, OldHeapBlock: page.NoBlock, Flags: c.Flags}
+		if err := r.changeVM(ctx, vm, heap/xlogrec.VMHeapBlocksPerPage, rec.End, v); err != nil {
 			return err
 		}
-	}
-	if c.Old && (!c.New || last.Blkno != first.Blkno) {
-		v.NewHeapBlock = last.Blkno
-		return r.changeVM(ctx, vm, last.Blkno/vmBlocksPerPage, rec.End, v)
 	}
 	return nil
 }
@@ -94,12 +87,12 @@ func (r *run) truncate(ctx context.Context, rec *wal.Record) error {
 		return nil
 	}
 	vm := t.Rel.WithFork(page.ForkVM)
-	keep, within := t.Blocks/vmBlocksPerPage, t.Blocks%vmBlocksPerPage
+	keep, within := t.Blocks/xlogrec.VMHeapBlocksPerPage, t.Blocks%xlogrec.VMHeapBlocksPerPage
 	if within != 0 {
 		v := page.Value{
 			Kind:      page.KindTruncateVM,
-			TruncByte: uint64(within / vmBlocksPerByte),
-			TruncBits: uint64(within % vmBlocksPerByte * vmBitsPerBlock),
+			TruncByte: uint64(within / xlogrec.VMHeapBlocksPerByte),
+			TruncBits: uint64(within % xlogrec.VMHeapBlocksPerByte * xlogrec.VMBitsPerHeapBlock),
 		}
 		if err := r.changeVM(ctx, vm, keep, rec.End, v); err != nil {
 			return err

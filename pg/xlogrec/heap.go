@@ -3,15 +3,56 @@ package xlogrec
 import (
 	"fmt"
 
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/wal"
 )
 
-// VMClear says which bits of the visibility map a heap record clears. The map pages are no block references
-// of such records.
+// VMClear says which bits of the visibility map a heap record clears. Most minor versions do not name the map
+// pages in such records; since 17.11 PostgreSQL registers those whose bits were set, behind the heap pages.
 type VMClear struct {
-	// New is the heap block in the record's first block reference, Old the one in its last.
+	// New is the heap block that the record names under id 0, Old the one under id 1, or if there is no such
+	// the same one.
 	New, Old bool
 	Flags    uint8 // VMAllVisible, VMAllFrozen
+}
+
+// Layout of a visibility map (access/heap/visibilitymap.c): a page header, then two bits per heap block.
+const (
+	VMBitsPerHeapBlock  = 2
+	VMHeapBlocksPerByte = 4
+	// VMHeapBlocksPerPage is how many heap blocks a map page tells of.
+	VMHeapBlocksPerPage = (pg.BlockSize - 24) * VMHeapBlocksPerByte
+)
+
+// HeapBlocks gives the map, and the heap blocks whose bits in it are to be cleared beside the record:
+// page.NoBlock where there is none, and where the record names the map page itself, whose own redo then
+// clears them.
+func (c VMClear) HeapBlocks(rec *wal.Record) (vm page.RelTag, newBlock, oldBlock uint32) {
+	newBlock, oldBlock = page.NoBlock, page.NoBlock
+	heap := rec.Block(0)
+	if heap == nil {
+		return vm, newBlock, oldBlock
+	}
+	vm = heap.Rel.WithFork(page.ForkVM)
+	implied := func(b *wal.Block) uint32 {
+		for i := range rec.Blocks {
+			if m := &rec.Blocks[i]; m.Rel == vm && m.Blkno == b.Blkno/VMHeapBlocksPerPage {
+				return page.NoBlock
+			}
+		}
+		return b.Blkno
+	}
+	if c.New {
+		newBlock = implied(heap)
+	}
+	if c.Old {
+		if old := rec.Block(1); old != nil && old.Rel == heap.Rel {
+			heap = old
+		}
+		oldBlock = implied(heap)
+	}
+	return vm, newBlock, oldBlock
 }
 
 // Bits of the visibility map (access/visibilitymapdefs.h).
