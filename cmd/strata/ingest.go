@@ -50,7 +50,7 @@ func runIngest(cmd *cobra.Command, f storeFlags, o strata.IngestOptions, distanc
 		}
 		r, err := tl.Ingest(cmd.Context(), o)
 		// What was taken in before an error is whole records: it is kept, so that the next call goes on there.
-		if err = errors.Join(err, tl.Flush(cmd.Context())); err != nil {
+		if err = andAlso(err, tl.Flush(cmd.Context())); err != nil {
 			return fmt.Errorf("ingest from %s: %w", o.Dir, err)
 		}
 		return closing{name: "ingest"}.add("lsn", r.LSN).add("records", r.Records).add("bytes", r.Bytes).

@@ -54,6 +54,32 @@ type usageError struct{ error }
 
 func (u usageError) Unwrap() error { return u.error }
 
+// andAlso joins what followed from a failure, as closing the store does, to the failure. What has the same
+// root, as a full disk has for all that is still to be written, is said once.
+func andAlso(err, later error) error {
+	if err != nil && later != nil && root(err) == root(later) {
+		return err
+	}
+	return errors.Join(err, later)
+}
+
+// root is the first cause of an error: the innermost, and the first of several.
+func root(err error) error {
+	for {
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if e.Unwrap() == nil {
+				return err
+			}
+			err = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			err = e.Unwrap()[0]
+		default:
+			return err
+		}
+	}
+}
+
 // exactArgs is cobra's check with our error.
 func exactArgs(n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -106,6 +109,18 @@ func TestEveryCommandTeaches(t *testing.T) {
 			visit(c)
 		}
 	}
+}
+
+// A full disk fails what is written, and then what Close still has to write: one cause, said once.
+func TestOneCauseIsSaidOnce(t *testing.T) {
+	write := fmt.Errorf("write layer: %w", &os.PathError{Op: "write", Path: "a", Err: syscall.ENOSPC})
+	again := errors.Join(fmt.Errorf("close: %w", &os.PathError{Op: "write", Path: "b", Err: syscall.ENOSPC}))
+	require.Equal(t, write, andAlso(write, again))
+	other := fmt.Errorf("close: %w", syscall.EIO)
+	require.ErrorIs(t, andAlso(write, other), syscall.EIO)
+	require.ErrorIs(t, andAlso(nil, other), syscall.EIO)
+	require.ErrorIs(t, andAlso(write, nil), syscall.ENOSPC)
+	require.NoError(t, andAlso(nil, nil))
 }
 
 func TestClosingLine(t *testing.T) {

@@ -66,7 +66,7 @@ func (f *storeFlags) withTimeline(cmd *cobra.Command, o strata.Options, fn func(
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, tl.engine.Close()) }()
+	defer func() { err = andAlso(err, tl.engine.Close()) }()
 	return fn(tl)
 }
 
