@@ -57,7 +57,7 @@ func (u usageError) Unwrap() error { return u.error }
 // andAlso joins what followed from a failure, as closing the store does, to the failure. What has the same
 // root, as a full disk has for all that is still to be written, is said once.
 func andAlso(err, later error) error {
-	if err != nil && later != nil && root(err) == root(later) {
+	if err != nil && later != nil && root(err).Error() == root(later).Error() {
 		return err
 	}
 	return errors.Join(err, later)
