@@ -43,6 +43,7 @@ func runReceive(cmd *cobra.Command, f storeFlags, o strata.ReceiveOptions, dista
 	start := time.Now()
 	return f.withTimeline(cmd, strata.Options{CheckpointDistance: distance}, func(tl *openedTimeline) error {
 		p := newProgress(cmd.ErrOrStderr())
+		o.Logger = warnings(cmd)
 		o.Progress = func(i strata.ReceiveProgress) {
 			p.say(fmt.Sprintf("receive: at %s, durable to %s", i.LSN, i.Durable), i.Bytes, 0)
 		}

@@ -48,7 +48,7 @@ func (f *storeFlags) open(cmd *cobra.Command, o strata.Options) (*openedTimeline
 
 func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.Engine, *strata.Tenant, error) {
 	o.Dir = f.dir
-	o.Logger = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+	o.Logger = warnings(cmd)
 	engine, err := strata.Open(cmd.Context(), o)
 	if err != nil {
 		return nil, nil, err
@@ -58,6 +58,11 @@ func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.E
 		return nil, nil, errors.Join(err, engine.Close())
 	}
 	return engine, tenant, nil
+}
+
+// warnings is what an operator should see: on stderr, nothing below a warning.
+func warnings(cmd *cobra.Command) *slog.Logger {
+	return slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
 // withTimeline runs fn on the timeline and closes the store behind it, joining its error.
