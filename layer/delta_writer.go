@@ -29,6 +29,8 @@ func NewDeltaWriter(fs virtualfile.FS, dir string, id Identity, startKey page.Ke
 	if err := checkRanges(page.Range{Start: startKey, End: page.MaxKey}, lsns); err != nil {
 		return nil, err
 	}
+	// The letters stand where the end key will, as in Neon's temporary names: no hex digits, so that no parser
+	// takes the file for a layer.
 	temp := fmt.Sprintf("%s-XXX__%s-%s", startKey, lsns.Start.Hex(), lsns.End.Hex())
 	w, err := newFileWriter(fs, dir, temp, id, deltaKeyLen)
 	if err != nil {
