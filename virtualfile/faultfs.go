@@ -120,6 +120,17 @@ func (f *faultFS) OpenAppend(name string) (File, error) {
 	return f.file(f.fs.OpenAppend(name))
 }
 
+func (f *faultFS) OpenFile(name string, flags Flags) (File, error) {
+	op, what := OpOpen, "open"
+	if flags&FlagCreate != 0 {
+		op, what = OpCreate, "create"
+	}
+	if _, err := f.check(op, what, name); err != nil {
+		return nil, err
+	}
+	return f.file(f.fs.OpenFile(name, flags))
+}
+
 func (f *faultFS) Rename(oldName, newName string) error {
 	if _, err := f.check(OpRename, "rename", newName); err != nil {
 		return err

@@ -31,6 +31,8 @@ type FS interface {
 	Open(name string) (File, error)
 	// OpenAppend opens an existing file for reading and writing; Write goes on at its end.
 	OpenAppend(name string) (File, error)
+	// OpenFile opens a file for positional reads, and for writes if the flags say so.
+	OpenFile(name string, flags Flags) (File, error)
 	// Rename moves a file or folder and replaces a file of the new name.
 	Rename(oldName, newName string) error
 	// RenameNew moves a file, and fails with fs.ErrExist if the new name is taken.
@@ -54,6 +56,19 @@ type FS interface {
 	// Lock. It changes nothing on disk, and does not wait: it fails with ErrLocked.
 	LockShared(name string) (io.Closer, error)
 }
+
+// Flags say how OpenFile opens a file.
+type Flags uint8
+
+const (
+	// FlagWrite opens for reading and writing; without it for reading alone.
+	FlagWrite Flags = 1 << iota
+	// FlagCreate makes a file that must not exist yet; it goes with FlagWrite.
+	FlagCreate
+	// FlagDirect goes past the kernel's page cache where the platform can: every address, offset and size must
+	// then be aligned. A file system without such I/O ignores it.
+	FlagDirect
+)
 
 // File is an open file. ReadAt and WriteAt may be called concurrently with each other; Write, Truncate and
 // Close may not. ReadAt follows io.ReaderAt: fewer bytes than asked come with io.EOF.

@@ -128,6 +128,14 @@ func (m *MemFS) Open(name string) (File, error) { return m.open(name, false) }
 // OpenAppend opens a file for reading and writing.
 func (m *MemFS) OpenAppend(name string) (File, error) { return m.open(name, true) }
 
+// OpenFile implements FS; direct I/O is as any other in memory.
+func (m *MemFS) OpenFile(name string, flags Flags) (File, error) {
+	if flags&FlagCreate != 0 {
+		return m.Create(name)
+	}
+	return m.open(name, flags&FlagWrite != 0)
+}
+
 func (m *MemFS) open(name string, writable bool) (File, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

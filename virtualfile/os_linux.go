@@ -7,6 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// directFlag opens past the page cache.
+const directFlag = unix.O_DIRECT
+
 // renameNew asks the kernel for a rename without replacement, and makes do with a second link where the
 // file system does not know it.
 func renameNew(oldName, newName string) error {

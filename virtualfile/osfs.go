@@ -30,6 +30,20 @@ func (osFS) Open(name string) (File, error) { return openOS(name, os.O_RDONLY) }
 
 func (osFS) OpenAppend(name string) (File, error) { return openOS(name, os.O_RDWR) }
 
+func (osFS) OpenFile(name string, flags Flags) (File, error) {
+	flag := os.O_RDONLY
+	if flags&FlagWrite != 0 {
+		flag = os.O_RDWR
+	}
+	if flags&FlagCreate != 0 {
+		flag |= os.O_CREATE | os.O_EXCL
+	}
+	if flags&FlagDirect != 0 {
+		flag |= directFlag
+	}
+	return openOS(name, flag)
+}
+
 func openOS(name string, flag int) (File, error) {
 	f, err := os.OpenFile(name, flag, filePerm)
 	if err != nil {
