@@ -54,6 +54,8 @@ type Disk struct {
 	fs   FS
 	o    DiskOptions
 	bufs Buffers
+
+	engine engine
 }
 
 // NewDisk makes the Disk of a file system. Close must be called.
@@ -61,7 +63,7 @@ func NewDisk(fs FS, o DiskOptions) (*Disk, error) {
 	if o.Align == 0 {
 		o.Align = 512
 	}
-	return &Disk{fs: fs, o: o}, nil
+	return &Disk{fs: fs, o: o, engine: newStdEngine()}, nil
 }
 
 // FS is the file system below.
@@ -92,7 +94,7 @@ func (d *Disk) handle(f File, err error) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handle{disk: d, file: f}, nil
+	return &Handle{disk: d, file: f, fd: descriptorOf(f)}, nil
 }
 
 // Rename moves a file; handles that have it open go with it. RenameNew fails with fs.ErrExist if the new
@@ -108,6 +110,7 @@ func (d *Disk) Remove(name string) error { return d.fs.Remove(name) }
 type Handle struct {
 	disk *Disk
 	file File
+	fd   int
 }
 
 // Name gives the present name, Disk the Disk, Align what offsets and sizes of transfers must be multiples of.
@@ -145,12 +148,28 @@ type Read struct {
 // context, or ErrClosed: then nothing may be said of the reads, and their buffers may be released but not
 // be looked at, as the kernel may still write to them.
 func (d *Disk) ReadMulti(ctx context.Context, reads []Read) error {
+	if len(reads) == 0 {
+		return ctx.Err()
+	}
+	b := batches.Get().(*batch)
 	for i := range reads {
 		r := &reads[i]
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		r.N, r.Err = readFull(r.File.file, r.Buf.b[r.At:r.At+r.Len], r.Off)
+		r.Buf.Retain()
+		b.xs = append(b.xs, transfer{batch: b, pin: r.File, file: r.File.file, fd: r.File.fd,
+			align: r.File.Align(), off: r.Off, buf: r.Buf, at: r.At, len: r.Len})
 	}
+	b.left.Store(int32(len(b.xs)))
+	if err := d.engine.run(ctx, b); err != nil {
+		return err
+	}
+	for i := range reads {
+		reads[i].N, reads[i].Err = b.xs[i].n, b.xs[i].err
+	}
+	clear(b.xs)
+	b.xs = b.xs[:0]
+	batches.Put(b)
 	return nil
 }
+
+// release gives back what a transfer held.
+func (x *transfer) release() { x.buf.Release() }

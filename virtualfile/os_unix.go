@@ -29,3 +29,6 @@ func flock(f *os.File, shared bool) error {
 	}
 	return err
 }
+
+func pread(fd int, p []byte, off int64) (int, error)  { return unix.Pread(fd, p, off) }
+func pwrite(fd int, p []byte, off int64) (int, error) { return unix.Pwrite(fd, p, off) }

@@ -122,6 +122,18 @@ type osFile struct {
 	end atomic.Int64 // where Write goes on
 }
 
+// descriptor is the number under which the kernel knows the file, for engines.
+func (f *osFile) descriptor() int { return int(f.Fd()) }
+
+// descriptorOf gives a file's descriptor, or -1 if its file system has no such thing, or means to see every
+// transfer.
+func descriptorOf(f File) int {
+	if f, ok := f.(interface{ descriptor() int }); ok {
+		return f.descriptor()
+	}
+	return -1
+}
+
 func (f *osFile) Write(p []byte) (int, error) {
 	end := f.end.Load()
 	n, err := f.File.WriteAt(p, end)
