@@ -21,7 +21,9 @@ type Desc struct {
 	// LSNs of an image at LSN x are [x, x+1).
 	LSNs  page.LSNRange
 	Image bool
-	// Size is the file's length in bytes; 0 if unknown.
+	// Checked says that the file ends in an integrity trailer.
+	Checked bool
+	// Size is the file's length in bytes, with the trailer; 0 if unknown.
 	Size int64
 	// Generation counts the writers of a tenant, so that one that was replaced can overwrite nothing.
 	Generation uint32

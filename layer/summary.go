@@ -89,7 +89,10 @@ func parseSummary(b []byte) (summary, error) {
 	return s, nil
 }
 
-// check compares the summary with what the file's name, tenant and length say.
+// size is the length of the layer, without the integrity trailer.
+func (s *summary) size() int64 { return (int64(s.indexStart) + int64(s.indexRoot) + 1) * blockSize }
+
+// check compares the summary with what the file's name, tenant and length (without its trailer) say.
 func (s *summary) check(id Identity, d Desc, size int64) error {
 	switch {
 	case s.desc.Image != d.Image:
@@ -100,7 +103,7 @@ func (s *summary) check(id Identity, d Desc, size int64) error {
 		return fmt.Errorf("summary of layer %s", s.desc.Name())
 	case s.indexStart < minBlocks-1:
 		return fmt.Errorf("index starts at block %d", s.indexStart)
-	case (int64(s.indexStart)+int64(s.indexRoot)+1)*blockSize != size:
+	case s.size() != size:
 		return fmt.Errorf("index from block %d to %d in a file of %d bytes", s.indexStart,
 			int64(s.indexStart)+int64(s.indexRoot), size)
 	}
