@@ -70,7 +70,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := s.file.Check(o.Config.ReadOnly); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(s.dir, storeFileName), err)
 	}
-	s.env = timeline.NewEnv(o.Config)
+	if s.env, err = timeline.NewEnv(o.Config); err != nil {
+		return nil, fmt.Errorf("store %s: %w", s.dir, err)
+	}
 	if err := s.openTenants(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.dir, err), s.closeTenants(), s.env.Close())
 	}

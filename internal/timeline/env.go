@@ -1,9 +1,11 @@
 package timeline
 
 import (
+	"errors"
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo"
@@ -16,6 +18,9 @@ type Config struct {
 	CheckpointDistance int64 // bytes of WAL or of values after which an in-memory layer is frozen
 	MaxFrozen          int   // frozen layers that may wait before Put does
 	MaxOpenFiles       int
+	BlockCache         int64 // bytes; 0 for the default
+	IOMode             virtualfile.Mode
+	IOEngine           virtualfile.EngineKind
 	MinManifestRewrite int64
 	Redoer             walredo.Redoer
 	Logger             *slog.Logger
@@ -26,6 +31,9 @@ type Config struct {
 // Env is a Config with what the timelines share at run time.
 type Env struct {
 	Config
+	// Disk is where layer files are, Blocks what is kept of their indexes.
+	Disk     *virtualfile.Disk
+	Blocks   *cache.Blocks
 	files    *files
 	counters counters
 	jobs     atomic.Uint64
@@ -33,10 +41,20 @@ type Env struct {
 }
 
 // NewEnv makes the shared part of a store's timelines.
-func NewEnv(c Config) *Env {
-	e := &Env{Config: c}
+func NewEnv(c Config) (*Env, error) {
+	d, err := virtualfile.NewDisk(c.FS, virtualfile.DiskOptions{
+		Mode: c.IOMode, Engine: c.IOEngine, MaxDescriptors: c.MaxOpenFiles, Logger: c.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := cache.New(cache.Options{Bytes: c.BlockCache})
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	e := &Env{Config: c, Disk: d, Blocks: blocks}
 	e.files = newFiles(c.FS, c.MaxOpenFiles, &e.counters.fileOpens)
-	return e
+	return e, nil
 }
 
 // Metrics gives the counters as they are now.
@@ -48,7 +66,7 @@ func (e *Env) Metrics() Metrics {
 }
 
 // Close closes the layer files that are open. Reads that still run keep theirs until they end.
-func (e *Env) Close() error { return e.files.close() }
+func (e *Env) Close() error { return errors.Join(e.files.close(), e.Blocks.Close(), e.Disk.Close()) }
 
 // leftOver reports a file that a crash left behind and that has been removed.
 func (e *Env) leftOver(file, reason string) {
