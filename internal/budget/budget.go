@@ -1,10 +1,8 @@
-// Package budget divides a number of bytes among those who spend memory: each has a Share with a limit and
-// waits, in the order of arrival, until what it wants is free.
 package budget
 
 import (
-	"context"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -12,99 +10,66 @@ import (
 type Budget struct {
 	total int64
 
-	mu     sync.Mutex
-	shares []*Share
+	mu struct {
+		sync.Mutex
+		shares []*Share
+		given  int64 // sum of the limits of the shares
+	}
 }
 
 // New makes a budget of so many bytes.
 func New(total int64) *Budget { return &Budget{total: total} }
 
-// Share cuts a share of so many bytes. It is an error if the shares together would exceed the total.
+// Total is the size of the budget in bytes.
+func (b *Budget) Total() int64 { return b.total }
+
+// Free is how many bytes are in no share.
+func (b *Budget) Free() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.total - b.mu.given
+}
+
+// Share cuts a share of so many bytes, at least one. It is an error if the shares together would exceed the
+// total, or the name is taken.
 func (b *Budget) Share(name string, bytes int64) (*Share, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	sum := bytes
-	for _, s := range b.shares {
-		sum += s.limit
+	for _, s := range b.mu.shares {
+		if s.name == name {
+			return nil, fmt.Errorf("budget: there is a share %q already", name)
+		}
 	}
-	if bytes <= 0 || sum > b.total {
-		return nil, fmt.Errorf("budget: share %q of %d bytes: the shares would be %d bytes of %d", name, bytes, sum, b.total)
+	if err := b.takeLocked(name, 0, bytes); err != nil {
+		return nil, err
 	}
-	s := &Share{name: name, limit: bytes, freed: make(chan struct{})}
-	b.shares = append(b.shares, s)
+	s := &Share{name: name, budget: b}
+	s.mu.limit = bytes
+	b.mu.shares = append(b.mu.shares, s)
 	return s, nil
 }
 
-// Share is a part of a budget. A nil Share has no limit.
-type Share struct {
-	name  string
-	limit int64
-
-	mu    sync.Mutex
-	used  int64
-	freed chan struct{} // closed and replaced at each release
+// takeLocked counts that a share has now bytes instead of had.
+func (b *Budget) takeLocked(name string, had, bytes int64) error {
+	free := b.total - b.mu.given + had
+	if bytes <= 0 || bytes > free {
+		return fmt.Errorf("budget: share %q of %d bytes; it must be 1 to %d, as the total is %d and other shares have %d",
+			name, bytes, max(free, 0), b.total, b.mu.given-had)
+	}
+	b.mu.given += bytes - had
+	return nil
 }
 
-// Acquire takes n bytes and waits for them if need be. More than the limit passes alone, when all is free.
-func (s *Share) Acquire(ctx context.Context, n int64) error {
-	if s == nil {
-		return ctx.Err()
+// Stats gives the state of every share, in the order in which they were cut.
+func (b *Budget) Stats() []Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := make([]Stats, len(b.mu.shares))
+	for i, s := range b.mu.shares {
+		all[i] = s.Stats()
 	}
-	for {
-		s.mu.Lock()
-		freed := s.freed
-		s.mu.Unlock()
-		if s.TryAcquire(n) {
-			return nil
-		}
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return all
 }
 
-// TryAcquire takes n bytes if they are free.
-func (s *Share) TryAcquire(n int64) bool {
-	if s == nil {
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.used > 0 && s.used+n > s.limit {
-		return false
-	}
-	s.used += n
-	return true
-}
-
-// Release gives n bytes back.
-func (s *Share) Release(n int64) {
-	if s == nil {
-		return
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.used -= n
-	close(s.freed)
-	s.freed = make(chan struct{})
-}
-
-// Used is how many bytes are taken.
-func (s *Share) Used() int64 {
-	if s == nil {
-		return 0
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.used
-}
-
-// Limit is how many bytes there are.
-func (s *Share) Limit() int64 {
-	if s == nil {
-		return 0
-	}
-	return s.limit
-}
+// Unlimited is the Limit of a nil Share.
+const Unlimited = math.MaxInt64
