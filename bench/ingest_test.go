@@ -109,7 +109,7 @@ func (f *walFixture) files(t testing.TB) (base string, segment []byte) {
 // ingestOnce takes in all records of the segment behind the import.
 func ingestOnce(t testing.TB, f walFixture, base *benchBase, segment []byte) *layer.Mem {
 	ctx := context.Background()
-	s := &benchStore{base: base, mem: layer.NewMem(base.LSN + 1), last: base.LSN, prev: base.PrevLSN}
+	s := &benchStore{base: base, mem: layer.NewMem(base.LSN+1, nil), last: base.LSN, prev: base.PrevLSN}
 	i, err := ingest.NewIngester(ctx, s, ingest.Options{Version: base.Version, Flavour: f.flavour})
 	require.NoError(t, err)
 	d, err := wal.NewDecoder(wal.DecoderOptions{Version: base.Version, Start: base.LSN, SegSize: base.SegSize, SystemID: base.SystemID})
@@ -162,12 +162,12 @@ var _ datadir.Store = (*benchStore)(nil)
 func (s *benchStore) LastRecordLSN() page.LSN { return s.last }
 func (s *benchStore) PrevRecordLSN() page.LSN { return s.prev }
 
-func (s *benchStore) Put(_ context.Context, b *page.Batch) error {
+func (s *benchStore) Put(ctx context.Context, b *page.Batch) error {
 	if err := b.Check(s.last); err != nil {
 		return err
 	}
 	s.last, s.prev = b.End, b.Prev
-	return s.mem.Put(b)
+	return s.mem.Put(ctx, b)
 }
 
 func (s *benchStore) Get(ctx context.Context, k page.Key, lsn page.LSN) ([]byte, error) {

@@ -23,6 +23,8 @@ import (
 // and a read takes a few keys at a time. Bytes never move, so what a Collector got needs no lock.
 type Mem struct {
 	start  page.LSN
+	pool   *MemPool
+	refs   atomic.Int32
 	end    atomic.Uint64 // exclusive; MaxLSN while open
 	size   atomic.Int64
 	count  atomic.Int64
@@ -57,11 +59,24 @@ const (
 // ErrFrozen says that an in-memory layer takes no more values.
 var ErrFrozen = errors.New("in-memory layer is frozen")
 
-// NewMem begins a layer whose values are at or above start. Memory is taken with the first Put.
-func NewMem(start page.LSN) *Mem {
-	m := &Mem{start: start}
+// NewMem begins a layer whose values are at or above start, with one owner. Memory is taken with the first
+// Put. Without a pool all values stay in memory.
+func NewMem(start page.LSN, pool *MemPool) *Mem {
+	m := &Mem{start: start, pool: pool}
+	m.refs.Store(1)
 	m.end.Store(uint64(page.MaxLSN))
 	return m
+}
+
+// Retain counts one more owner.
+func (m *Mem) Retain() { m.refs.Add(1) }
+
+// Release counts one owner less. The last one's frees all memory: nobody may use the layer, or a value that
+// a Collector has from it, afterwards.
+func (m *Mem) Release() {
+	if m.refs.Add(-1) < 0 {
+		panic("layer: Mem released more often than retained")
+	}
 }
 
 // LSNs gives the layer's range; the end is MaxLSN until it is frozen.
@@ -83,8 +98,12 @@ func (m *Mem) Freeze(end page.LSN) {
 }
 
 // Put takes all values of a batch, which may be reset afterwards. Of two values of one (key, LSN) the later
-// stays. It fails with ErrFrozen, or, before anything is stored, on an LSN below the layer's start.
-func (m *Mem) Put(b *page.Batch) error {
+// stays. It fails with ErrFrozen, or, before anything is stored, on an LSN below the layer's start. It may wait
+// for values to be written to the pool's disk.
+func (m *Mem) Put(ctx context.Context, b *page.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.writer.Lock()
 	defer m.writer.Unlock()
 	if page.LSN(m.end.Load()) != page.MaxLSN {

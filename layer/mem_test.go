@@ -20,7 +20,7 @@ func TestMemEqualsAMap(t *testing.T) {
 		lsn page.LSN
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		m := NewMem(0x10)
+		m := NewMem(0x10, nil)
 		want := map[at]string{}
 		lsn := page.LSN(0x10)
 		for range rapid.IntRange(0, 20).Draw(t, "batches") {
@@ -35,7 +35,7 @@ func TestMemEqualsAMap(t *testing.T) {
 				want[at{k, l}] = v
 			}
 			lsn += 24
-			require.NoError(t, m.Put(&b))
+			require.NoError(t, m.Put(context.Background(), &b))
 		}
 		got := map[at]string{}
 		var last at
@@ -68,18 +68,18 @@ func TestMemEqualsAMap(t *testing.T) {
 }
 
 func TestMemRefuses(t *testing.T) {
-	m := NewMem(0x20)
+	m := NewMem(0x20, nil)
 	var b page.Batch
 	b.PutImage(page.Key{}, 0x18, nil)
-	require.ErrorContains(t, m.Put(&b), "below the in-memory layer's start")
+	require.ErrorContains(t, m.Put(context.Background(), &b), "below the in-memory layer's start")
 	require.Zero(t, m.Len())
 	m.Freeze(0x29)
 	require.Equal(t, page.LSNRange{Start: 0x20, End: 0x29}, m.LSNs())
-	require.ErrorIs(t, m.Put(&b), ErrFrozen)
+	require.ErrorIs(t, m.Put(context.Background(), &b), ErrFrozen)
 }
 
 func TestMemKeepsLargeAndEmptyValues(t *testing.T) {
-	m := NewMem(1)
+	m := NewMem(1, nil)
 	sizes := []int{0, 0, 1, valueChunk/4 + 1, valueChunk, 3 * valueChunk, valueChunk / 4, 0, 100}
 	for i, n := range sizes {
 		m.putLocked(page.Key{F6: uint32(i)}, 8, true, make([]byte, n))
@@ -95,7 +95,7 @@ func TestMemKeepsLargeAndEmptyValues(t *testing.T) {
 
 // Readers run beside the writer; each must see all that was put before it began.
 func TestMemReadersSeeWhatWasPut(t *testing.T) {
-	m := NewMem(8)
+	m := NewMem(8, nil)
 	var done sync.WaitGroup
 	const batches = 300
 	steps := make(chan page.LSN, batches)
@@ -124,7 +124,7 @@ func TestMemReadersSeeWhatWasPut(t *testing.T) {
 		for _, blk := range order[i*10 : i*10+10] {
 			b.PutImage(modelKey(blk), lsn, binary.BigEndian.AppendUint32(nil, uint32(blk)))
 		}
-		require.NoError(t, m.Put(&b))
+		require.NoError(t, m.Put(context.Background(), &b))
 		steps <- lsn
 	}
 	close(steps)
@@ -138,18 +138,18 @@ func BenchmarkMemPut(bench *testing.B) {
 		bench.Run(name, func(bench *testing.B) {
 			rnd := rand.New(rand.NewPCG(1, 2))
 			var b page.Batch
-			m := NewMem(1)
+			m := NewMem(1, nil)
 			lsn := page.LSN(8)
 			bench.ReportAllocs()
 			for i := 0; bench.Loop(); i++ {
 				if b.Len() == 1000 {
-					if m.Put(&b) != nil {
+					if m.Put(context.Background(), &b) != nil {
 						bench.Fatal()
 					}
 					b.Reset()
 				}
 				if m.Size() > 256<<20 {
-					m = NewMem(1)
+					m = NewMem(1, nil)
 				}
 				lsn += 8
 				b.PutRecord(modelKey(rnd.IntN(blocks)), lsn, false, value)

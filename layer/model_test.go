@@ -202,7 +202,7 @@ func TestReadsEqualTheModel(t *testing.T) {
 		onDisk := m
 		var mem *Mem
 		if rapid.Bool().Draw(t, "mem") {
-			mem = NewMem(page.LSN(rapid.IntRange(1, modelLSNs).Draw(t, "mem start")))
+			mem = NewMem(page.LSN(rapid.IntRange(1, modelLSNs).Draw(t, "mem start")), nil)
 			for k := range m {
 				onDisk[k] = nil
 				for _, v := range m[k] {

@@ -9,16 +9,31 @@ import (
 )
 
 // Put stores a batch whole or not at all; the batch may be reused afterwards. It refuses, with ErrRefused,
-// what page.Batch.Check refuses. It waits while too much is not yet written, and it refuses while writing
-// fails, with the reason; each such call has the write tried again.
+// what page.Batch.Check refuses. It is slowed down as debt grows, waits while too much is not yet written,
+// and refuses while writing fails, with the reason; each such call has the write tried again.
 func (t *Timeline) Put(ctx context.Context, b *page.Batch) error {
 	if err := t.beginWrite(ctx); err != nil {
 		return err
 	}
 	defer t.writer.give()
+	return t.put(ctx, b, t.waitForRoom)
+}
+
+// TryPut is Put for those who have something better to do than to wait: where Put would, it gives
+// ErrBackpressure and stores nothing.
+func (t *Timeline) TryPut(ctx context.Context, b *page.Batch) error {
+	if err := t.tryBeginWrite(); err != nil {
+		return err
+	}
+	defer t.writer.give()
+	return t.put(ctx, b, t.haveRoom)
+}
+
+// put stores a batch if room gives no error. The caller has the writer's turn.
+func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context.Context) error) error {
 	if err := t.flushError(); err != nil {
 		t.wakeFlusher()
-		return fmt.Errorf("timeline %s: nothing is taken in while layers cannot be written: %w", t.meta.Name, err)
+		return t.refusal(err)
 	}
 	at := t.at.Load()
 	if err := checkBatch(b, at.last); err != nil {
@@ -27,26 +42,44 @@ func (t *Timeline) Put(ctx context.Context, b *page.Batch) error {
 	if b.End == at.last {
 		return nil // nothing has happened
 	}
+	if err := room(ctx); err != nil {
+		return err
+	}
 	if t.full() {
-		if err := t.waitForRoom(ctx); err != nil {
-			return err
-		}
 		t.freeze()
 	}
+	if err := t.store(b); err != nil {
+		return err
+	}
+	if t.full() && t.room() {
+		t.freeze()
+	}
+	t.owe(b.Bytes())
+	return nil
+}
+
+// store puts a batch into the open layer and moves the timeline's end.
+func (t *Timeline) store(b *page.Batch) error {
 	open := t.view.Load().open
-	before := open.Size()
+	before, first := open.Size(), open.Len() == 0
 	if err := open.Put(b); err != nil {
 		return fmt.Errorf("timeline %s: %w", t.meta.Name, err)
 	}
+	if first && b.Len() > 0 {
+		t.beganOpen()
+	}
 	t.at.Store(&position{b.End, b.Prev})
+	t.lastLSN.advance(b.End)
 	t.env.memory.Add(open.Size() - before)
 	t.env.counters.putBatches.Add(1)
 	t.env.counters.putValues.Add(int64(b.Len()))
 	t.env.counters.putBytes.Add(int64(b.Bytes()))
-	if t.full() && t.room() {
-		t.freeze()
-	}
 	return nil
+}
+
+// refusal says why nothing can be put.
+func (t *Timeline) refusal(err error) error {
+	return fmt.Errorf("timeline %s: nothing is taken in while layers cannot be written: %w", t.meta.Name, err)
 }
 
 // beginWrite takes the writer's turn, if the timeline may be written to.
@@ -57,6 +90,22 @@ func (t *Timeline) beginWrite(ctx context.Context) error {
 	if err := t.writer.take(ctx); err != nil {
 		return err
 	}
+	return t.checkOpen()
+}
+
+// tryBeginWrite is beginWrite without waiting for another writer.
+func (t *Timeline) tryBeginWrite() error {
+	if t.env.ReadOnly {
+		return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrReadOnly)
+	}
+	if !t.writer.tryTake() {
+		return fmt.Errorf("timeline %s: %w: another batch is being put", t.meta.Name, ErrBackpressure)
+	}
+	return t.checkOpen()
+}
+
+// checkOpen gives the writer's turn back if the timeline is closed.
+func (t *Timeline) checkOpen() error {
 	if t.closed.Load() {
 		t.writer.give()
 		return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrClosed)
@@ -89,33 +138,6 @@ func (t *Timeline) full() bool {
 	return wal >= t.env.CheckpointDistance || v.open.Size() >= t.env.CheckpointDistance
 }
 
-// room reports whether one more frozen layer may wait.
-func (t *Timeline) room() bool { return len(t.view.Load().frozen) < t.env.MaxFrozen }
-
-// waitForRoom waits until one more frozen layer may wait to be written, or gives the reason why none is.
-func (t *Timeline) waitForRoom(ctx context.Context) error {
-	for first := true; ; first = false {
-		t.mu.Lock()
-		changed, err := t.mu.changed, t.mu.flushErr
-		t.mu.Unlock()
-		if err != nil {
-			return fmt.Errorf("timeline %s: nothing is taken in while layers cannot be written: %w", t.meta.Name, err)
-		}
-		if t.room() {
-			return nil
-		}
-		if first {
-			t.env.counters.putWaits.Add(1)
-		}
-		t.wakeFlusher()
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
 // Freeze ends the open in-memory layer, so that the background writes it.
 func (t *Timeline) Freeze(ctx context.Context) error {
 	if err := t.beginWrite(ctx); err != nil {
@@ -137,7 +159,7 @@ func (t *Timeline) freeze() {
 	f := &frozen{mem: v.open, lsns: page.LSNRange{Start: v.start, End: end}, prev: at.prev}
 	t.update(func(v *view) {
 		v.frozen = append(v.frozen, f)
-		v.open, v.start = layer.NewMem(end), end
+		v.open, v.start = layer.NewMem(end, nil), end
 	})
 	t.wakeFlusher()
 }

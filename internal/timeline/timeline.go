@@ -29,9 +29,15 @@ type Timeline struct {
 	// at, after the values are in the view.
 	at      atomic.Pointer[position]
 	durable atomic.Pointer[position]
+	// lastLSN and durableLSN follow them, for those who wait; ended is closed at Close.
+	lastLSN, durableLSN lsnWatch
+	ended               chan struct{}
 
-	writer   turn // Put, Freeze
-	flusher  turn // writing layers; guards log
+	writer   turn // Put, Freeze; guards pace
+	pace     pace
+	began    chan struct{} // tells the background that the open layer has its first batch; holds one
+	flusher  turn          // writing layers; guards log
+	meter    flushMeter
 	log      *manifest.Log
 	tasks    *tasks.Group
 	wake     chan struct{} // asks the background task to flush; holds one
@@ -42,7 +48,7 @@ type Timeline struct {
 	mu struct {
 		sync.Mutex
 		flushErr error
-		changed  chan struct{} // closed and replaced whenever a flush ends
+		changed  chan struct{} // closed and replaced whenever the view changes or a flush ends
 	}
 }
 
@@ -71,11 +77,18 @@ type turn chan struct{}
 
 func newTurn() turn { return make(turn, 1) }
 
-func (t turn) take(ctx context.Context) error {
+func (t turn) tryTake() bool {
 	select {
 	case t <- struct{}{}:
-		return nil
+		return true
 	default:
+		return false
+	}
+}
+
+func (t turn) take(ctx context.Context) error {
+	if t.tryTake() {
+		return nil
 	}
 	select {
 	case t <- struct{}{}:
@@ -96,15 +109,18 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	t := &Timeline{
 		env: env, dir: dir, meta: s.Meta, cutoff: s.Cutoff, log: log, ancestor: ancestor,
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
-		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1),
+		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1), began: make(chan struct{}, 1),
+		ended: make(chan struct{}),
 	}
 	t.mu.changed = make(chan struct{})
 	p := &position{s.DiskConsistentLSN, s.PrevRecordLSN}
 	t.at.Store(p)
 	t.durable.Store(p)
-	t.view.Store(&view{open: layer.NewMem(p.last + 1), start: p.last + 1, layers: m})
+	t.lastLSN.advance(p.last)
+	t.durableLSN.advance(p.last)
+	t.view.Store(&view{open: layer.NewMem(p.last+1, nil), start: p.last + 1, layers: m})
 	if !env.ReadOnly {
-		err = t.tasks.Go(t.flushInBackground)
+		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime))
 	}
 	return t, err
 }
@@ -117,6 +133,13 @@ func (t *Timeline) update(fn func(v *view)) {
 	v.frozen = slices.Clone(v.frozen)
 	fn(&v)
 	t.view.Store(&v)
+	t.changedLocked()
+}
+
+// changedLocked wakes those who wait for room.
+func (t *Timeline) changedLocked() {
+	close(t.mu.changed)
+	t.mu.changed = make(chan struct{})
 }
 
 // ID is the timeline's id, Name its name.
@@ -134,6 +157,19 @@ func (t *Timeline) PrevRecordLSN() page.LSN { return t.at.Load().prev }
 
 // DiskConsistentLSN is the LSN at which the timeline ends after a crash.
 func (t *Timeline) DiskConsistentLSN() page.LSN { return t.durable.Load().last }
+
+// WaitLSN returns once lsn can be read: at once if the timeline is there already. It ends with the error of
+// ctx, or with ErrClosed.
+func (t *Timeline) WaitLSN(ctx context.Context, lsn page.LSN) error {
+	if err := t.lastLSN.wait(ctx, t.ended, lsn); err != nil {
+		return fmt.Errorf("timeline %s: waiting at LSN %s for %s: %w", t.meta.Name, t.LastRecordLSN(), lsn, err)
+	}
+	return nil
+}
+
+// NextDurable gives DiskConsistentLSN and a channel that is closed once it has moved on from there, so that a
+// subscriber misses nothing. It stays open when the timeline is closed.
+func (t *Timeline) NextDurable() (page.LSN, <-chan struct{}) { return t.durableLSN.next() }
 
 // Layers lists the timeline's own layer files.
 func (t *Timeline) Layers() []layer.Desc { return t.view.Load().layers.Layers() }
@@ -203,6 +239,7 @@ func (t *Timeline) Close() error {
 		ctx := context.Background()
 		_ = t.writer.take(ctx) // cannot fail: the context never ends
 		t.closed.Store(true)
+		close(t.ended)
 		if !t.env.ReadOnly {
 			t.freeze()
 		}
