@@ -117,7 +117,7 @@ func BenchmarkImageWriter(b *testing.B) {
 			dir := b.TempDir()
 			fs := virtualfile.NewOS()
 			b.SetBytes(blockSize)
-			w, err := NewImageWriter(fs, dir, testID, page.FullRange, 8, 1, c)
+			w, err := NewImageWriter(diskOn(fs), dir, testID, page.FullRange, 8, 1, WriterOptions{Compression: c})
 			require.NoError(b, err)
 			n := uint32(0)
 			for b.Loop() {
@@ -136,7 +136,7 @@ func BenchmarkImageWriter(b *testing.B) {
 func BenchmarkReaderGet(b *testing.B) {
 	ctx := context.Background()
 	fs, dir := virtualfile.NewOS(), b.TempDir()
-	w, err := NewImageWriter(fs, dir, testID, page.FullRange, 8, 1, Compression{})
+	w, err := NewImageWriter(diskOn(fs), dir, testID, page.FullRange, 8, 1, WriterOptions{})
 	require.NoError(b, err)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const pages = 10000

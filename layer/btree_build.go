@@ -28,28 +28,33 @@ const (
 
 var errTreeOrder = errors.New("keys must ascend")
 
-// treeBuilder builds an index from ascending keys. It keeps the finished blocks in memory, leaf first, the
-// root last. Its output equals that of Neon's builder byte for byte: nodes are compressed only when they
+// treeBuilder builds an index from ascending keys. Finished nodes go to a blockList, leaf first, the root
+// last. Its output equals that of Neon's builder byte for byte: nodes are compressed only when they
 // overflow, and are full at 8191 bytes.
 type treeBuilder struct {
 	keyLen  int
 	open    []*buildNode // by level, leaf first
-	last    []byte
-	blocks  []byte
+	last    [maxKeyLen]byte
+	blocks  *blockList
 	entries int
 }
 
 // buildNode is a node that still grows.
 type buildNode struct {
-	prefix   []byte
-	suffixes []byte
-	values   []byte
-	n        int
+	n         int
+	prefixLen int
+	keysLen   int // bytes of keys in use
+	used      int // bytes of the block
+	prefix    [maxKeyLen]byte
+	keys      [blockSize]byte // suffixes
+	values    [blockSize]byte
 }
 
-func newTreeBuilder(keyLen int) *treeBuilder {
-	return &treeBuilder{keyLen: keyLen, open: []*buildNode{{}}}
+func newTreeBuilder(keyLen int, blocks *blockList) *treeBuilder {
+	return &treeBuilder{keyLen: keyLen, blocks: blocks, open: []*buildNode{newBuildNode()}}
 }
+
+func newBuildNode() *buildNode { return &buildNode{used: nodeHeader} }
 
 // append adds a key that must be above the last.
 func (t *treeBuilder) append(key []byte, value uint64) error {
@@ -59,109 +64,122 @@ func (t *treeBuilder) append(key []byte, value uint64) error {
 	if value > maxTreeValue {
 		return fmt.Errorf("index value %d: at most %d fits", value, uint64(maxTreeValue))
 	}
-	if t.entries > 0 && bytes.Compare(key, t.last) <= 0 {
-		return fmt.Errorf("%w: %x after %x", errTreeOrder, key, t.last)
+	if bytes.Compare(key, t.last[:t.keyLen]) <= 0 && t.entries > 0 {
+		return fmt.Errorf("%w: %x after %x", errTreeOrder, key, t.last[:t.keyLen])
 	}
-	t.last = append(t.last[:0], key...)
+	copy(t.last[:], key)
 	t.entries++
-	t.push(0, key, value)
+	if t.open[0].push(key, value) {
+		return nil
+	}
+	return t.overflow(0, key, value)
+}
+
+// push puts an entry into the open node of a level.
+func (t *treeBuilder) push(level int, key []byte, value uint64) error {
+	if level == len(t.open) {
+		t.open = append(t.open, newBuildNode())
+	}
+	if t.open[level].push(key, value) {
+		return nil
+	}
+	return t.overflow(level, key, value)
+}
+
+// overflow compresses a node that is full; if that is not enough, the node is written, its parent gets an
+// entry, and a new node takes its place.
+func (t *treeBuilder) overflow(level int, key []byte, value uint64) error {
+	n := t.open[level]
+	if n.compress(t.keyLen) && n.push(key, value) {
+		return nil
+	}
+	if err := t.flush(level); err != nil {
+		return err
+	}
+	n.push(key, value)
 	return nil
 }
 
-// push puts an entry into the open node of a level. A node that is full is compressed; if that is not
-// enough, it is written, its parent gets an entry, and a new node takes its place.
-func (t *treeBuilder) push(level int, key []byte, value uint64) {
-	if level == len(t.open) {
-		t.open = append(t.open, &buildNode{})
-	}
-	n := t.open[level]
-	if n.push(key, value) || n.compress() && n.push(key, value) {
-		return
-	}
-	t.flush(level)
-	n.push(key, value)
-}
-
 // flush writes the open node of a level, tells its parent, and empties it.
-func (t *treeBuilder) flush(level int) {
+func (t *treeBuilder) flush(level int) error {
 	n := t.open[level]
-	first := append(append(make([]byte, 0, t.keyLen), n.prefix...), n.suffixes[:t.keyLen-len(n.prefix)]...)
-	blk := t.write(level, n)
-	n.reset()
-	t.push(level+1, first, childMark|uint64(blk))
+	var first [maxKeyLen]byte
+	copy(first[copy(first[:], n.prefix[:n.prefixLen]):t.keyLen], n.keys[:])
+	blk, err := t.write(level, n)
+	if err != nil {
+		return err
+	}
+	n.n, n.prefixLen, n.keysLen, n.used = 0, 0, 0, nodeHeader
+	return t.push(level+1, first[:t.keyLen], childMark|uint64(blk))
 }
 
-// write appends a node's block and gives its number.
-func (t *treeBuilder) write(level int, n *buildNode) uint32 {
-	blk := uint32(len(t.blocks) / blockSize)
-	start := len(t.blocks)
-	t.blocks = binary.BigEndian.AppendUint16(t.blocks, uint16(n.n))
-	t.blocks = append(t.blocks, byte(level), byte(len(n.prefix)), byte(t.keyLen-len(n.prefix)))
-	t.blocks = append(t.blocks, n.prefix...)
-	t.blocks = append(t.blocks, n.suffixes...)
-	t.blocks = append(t.blocks, n.values...)
-	var zeros [blockSize]byte
-	t.blocks = append(t.blocks, zeros[:blockSize-(len(t.blocks)-start)]...)
-	return blk
+// write makes a node's block and gives its number.
+func (t *treeBuilder) write(level int, n *buildNode) (uint32, error) {
+	blk := uint32(t.blocks.n)
+	b := t.blocks.next()
+	if b == nil {
+		return 0, t.blocks.err
+	}
+	binary.BigEndian.PutUint16(b, uint16(n.n))
+	b[2], b[3], b[4] = byte(level), byte(n.prefixLen), byte(t.keyLen-n.prefixLen)
+	at := nodeHeader
+	at += copy(b[at:], n.prefix[:n.prefixLen])
+	at += copy(b[at:], n.keys[:n.keysLen])
+	at += copy(b[at:], n.values[:n.n*valueSize])
+	clear(b[at:])
+	return blk, nil
 }
 
-// finish writes what is open and gives all blocks and the root's number. An empty tree has no form.
-func (t *treeBuilder) finish() (blocks []byte, root uint32, err error) {
+// finish writes what is open and gives the root's number. An empty tree has no form.
+func (t *treeBuilder) finish() (root uint32, err error) {
 	if t.entries == 0 {
-		return nil, 0, errors.New("an index without entries cannot be written")
+		return 0, errors.New("an index without entries cannot be written")
 	}
 	for level := 0; level < len(t.open)-1; level++ {
-		t.flush(level)
+		if err := t.flush(level); err != nil {
+			return 0, err
+		}
 	}
-	root = t.write(len(t.open)-1, t.open[len(t.open)-1])
-	return t.blocks, root, nil
+	return t.write(len(t.open)-1, t.open[len(t.open)-1])
 }
 
 // size gives the bytes the index would have if it were finished now, give or take a block a level.
-func (t *treeBuilder) size() int64 { return int64(len(t.blocks)) + int64(len(t.open))*blockSize }
-
-func (n *buildNode) reset() {
-	n.prefix, n.suffixes, n.values, n.n = n.prefix[:0], n.suffixes[:0], n.values[:0], 0
-}
-
-func (n *buildNode) used() int {
-	return nodeHeader + len(n.prefix) + len(n.suffixes) + len(n.values)
-}
+func (t *treeBuilder) size() int64 { return int64(t.blocks.n+len(t.open)) * blockSize }
 
 // push adds an entry unless it lacks the prefix or would fill the block to its last byte.
 func (n *buildNode) push(key []byte, value uint64) bool {
-	if n.n > 0 && !bytes.HasPrefix(key, n.prefix) {
+	p := n.prefixLen
+	suffix := key[p:]
+	used := n.used + len(suffix) + valueSize
+	if used >= blockSize || p > 0 && string(key[:p]) != string(n.prefix[:p]) {
 		return false
 	}
-	suffix := key[len(n.prefix):]
-	if n.used()+len(suffix)+valueSize >= blockSize {
-		return false
-	}
-	n.suffixes = append(n.suffixes, suffix...)
-	n.values = append(n.values, byte(value>>32), byte(value>>24), byte(value>>16), byte(value>>8), byte(value))
+	copy(n.keys[n.keysLen:], suffix)
+	v := n.values[n.n*valueSize:]
+	v[0] = byte(value >> 32)
+	binary.BigEndian.PutUint32(v[1:valueSize], uint32(value))
 	n.n++
+	n.keysLen += len(suffix)
+	n.used = used
 	return true
 }
 
 // compress moves what the first and last suffix, and so all between, have in common into the prefix.
-func (n *buildNode) compress() bool {
-	if n.n == 0 {
-		return false
-	}
-	l := len(n.suffixes) / n.n
-	first, last := n.suffixes[:l], n.suffixes[len(n.suffixes)-l:]
+func (n *buildNode) compress(keyLen int) bool {
+	l := keyLen - n.prefixLen
+	first, last := n.keys[:l], n.keys[max(n.keysLen-l, 0):]
 	p := 0
 	for p < l && first[p] == last[p] {
 		p++
 	}
-	if p == 0 {
+	if p == 0 || n.n == 0 {
 		return false
 	}
-	n.prefix = append(n.prefix, first[:p]...)
-	out := n.suffixes[:0]
+	n.prefixLen += copy(n.prefix[n.prefixLen:], first[:p])
+	n.keysLen = 0
 	for i := range n.n {
-		out = append(out, n.suffixes[i*l+p:(i+1)*l]...)
+		n.keysLen += copy(n.keys[n.keysLen:], n.keys[i*l+p:(i+1)*l])
 	}
-	n.suffixes = out
+	n.used = nodeHeader + n.prefixLen + n.keysLen + n.n*valueSize
 	return true
 }

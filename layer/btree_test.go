@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 )
 
 type treePair struct {
@@ -51,13 +52,19 @@ func spread(keyLen int) (out []treePair) {
 	return out
 }
 
-func buildTree(t require.TestingT, pairs []treePair) ([]byte, uint32) {
-	b := newTreeBuilder(len(pairs[0].key))
+func newTestTree(keyLen int) *treeBuilder {
+	return newTreeBuilder(keyLen, newBlockList(diskOn(virtualfile.NewMem()), "/tree", &WriterOptions{}))
+}
+
+func buildTree(t require.TestingT, pairs []treePair) (blocks []byte, root uint32) {
+	b := newTestTree(len(pairs[0].key))
+	defer b.blocks.release()
 	for _, p := range pairs {
 		require.NoError(t, b.append(p.key, p.value))
 	}
-	blocks, root, err := b.finish()
+	root, err := b.finish()
 	require.NoError(t, err)
+	require.NoError(t, b.blocks.each(func(p []byte) error { blocks = append(blocks, p...); return nil }))
 	return blocks, root
 }
 
@@ -188,13 +195,13 @@ func TestTreeSearchAllocatesNothing(t *testing.T) {
 }
 
 func TestTreeRefusesWhatCannotBeStored(t *testing.T) {
-	b := newTreeBuilder(2)
+	b := newTestTree(2)
 	require.NoError(t, b.append([]byte{0, 1}, 1))
 	require.ErrorIs(t, b.append([]byte{0, 1}, 1), errTreeOrder)
 	require.ErrorIs(t, b.append([]byte{0, 0}, 1), errTreeOrder)
 	require.Error(t, b.append([]byte{0, 2}, maxTreeValue+1))
 	require.Error(t, b.append([]byte{0}, 1))
-	_, _, err := newTreeBuilder(2).finish()
+	_, err := newTestTree(2).finish()
 	require.Error(t, err)
 }
 

@@ -25,14 +25,14 @@ type DeltaWriter struct {
 
 // NewDeltaWriter begins a delta layer in dir. Its end key is told to Finish, as it may depend on where the
 // writer's caller decides to cut.
-func NewDeltaWriter(fs virtualfile.FS, dir string, id Identity, startKey page.Key, lsns page.LSNRange, gen uint32) (*DeltaWriter, error) {
+func NewDeltaWriter(disk *virtualfile.Disk, dir string, id Identity, startKey page.Key, lsns page.LSNRange, gen uint32, o WriterOptions) (*DeltaWriter, error) {
 	if err := checkRanges(page.Range{Start: startKey, End: page.MaxKey}, lsns); err != nil {
 		return nil, err
 	}
 	// The letters stand where the end key will, as in Neon's temporary names: no hex digits, so that no parser
 	// takes the file for a layer.
 	temp := fmt.Sprintf("%s-XXX__%s-%s", startKey, lsns.Start.Hex(), lsns.End.Hex())
-	w, err := newFileWriter(fs, dir, temp, id, deltaKeyLen)
+	w, err := newFileWriter(disk, dir, temp, id, deltaKeyLen, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -62,12 +62,11 @@ func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte)
 	if willInit {
 		ref |= 1
 	}
-	if err := w.w.index(key[:], ref); err != nil {
+	if err := w.w.entry(key[:], ref); err != nil {
 		return err
 	}
 	w.last, w.any = k, true
-	_, err := w.w.blob(Stored{Data: value})
-	return err
+	return w.w.blob(Stored{Data: value})
 }
 
 // EstimatedSize gives about the length of the file in bytes if it were finished now.

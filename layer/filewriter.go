@@ -3,62 +3,82 @@ package layer
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
-	"sync"
 
+	"github.com/cespare/xxhash/v2"
+
+	shares "github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
 
-const (
-	// writeBuffer is what is gathered before it is handed to the file.
-	writeBuffer = 512 << 10
-	// maxTempNames bounds the search for a temporary name that no leftover has.
-	maxTempNames = 1000
-)
-
-var writeBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, writeBuffer)
-	return &b
-}}
-
-// fileWriter is what delta and image writers share: the temporary file, the buffer, the index, the order of
-// the end: data, padding, index, summary, sync, rename.
-type fileWriter struct {
-	fs   virtualfile.FS
-	dir  string
-	file virtualfile.File
-	id   Identity
-	tree *treeBuilder
-
-	buf     *[]byte
-	flushed int64 // offset in the file where buf will go
-	err     error // the first failure; nothing is written after it
-	done    bool
+// WriterOptions say how a layer file is written. The zero value is good.
+type WriterOptions struct {
+	// Unchecked leaves the integrity trailer out, as in Neon's files.
+	Unchecked bool
+	// Compression is that of an image layer's blobs.
+	Compression Compression
+	// IndexMemory bounds the bytes of the index, and those of checksums, that are kept in memory until they are
+	// written behind the values; the rest waits in a temporary file. Default DefaultIndexMemory.
+	IndexMemory int64
+	// Budget, if set, is charged for that memory, but for the first 256 KiB of either; what it refuses goes to
+	// the temporary file.
+	Budget *shares.Share
 }
 
-func newFileWriter(fsys virtualfile.FS, dir, tempBase string, id Identity, keyLen int) (*fileWriter, error) {
-	w := &fileWriter{fs: fsys, dir: dir, id: id, tree: newTreeBuilder(keyLen), flushed: dataStart}
-	var err error
-	for n := range maxTempNames {
-		name := filepath.Join(dir, fmt.Sprintf("%s.%x%s", tempBase, n, virtualfile.TempSuffix))
-		if w.file, err = fsys.Create(name); !errors.Is(err, fs.ErrExist) {
-			break
-		}
+func (o *WriterOptions) indexMemory() int64 {
+	if o.IndexMemory > 0 {
+		return o.IndexMemory
 	}
+	return DefaultIndexMemory
+}
+
+var errFinished = errors.New("layer writer: already finished or aborted")
+
+// fileWriter is what delta and image writers share: the temporary file, the index, the checksums, the order of
+// the end: data, padding, index, trailer, summary, sync, rename.
+//
+// What goes wrong stays wrong: after a failed write or sync nothing more is written, nothing is synced
+// again, and the file is removed. Its caller has to write another from what it still holds.
+type fileWriter struct {
+	dir   string
+	file  *virtualfile.Handle
+	id    Identity
+	out   *virtualfile.Writer
+	tree  *treeBuilder
+	index *blockList
+	sums  *sumList // nil without a trailer
+	err   error    // the first failure
+	done  bool
+}
+
+func newFileWriter(d *virtualfile.Disk, dir, tempBase string, id Identity, keyLen int, o *WriterOptions) (*fileWriter, error) {
+	f, err := createTemp(d, filepath.Join(dir, tempBase))
 	if err != nil {
 		return nil, err
 	}
-	w.buf = writeBuffers.Get().(*[]byte)
+	w := &fileWriter{dir: dir, file: f, id: id, index: newBlockList(d, f.Name()+".index", o)}
+	w.tree = newTreeBuilder(keyLen, w.index)
+	wo := virtualfile.WriterOptions{Start: dataStart}
+	if !o.Unchecked {
+		w.sums = newSumList(newBlockList(d, f.Name()+".sums", o), max(minChunk, f.Align()))
+		wo.See = w.sums.see
+	}
+	w.out = virtualfile.NewWriter(f, wo)
 	return w, nil
 }
 
 // offset is where the next byte goes.
-func (w *fileWriter) offset() int64 { return w.flushed + int64(len(*w.buf)) }
+func (w *fileWriter) offset() int64 { return w.out.Offset() }
 
 // size estimates the length of the file if it were finished now.
-func (w *fileWriter) size() int64 { return w.offset() + blockSize + w.tree.size() }
+func (w *fileWriter) size() int64 {
+	n := w.offset() + blockSize + w.tree.size()
+	if w.sums != nil {
+		n += n>>w.sums.ratio + 2*blockSize
+	}
+	return n
+}
 
 // fail remembers the first error, with the file's name.
 func (w *fileWriter) fail(err error) error {
@@ -71,58 +91,34 @@ func (w *fileWriter) fail(err error) error {
 // usable reports why nothing more can be added.
 func (w *fileWriter) usable() error {
 	if w.done {
-		return errors.New("layer writer: already finished or aborted")
+		return errFinished
 	}
 	return w.err
 }
 
-// write appends bytes; those larger than the buffer go past it.
-func (w *fileWriter) write(p []byte) error {
-	if len(*w.buf)+len(p) > cap(*w.buf) {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
-	if len(p) > cap(*w.buf) {
-		return w.writeThrough(p)
-	}
-	*w.buf = append(*w.buf, p...)
-	return nil
-}
-
-func (w *fileWriter) flush() error {
-	p := *w.buf
-	*w.buf = p[:0]
-	return w.writeThrough(p)
-}
-
-func (w *fileWriter) writeThrough(p []byte) error {
-	if w.err != nil {
-		return w.err
-	}
-	if len(p) == 0 {
+// blob appends one blob.
+func (w *fileWriter) blob(s Stored) error {
+	n := longBlobHeader + len(s.Data)
+	if room := w.out.Room(n); len(room) == n { // the usual way: in place
+		h := len(appendBlobHeader(room[:0], len(s.Data), s.Zstd))
+		copy(room[h:], s.Data)
+		w.out.Advance(h + len(s.Data))
 		return nil
 	}
-	if _, err := w.file.WriteAt(p, w.flushed); err != nil {
+	var h [longBlobHeader]byte
+	if _, err := w.out.Write(appendBlobHeader(h[:0], len(s.Data), s.Zstd)); err != nil {
 		return w.fail(err)
 	}
-	w.flushed += int64(len(p))
-	return nil
+	_, err := w.out.Write(s.Data)
+	return w.fail(err)
 }
 
-// blob appends one blob and gives its offset.
-func (w *fileWriter) blob(s Stored) (int64, error) {
-	at := w.offset()
-	var h [longBlobHeader]byte
-	if err := w.write(appendBlobHeader(h[:0], len(s.Data), s.Zstd)); err != nil {
-		return 0, err
-	}
-	return at, w.write(s.Data)
-}
-
-// index adds an entry. What the tree refuses breaks the writer.
-func (w *fileWriter) index(key []byte, value uint64) error {
+// entry adds an entry to the index. What the tree refuses breaks the writer.
+func (w *fileWriter) entry(key []byte, value uint64) error {
 	err := w.tree.append(key, value)
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, errTreeOrder) {
 		err = fmt.Errorf("%w: %w", ErrOrder, err)
 	}
@@ -136,46 +132,96 @@ func (w *fileWriter) finish(d Desc) (Desc, error) {
 		return Desc{}, err
 	}
 	size, err := w.complete(d)
-	if err == nil {
-		err = w.fail(w.file.Close())
-		w.done = true
-		writeBuffers.Put(w.buf)
-		if err == nil {
-			err = w.fail(w.fs.RenameNew(w.file.Name(), filepath.Join(w.dir, d.FileName())))
-		}
-		if err != nil {
-			return Desc{}, errors.Join(err, w.fs.Remove(w.file.Name()))
-		}
-		d.Size = size
-		return d, nil
+	if err != nil {
+		_ = w.fail(err)
+		w.abort()
+		return Desc{}, w.err
 	}
-	w.abort()
-	return Desc{}, err
+	w.release()
+	temp := w.file.Name()
+	if err = w.fail(w.file.Close()); err == nil {
+		err = w.fail(w.file.Disk().RenameNew(temp, filepath.Join(w.dir, d.FileName())))
+	}
+	if err != nil {
+		return Desc{}, errors.Join(err, w.file.Disk().Remove(temp))
+	}
+	d.Size, d.Checked = size, w.sums != nil
+	return d, nil
 }
 
-// complete writes padding, index and summary, syncs, and gives the file's length.
+// complete writes padding, index, trailer and summary, syncs, and gives the file's length.
 func (w *fileWriter) complete(d Desc) (int64, error) {
+	var zeros [blockSize]byte
 	if pad := w.offset() % blockSize; pad != 0 {
-		if err := w.write(make([]byte, blockSize-pad)); err != nil {
+		if _, err := w.out.Write(zeros[pad:]); err != nil {
 			return 0, err
 		}
 	}
 	s := summary{id: w.id, desc: d, indexStart: uint32(w.offset() / blockSize)}
-	blocks, root, err := w.tree.finish()
+	var err error
+	if s.indexRoot, err = w.tree.finish(); err != nil {
+		return 0, err
+	}
+	err = w.index.each(func(blocks []byte) error {
+		_, err := w.out.Write(blocks)
+		return err
+	})
 	if err != nil {
-		return 0, w.fail(err)
-	}
-	s.indexRoot = root
-	if err := w.flush(); err != nil {
 		return 0, err
 	}
-	if err := w.writeThrough(blocks); err != nil {
+	size, err := w.out.Finish(blockSize)
+	if err != nil {
 		return 0, err
 	}
-	if _, err := w.file.WriteAt(s.append(nil), 0); err != nil {
-		return 0, w.fail(err)
+	first := w.file.Disk().Buffers().Get(blockSize)
+	defer first.Release()
+	copy(first.Bytes(), s.append(nil))
+	if w.sums != nil {
+		if size, err = w.trailer(first.Bytes()[:blockSize], size); err != nil {
+			return 0, err
+		}
 	}
-	return w.flushed, w.fail(w.file.Sync())
+	if err := w.file.WriteAt(first, 0, blockSize, 0); err != nil {
+		return 0, err
+	}
+	return size, w.file.Sync()
+}
+
+// trailer writes the integrity trailer from offset covered on, and gives where it ends.
+func (w *fileWriter) trailer(first []byte, covered int64) (int64, error) {
+	c := checksums{chunkSize: w.sums.chunk, covered: covered, identity: xxhash.Sum64(first)}
+	w.sums.finish(first)
+	out := virtualfile.NewWriter(w.file, virtualfile.WriterOptions{Start: covered})
+	defer out.Abort()
+	n := int64(0)
+	err := w.sums.list.each(func(blocks []byte) error {
+		for b := blocks; len(b) > 0; b = b[blockSize:] {
+			c.seal(b[:blockSize], n)
+			n++
+		}
+		_, err := out.Write(blocks)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if n != c.blocks() {
+		return 0, fmt.Errorf("%d blocks of checksums, %d are due", n, c.blocks())
+	}
+	if _, err := out.Write(c.appendFooter(nil)); err != nil {
+		return 0, err
+	}
+	return out.Finish(blockSize)
+}
+
+// release ends the writing and gives back what it held but the file.
+func (w *fileWriter) release() {
+	w.done = true
+	w.out.Abort()
+	w.index.release()
+	if w.sums != nil {
+		w.sums.list.release()
+	}
 }
 
 // abort removes the file. It may be called at any time, also after finish.
@@ -183,11 +229,11 @@ func (w *fileWriter) abort() {
 	if w.done {
 		return
 	}
-	w.done = true
-	writeBuffers.Put(w.buf)
+	w.release()
 	// A leftover is harmless: the name says that it is temporary.
+	temp := w.file.Name()
 	_ = w.file.Close()
-	_ = w.fs.Remove(w.file.Name())
+	_ = w.file.Disk().Remove(temp)
 }
 
 // checkRanges refuses a layer that could not be named.

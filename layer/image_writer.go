@@ -19,18 +19,18 @@ type ImageWriter struct {
 }
 
 // NewImageWriter begins an image layer in dir of keys (which Finish may shorten) at lsn.
-func NewImageWriter(fs virtualfile.FS, dir string, id Identity, keys page.Range, lsn page.LSN, gen uint32, c Compression) (*ImageWriter, error) {
+func NewImageWriter(disk *virtualfile.Disk, dir string, id Identity, keys page.Range, lsn page.LSN, gen uint32, o WriterOptions) (*ImageWriter, error) {
 	d := Desc{Keys: keys, LSNs: page.LSNRange{Start: lsn, End: lsn + 1}, Image: true, Generation: gen}
 	if err := checkRanges(keys, d.LSNs); err != nil {
 		return nil, err
 	}
-	w, err := newFileWriter(fs, dir, d.Name(), id, page.KeySize)
+	w, err := newFileWriter(disk, dir, d.Name(), id, page.KeySize, &o)
 	if err != nil {
 		return nil, err
 	}
 	iw := &ImageWriter{w: w, desc: d}
-	if !c.Disabled {
-		iw.pack = newPacker(c.Level)
+	if !o.Compression.Disabled {
+		iw.pack = newPacker(o.Compression.Level)
 	}
 	return iw, nil
 }
@@ -108,11 +108,10 @@ func (w *ImageWriter) writeBatch(b *packBatch) error {
 func (w *ImageWriter) put(k page.Key, s Stored) error {
 	var key [page.KeySize]byte
 	k.Put(key[:])
-	if err := w.w.index(key[:], uint64(w.w.offset())); err != nil {
+	if err := w.w.entry(key[:], uint64(w.w.offset())); err != nil {
 		return err
 	}
-	_, err := w.w.blob(s)
-	return err
+	return w.w.blob(s)
 }
 
 // EstimatedSize gives about the length of the file in bytes if it were finished now; what is not yet

@@ -66,12 +66,25 @@ func newReader(f virtualfile.File, id Identity, d Desc) (*Reader, error) {
 	if err := r.readAt(b[:], 0); err != nil {
 		return nil, err
 	}
-	if r.sum, err = parseSummary(b[:]); err == nil {
-		err = r.sum.check(id, d, size)
+	var tail [blockSize]byte
+	if err := r.readAt(tail[:], size-blockSize); err != nil {
+		return nil, err
 	}
-	if err != nil {
+	if r.sum, err = parseSummary(b[:]); err != nil {
 		return nil, corruptf(f.Name(), 0, "%v", err)
 	}
+	sums, checked, err := openTrailer(f.Name(), b[:], &r.sum, tail[:], size, d.Checked)
+	if err != nil {
+		return nil, err
+	}
+	end := size
+	if checked {
+		end = sums.covered
+	}
+	if err := r.sum.check(id, d, end); err != nil {
+		return nil, corruptf(f.Name(), 0, "%v", err)
+	}
+	r.desc.Checked = checked
 	r.desc.Size = size
 	return r, nil
 }

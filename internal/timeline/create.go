@@ -73,7 +73,7 @@ func create(ctx context.Context, env *Env, parent, dir, temp string, m manifest.
 // ImageSink writes image layers that tile the whole key space at one LSN. It is fed every key once, in
 // ascending order, by one goroutine.
 type ImageSink struct {
-	fs          virtualfile.FS
+	disk        *virtualfile.Disk
 	dir         string
 	id          layer.Identity
 	lsn         page.LSN
@@ -87,7 +87,7 @@ type ImageSink struct {
 // NewImageSink makes a sink that writes into dir and begins a new file whenever one has reached about
 // targetSize bytes.
 func NewImageSink(env *Env, dir string, id layer.Identity, lsn page.LSN, targetSize int64, c layer.Compression) *ImageSink {
-	return &ImageSink{fs: env.FS, dir: dir, id: id, lsn: lsn, targetSize: targetSize, compression: c}
+	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize, compression: c}
 }
 
 // PutImage adds the value of a key.
@@ -106,7 +106,8 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 		start = key
 	}
 	if s.w == nil {
-		w, err := layer.NewImageWriter(s.fs, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, localGeneration, s.compression)
+		w, err := layer.NewImageWriter(s.disk, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, localGeneration,
+			layer.WriterOptions{Compression: s.compression})
 		if err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err
 	if err := t.env.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	w, err := layer.NewDeltaWriter(t.env.FS, t.dir, t.id, page.MinKey, f.lsns, localGeneration)
+	w, err := layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, page.MinKey, f.lsns, localGeneration, layer.WriterOptions{})
 	if err != nil {
 		return d, err
 	}
