@@ -1,160 +1,13 @@
 package virtualfile
 
 import (
+	"fmt"
 	"io"
 	"io/fs"
-	"maps"
-	"math/rand/v2"
-	"slices"
 	"sync/atomic"
+	"syscall"
+	"unsafe"
 )
-
-// undoPage is the unit in which memData remembers what was durable; sectorSize the unit that a disk writes
-// whole.
-const (
-	undoPage   = 4096
-	sectorSize = 512
-)
-
-// memData is a file's bytes, and what they were at the last sync: the length, and the old content of each
-// page written to since.
-type memData struct {
-	bytes       []byte
-	durableSize int64
-	undo        map[int64][]byte
-}
-
-// touch remembers the pages of [from, to) before they change.
-func (d *memData) touch(from, to int64) {
-	if d.undo == nil {
-		d.undo = map[int64][]byte{}
-	}
-	for p := from / undoPage; p*undoPage < to; p++ {
-		if _, ok := d.undo[p]; ok {
-			continue
-		}
-		lo := min(p*undoPage, int64(len(d.bytes)))
-		hi := min(lo+undoPage, int64(len(d.bytes)))
-		d.undo[p] = slices.Clone(d.bytes[lo:hi])
-	}
-}
-
-func (d *memData) resize(size int64) {
-	old := int64(len(d.bytes))
-	if size < old {
-		d.touch(size, old)
-		d.bytes = d.bytes[:size]
-		return
-	}
-	d.bytes = slices.Grow(d.bytes, int(size-old))[:size]
-	clear(d.bytes[old:])
-}
-
-func (d *memData) writeAt(p []byte, off int64) {
-	end := off + int64(len(p))
-	d.touch(off, end)
-	if end > int64(len(d.bytes)) {
-		d.resize(end)
-	}
-	copy(d.bytes[off:], p)
-}
-
-func (d *memData) sync() { d.durableSize, d.undo = int64(len(d.bytes)), nil }
-
-// crash gives a file as a crash may leave it: every sector written since the last sync is old or new, and
-// so is the length.
-func (d *memData) crash(rnd *rand.Rand) memData {
-	if d.undo == nil && d.durableSize == int64(len(d.bytes)) {
-		return memData{bytes: slices.Clone(d.bytes), durableSize: d.durableSize}
-	}
-	size := d.durableSize
-	switch now := int64(len(d.bytes)); rnd.IntN(3) {
-	case 1:
-		size = now
-	case 2:
-		size = min(size, now) + rnd.Int64N(max(size-now, now-size)+1)
-	}
-	out := make([]byte, size)
-	copy(out, d.bytes)
-	for _, p := range slices.Sorted(maps.Keys(d.undo)) {
-		old := d.undo[p]
-		mode := rnd.IntN(3) // all sectors old, all new, or each by lot
-		for s := int64(0); s < undoPage; s += sectorSize {
-			keepNew := mode == 1 || mode == 2 && rnd.IntN(2) == 0
-			if lo := p*undoPage + s; !keepNew && lo < size {
-				sector := out[lo:min(lo+sectorSize, size)]
-				clear(sector)
-				if s < int64(len(old)) {
-					copy(sector, old[s:])
-				}
-			}
-		}
-	}
-	return memData{bytes: out, durableSize: size}
-}
-
-// CrashClone gives the file system as it may be found after a crash now: all synced bytes and entries, and
-// of the rest a part that seed decides. Changes of entries survive whole (a rename is one change), bytes
-// by the sector. The original goes on unharmed; the clone holds no locks.
-func (m *MemFS) CrashClone(seed uint64) *MemFS {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	c := crasher{
-		rnd:  rand.New(rand.NewPCG(seed, 0)),
-		mode: rand.New(rand.NewPCG(seed, 1)).IntN(3),
-		seen: map[*memNode]*memNode{},
-		ops:  map[uint64]bool{},
-	}
-	out := NewMem()
-	out.mu.root = c.node(m.mu.root)
-	return out
-}
-
-type crasher struct {
-	rnd  *rand.Rand
-	mode int // which changes of entries survive: 0 none, 1 all, 2 each by lot
-	seen map[*memNode]*memNode
-	ops  map[uint64]bool
-}
-
-func (c *crasher) keeps(op uint64) bool {
-	if c.mode != 2 {
-		return c.mode == 1
-	}
-	if _, ok := c.ops[op]; !ok {
-		c.ops[op] = c.rnd.IntN(2) == 0
-	}
-	return c.ops[op]
-}
-
-func (c *crasher) node(n *memNode) *memNode {
-	if done := c.seen[n]; done != nil {
-		return done
-	}
-	if !n.isDir() {
-		out := &memNode{file: n.file.crash(c.rnd)}
-		c.seen[n] = out
-		return out
-	}
-	out := newMemDir()
-	c.seen[n] = out
-	entries := maps.Clone(n.durable)
-	for _, p := range n.pending {
-		if !c.keeps(p.op) {
-			continue
-		}
-		if p.node == nil {
-			delete(entries, p.name)
-		} else {
-			entries[p.name] = p.node
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		e := c.node(entries[name])
-		out.entries[name], out.durable[name] = e, e
-	}
-	return out
-}
 
 // memFile is an open file of a MemFS.
 type memFile struct {
@@ -162,8 +15,11 @@ type memFile struct {
 	name     string
 	node     *memNode
 	writable bool
+	direct   bool
 	closed   atomic.Bool
 }
+
+var _ allocator = (*memFile)(nil)
 
 func (f *memFile) check(op string, write bool) error {
 	switch {
@@ -175,14 +31,27 @@ func (f *memFile) check(op string, write bool) error {
 	return nil
 }
 
+// checkTransfer is check for a transfer, which with FlagDirect has to be aligned as a kernel wants it.
+func (f *memFile) checkTransfer(op string, p []byte, off int64, write bool) error {
+	if err := f.check(op, write); err != nil {
+		return err
+	}
+	if off < 0 {
+		return pathError(op, f.name, fs.ErrInvalid)
+	}
+	address := uintptr(unsafe.Pointer(unsafe.SliceData(p)))
+	if f.direct && (address%sectorSize != 0 || off%sectorSize != 0 || len(p)%sectorSize != 0) {
+		return pathError(op, f.name, fmt.Errorf("address %#x, offset %d and size %d are not all multiples of %d: %w",
+			address, off, len(p), sectorSize, syscall.EINVAL))
+	}
+	return nil
+}
+
 func (f *memFile) Name() string { return f.name }
 
 func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
-	if err := f.check("read", false); err != nil {
+	if err := f.checkTransfer("read", p, off, false); err != nil {
 		return 0, err
-	}
-	if off < 0 {
-		return 0, pathError("read", f.name, fs.ErrInvalid)
 	}
 	f.fs.mu.RLock()
 	defer f.fs.mu.RUnlock()
@@ -201,25 +70,35 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *memFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.check("write", true); err != nil {
+	if err := f.checkTransfer("write", p, off, true); err != nil {
 		return 0, err
-	}
-	if off < 0 {
-		return 0, pathError("write", f.name, fs.ErrInvalid)
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	f.node.file.writeAt(p, off)
-	return len(p), nil
+	return f.writeLocked(p, off)
 }
 
 func (f *memFile) Write(p []byte) (int, error) {
-	if err := f.check("write", true); err != nil {
+	if err := f.checkTransfer("write", p, 0, true); err != nil {
 		return 0, err
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
-	f.node.file.writeAt(p, int64(len(f.node.file.bytes)))
+	return f.writeLocked(p, int64(len(f.node.file.bytes)))
+}
+
+// writeLocked writes as much as there is room for.
+func (f *memFile) writeLocked(p []byte, off int64) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	fits := max(f.fs.roomLocked(f.node, off+int64(len(p)))-off, 0)
+	if fits < int64(len(p)) {
+		p = p[:fits]
+		f.node.file.writeAt(p, off)
+		return len(p), pathError("write", f.name, syscall.ENOSPC)
+	}
+	f.node.file.writeAt(p, off)
 	return len(p), nil
 }
 
@@ -233,6 +112,13 @@ func (f *memFile) Sync() error {
 	return nil
 }
 
+// lose implements loser.
+func (f *memFile) lose() {
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	f.node.file.lose()
+}
+
 func (f *memFile) Truncate(size int64) error {
 	if err := f.check("truncate", true); err != nil {
 		return err
@@ -240,9 +126,28 @@ func (f *memFile) Truncate(size int64) error {
 	if size < 0 {
 		return pathError("truncate", f.name, fs.ErrInvalid)
 	}
+	return f.resize("truncate", size)
+}
+
+// allocate implements allocator.
+func (f *memFile) allocate(size int64) error {
+	if err := f.check("allocate", true); err != nil {
+		return err
+	}
+	if now, err := f.Size(); err != nil || now >= size {
+		return err
+	}
+	return f.resize("allocate", size)
+}
+
+func (f *memFile) resize(op string, size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	if f.fs.roomLocked(f.node, size) < size {
+		return pathError(op, f.name, syscall.ENOSPC)
+	}
 	f.node.file.resize(size)
+	f.fs.fitLocked(f.node)
 	return nil
 }
 
@@ -259,5 +164,9 @@ func (f *memFile) Close() error {
 	if f.closed.Swap(true) {
 		return pathError("close", f.name, fs.ErrClosed)
 	}
+	f.fs.mu.Lock()
+	defer f.fs.mu.Unlock()
+	f.node.opens--
+	f.fs.freeLocked(f.node)
 	return nil
 }

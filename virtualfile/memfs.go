@@ -14,14 +14,17 @@ import (
 )
 
 // MemFS is a file system in memory that knows which bytes and directory entries were synced, so that
-// CrashClone can show what a crash may leave. Names are taken from the root, with or without a leading
-// slash.
+// CrashClone can show what a crash may leave. It can be full (SetCapacity), a sync of it can fail and lose
+// what was not synced (Fault.Lose), and direct I/O has to be aligned to 512 bytes as on a disk. Names are taken
+// from the root, with or without a leading slash.
 type MemFS struct {
 	mu struct {
 		sync.RWMutex
-		root   *memNode
-		ops    uint64         // numbers changes of directory entries; both halves of a rename share one
-		locked map[string]int // holders of a shared lock; -1 for an exclusive one
+		root     *memNode
+		changes  uint64         // of directory entries, so far
+		locked   map[string]int // holders of a shared lock; -1 for an exclusive one
+		capacity int64
+		used     int64
 	}
 }
 
@@ -38,17 +41,26 @@ func NewMem() *MemFS {
 // memNode is a file or, if entries is not nil, a folder.
 type memNode struct {
 	file    memData
+	blocks  int64 // bytes of the capacity that it takes up
+	links   int   // names
+	opens   int
 	entries map[string]*memNode
 	// durable is what the entries were at the last SyncDir, pending what has happened since.
 	durable map[string]*memNode
-	pending []memEntryOp
+	pending []memEntry
 }
 
-// memEntryOp says that name came to mean node, or nothing.
-type memEntryOp struct {
-	op   uint64
-	name string
-	node *memNode
+// memEntry says that with a change name came to mean node, or nothing.
+type memEntry struct {
+	change *memChange
+	name   string
+	node   *memNode
+}
+
+// memChange is one change of entries: one half of a rename is not durable without the other.
+type memChange struct {
+	number  uint64
+	durable bool
 }
 
 func newMemDir() *memNode {
@@ -57,13 +69,25 @@ func newMemDir() *memNode {
 
 func (n *memNode) isDir() bool { return n.entries != nil }
 
-func (n *memNode) set(op uint64, name string, node *memNode) {
+// changeLocked begins a change.
+func (m *MemFS) changeLocked() *memChange {
+	m.mu.changes++
+	return &memChange{number: m.mu.changes}
+}
+
+// setLocked makes name in dir mean node, or nothing.
+func (m *MemFS) setLocked(c *memChange, dir *memNode, name string, node *memNode) {
+	old := dir.entries[name]
 	if node == nil {
-		delete(n.entries, name)
+		delete(dir.entries, name)
 	} else {
-		n.entries[name] = node
+		dir.entries[name] = node
+		node.links++
 	}
-	n.pending = append(n.pending, memEntryOp{op, name, node})
+	if old != nil {
+		m.unlinkLocked(old)
+	}
+	dir.pending = append(dir.pending, memEntry{c, name, node})
 }
 
 func cleanMem(name string) string { return path.Clean("/" + name) }
@@ -106,7 +130,9 @@ func (m *MemFS) parentLocked(op, name string) (*memNode, string, error) {
 }
 
 // Create makes a file; its entry is durable after SyncDir.
-func (m *MemFS) Create(name string) (File, error) {
+func (m *MemFS) Create(name string) (File, error) { return m.create(name, 0) }
+
+func (m *MemFS) create(name string, flags Flags) (File, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	dir, base, err := m.parentLocked("open", name)
@@ -117,28 +143,32 @@ func (m *MemFS) Create(name string) (File, error) {
 		return nil, pathError("open", name, fs.ErrExist)
 	}
 	n := &memNode{}
-	m.mu.ops++
-	dir.set(m.mu.ops, base, n)
-	return &memFile{fs: m, name: name, node: n, writable: true}, nil
+	m.setLocked(m.changeLocked(), dir, base, n)
+	return m.fileLocked(n, name, flags|FlagWrite), nil
+}
+
+func (m *MemFS) fileLocked(n *memNode, name string, flags Flags) File {
+	n.opens++
+	return &memFile{fs: m, name: name, node: n, writable: flags&FlagWrite != 0, direct: flags&FlagDirect != 0}
 }
 
 // Open opens a file for reading.
-func (m *MemFS) Open(name string) (File, error) { return m.open(name, false) }
+func (m *MemFS) Open(name string) (File, error) { return m.open(name, 0) }
 
 // OpenAppend opens a file for reading and writing.
-func (m *MemFS) OpenAppend(name string) (File, error) { return m.open(name, true) }
+func (m *MemFS) OpenAppend(name string) (File, error) { return m.open(name, FlagWrite) }
 
-// OpenFile implements FS; direct I/O is as any other in memory.
+// OpenFile implements FS. With FlagDirect, transfers that are not aligned to 512 bytes fail with EINVAL.
 func (m *MemFS) OpenFile(name string, flags Flags) (File, error) {
 	if flags&FlagCreate != 0 {
-		return m.Create(name)
+		return m.create(name, flags)
 	}
-	return m.open(name, flags&FlagWrite != 0)
+	return m.open(name, flags)
 }
 
-func (m *MemFS) open(name string, writable bool) (File, error) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
+func (m *MemFS) open(name string, flags Flags) (File, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	n, err := m.findLocked("open", name)
 	if err != nil {
 		return nil, err
@@ -146,7 +176,7 @@ func (m *MemFS) open(name string, writable bool) (File, error) {
 	if n.isDir() {
 		return nil, pathError("open", name, syscall.EISDIR)
 	}
-	return &memFile{fs: m, name: name, node: n, writable: writable}, nil
+	return m.fileLocked(n, name, flags), nil
 }
 
 // Rename moves a file or folder and replaces a file of the new name.
@@ -183,9 +213,9 @@ func (m *MemFS) rename(oldName, newName string, replace bool) error {
 	if n.isDir() && strings.HasPrefix(cleanMem(newName)+"/", cleanMem(oldName)+"/") {
 		return pathError("rename", newName, fs.ErrInvalid)
 	}
-	m.mu.ops++
-	from.set(m.mu.ops, oldBase, nil)
-	to.set(m.mu.ops, newBase, n)
+	c := m.changeLocked()
+	m.setLocked(c, to, newBase, n)
+	m.setLocked(c, from, oldBase, nil)
 	return nil
 }
 
@@ -204,8 +234,7 @@ func (m *MemFS) Remove(name string) error {
 	if n.isDir() && len(n.entries) > 0 {
 		return pathError("remove", name, syscall.ENOTEMPTY)
 	}
-	m.mu.ops++
-	dir.set(m.mu.ops, base, nil)
+	m.setLocked(m.changeLocked(), dir, base, nil)
 	return nil
 }
 
@@ -220,9 +249,17 @@ func (m *MemFS) RemoveAll(name string) error {
 	if err != nil {
 		return err
 	}
-	m.mu.ops++
-	dir.set(m.mu.ops, base, nil)
+	m.removeLocked(dir, base)
 	return nil
+}
+
+// removeLocked removes what is below an entry, and it, each as a change of its own.
+func (m *MemFS) removeLocked(dir *memNode, base string) {
+	n := dir.entries[base]
+	for _, name := range slices.Sorted(maps.Keys(n.entries)) {
+		m.removeLocked(n, name)
+	}
+	m.setLocked(m.changeLocked(), dir, base, nil)
 }
 
 // List gives the sorted names in dir.
@@ -251,8 +288,7 @@ func (m *MemFS) MkdirAll(dir string) error {
 		next := n.entries[part]
 		if next == nil {
 			next = newMemDir()
-			m.mu.ops++
-			n.set(m.mu.ops, part, next)
+			m.setLocked(m.changeLocked(), n, part, next)
 		}
 		if !next.isDir() {
 			return pathError("mkdir", dir, syscall.ENOTDIR)
@@ -272,6 +308,9 @@ func (m *MemFS) SyncDir(dir string) error {
 	}
 	if !n.isDir() {
 		return pathError("sync", dir, syscall.ENOTDIR)
+	}
+	for _, p := range n.pending {
+		p.change.durable = true
 	}
 	n.durable, n.pending = maps.Clone(n.entries), nil
 	return nil
