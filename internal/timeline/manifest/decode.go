@@ -13,6 +13,7 @@ import (
 
 // decoded is what a file says, and where it ends.
 type decoded struct {
+	version   uint32
 	live      *live
 	seq       uint64 // of the last whole edit
 	stateSize int64  // of header and state edit
@@ -23,10 +24,11 @@ type decoded struct {
 // decodeFile reads a whole file. What follows the last whole edit is left over from a crash in the middle
 // of an append and ignored, but only if no whole edit follows it: then the file is damaged.
 func decodeFile(b []byte) (*decoded, error) {
-	if err := checkHeader(b); err != nil {
+	version, err := readHeader(b)
+	if err != nil {
 		return nil, err
 	}
-	d := &decoded{good: headerSize}
+	d := &decoded{version: version, good: headerSize}
 	for int(d.good) < len(b) {
 		rest := b[d.good:]
 		e, fault := wholeEdit(rest)
@@ -54,17 +56,26 @@ func corrupt(offset int64, what string) error {
 	return fmt.Errorf("%w: offset %d: %s", ErrCorrupt, offset, what)
 }
 
-func checkHeader(b []byte) error {
+func readHeader(b []byte) (version uint32, err error) {
 	if len(b) < headerSize || string(b[:len(fileMagic)]) != fileMagic {
-		return corrupt(0, "it does not begin as a manifest does")
+		return 0, corrupt(0, "it does not begin as a manifest does")
 	}
-	if v := binary.BigEndian.Uint32(b[8:]); v != formatVersion {
-		return fmt.Errorf("manifest format version %d: this program knows %d", v, formatVersion)
+	version = binary.BigEndian.Uint32(b[8:])
+	if version < plainVersion || version > formatVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, formatVersion)
 	}
 	if binary.BigEndian.Uint32(b[12:]) != crc32.Checksum(b[:12], castagnoli) {
-		return corrupt(0, "checksum of the header is wrong")
+		return 0, corrupt(0, "checksum of the header is wrong")
 	}
-	return nil
+	return version, nil
+}
+
+// layerFlags gives the flags that a layer may have in a file of a version.
+func layerFlags(version uint32) uint8 {
+	if version == plainVersion {
+		return flagImage
+	}
+	return flagImage | flagChecked
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -113,7 +124,7 @@ func (d *decoded) edit(e []byte) error {
 	}
 	switch {
 	case typ == typeState && d.live == nil:
-		s, err := decodeState(e[editHeaderSize:])
+		s, err := decodeState(e[editHeaderSize:], layerFlags(d.version))
 		if err != nil {
 			return err
 		}
@@ -125,7 +136,7 @@ func (d *decoded) edit(e []byte) error {
 		if seq != d.seq+1 {
 			return fmt.Errorf("edit %d follows edit %d", seq, d.seq)
 		}
-		c, err := decodeChange(e[editHeaderSize:])
+		c, err := decodeChange(e[editHeaderSize:], layerFlags(d.version))
 		if err == nil {
 			err = d.live.check(&c)
 		}
@@ -139,7 +150,7 @@ func (d *decoded) edit(e []byte) error {
 	return fmt.Errorf("edit %d of type %d has no place here", seq, typ)
 }
 
-func decodeState(b []byte) (s State, err error) {
+func decodeState(b []byte, flags uint8) (s State, err error) {
 	rest, err := eachItem(b, tagAncestor, func(tag uint8, v []byte) error { return s.item(tag, v) })
 	if err != nil {
 		return s, err
@@ -150,7 +161,7 @@ func decodeState(b []byte) (s State, err error) {
 	if err := CheckName(s.Name); err != nil {
 		return s, err
 	}
-	c, err := decodeChange(rest)
+	c, err := decodeChange(rest, flags)
 	if err != nil {
 		return s, err
 	}
@@ -198,7 +209,7 @@ func unknownItem(tag uint8, v []byte) error {
 	return fmt.Errorf("item %d of %d bytes is unknown", tag, len(v))
 }
 
-func decodeChange(b []byte) (e Edit, err error) {
+func decodeChange(b []byte, flags uint8) (e Edit, err error) {
 	be := binary.BigEndian
 	_, err = eachItem(b, tagLayer, func(tag uint8, v []byte) error {
 		switch {
@@ -207,11 +218,11 @@ func decodeChange(b []byte) (e Edit, err error) {
 		case tag == tagCutoff && len(v) == lsnSize && be.Uint64(v) != 0:
 			e.Cutoff = page.LSN(be.Uint64(v))
 		case tag == tagRemove && len(v) == removeSize:
-			d, err := decodeLayer(v)
+			d, err := decodeLayer(v, flags)
 			e.Remove = append(e.Remove, d)
 			return err
 		case tag == tagLayer && len(v) == layerSize:
-			d, err := decodeLayer(v)
+			d, err := decodeLayer(v, flags)
 			d.Size = int64(be.Uint64(v[removeSize:]))
 			e.Add = append(e.Add, d)
 			return err
@@ -223,15 +234,15 @@ func decodeChange(b []byte) (e Edit, err error) {
 	return e, err
 }
 
-func decodeLayer(v []byte) (d layer.Desc, err error) {
+func decodeLayer(v []byte, flags uint8) (d layer.Desc, err error) {
 	be := binary.BigEndian
 	d.Keys = page.Range{Start: page.KeyFromBytes(v), End: page.KeyFromBytes(v[page.KeySize:])}
 	v = v[2*page.KeySize:]
 	d.LSNs = page.LSNRange{Start: page.LSN(be.Uint64(v)), End: page.LSN(be.Uint64(v[8:]))}
-	if v[16]&^flagImage != 0 {
+	if v[16]&^flags != 0 {
 		err = fmt.Errorf("layer flags %02X are unknown", v[16])
 	}
-	d.Image, d.Generation = v[16] == flagImage, be.Uint32(v[17:])
+	d.Image, d.Checked, d.Generation = v[16]&flagImage != 0, v[16]&flagChecked != 0, be.Uint32(v[17:])
 	return d, err
 }
 

@@ -12,7 +12,7 @@ import (
 //
 //	header   0          8           12        16
 //	         +----------+-----------+---------+
-//	         | STRATAMF | version=1 | CRC-32C |      CRC of bytes 0 to 12
+//	         | STRATAMF | version=2 | CRC-32C |      CRC of bytes 0 to 12
 //	         +----------+-----------+---------+
 //	edit     0      4        8          16     17      20        24
 //	         +------+--------+----------+------+-------+---------+------------- - -
@@ -25,9 +25,12 @@ import (
 //	         | tag | length | value             in ascending order of tags; only layers may repeat
 //	         +-----+--------+------- - -
 const (
-	fileMagic     = "STRATAMF"
-	formatVersion = 1
-	headerSize    = 16
+	fileMagic  = "STRATAMF"
+	headerSize = 16
+	// formatVersion is what is written. Files of plainVersion are read, and written anew with the next edit:
+	// they know no flagChecked.
+	formatVersion = 2
+	plainVersion  = 1
 
 	editMark       = "EDIT"
 	editHeaderSize = 24
@@ -61,6 +64,7 @@ const (
 	flagChecksums = 1
 	flagHintBits  = 2
 	flagImage     = 1
+	flagChecked   = 2 // the file ends in an integrity trailer
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -158,6 +162,9 @@ func appendLayer(b []byte, d layer.Desc) []byte {
 	var flags uint8
 	if d.Image {
 		flags |= flagImage
+	}
+	if d.Checked {
+		flags |= flagChecked
 	}
 	return binary.BigEndian.AppendUint32(append(b, flags), d.Generation)
 }

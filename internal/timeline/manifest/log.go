@@ -77,6 +77,9 @@ func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (_ *Lo
 	case writable && !d.sealed:
 		l.seal()
 	}
+	if d.version != formatVersion {
+		err = errors.Join(err, l.abandon())
+	}
 	return l, torn, err
 }
 

@@ -2,8 +2,10 @@ package manifest
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"regexp"
 	"strings"
@@ -29,11 +31,11 @@ func sampleMeta() Meta {
 }
 
 func image(start, end page.Key, lsn page.LSN) layer.Desc {
-	return layer.Desc{Keys: page.Range{Start: start, End: end}, LSNs: page.LSNRange{Start: lsn, End: lsn + 1}, Image: true, Size: 24576, Generation: 1}
+	return layer.Desc{Keys: page.Range{Start: start, End: end}, LSNs: page.LSNRange{Start: lsn, End: lsn + 1}, Image: true, Checked: true, Size: 40960, Generation: 1}
 }
 
 func l0(start, end page.LSN) layer.Desc {
-	return layer.Desc{Keys: page.FullRange, LSNs: page.LSNRange{Start: start, End: end}, Size: 16384, Generation: 1}
+	return layer.Desc{Keys: page.FullRange, LSNs: page.LSNRange{Start: start, End: end}, Checked: true, Size: 40960, Generation: 1}
 }
 
 func sampleState() State {
@@ -372,4 +374,54 @@ func repaired(b []byte) []byte {
 		e = e[len(one):]
 	}
 	return b
+}
+
+// A file from before there were integrity trailers is read as it is, and the next edit makes it one of today.
+func TestFileOfVersion1IsReadAndWrittenAnew(t *testing.T) {
+	text, err := os.ReadFile("testdata/version-1.hex")
+	require.NoError(t, err)
+	old, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+	require.NoError(t, err)
+	fs := virtualfile.NewMem()
+	require.NoError(t, fs.MkdirAll("tl"))
+	require.NoError(t, virtualfile.WriteFileAtomic(fs, "tl/"+FileName, old))
+	content := func() []byte {
+		b, err := virtualfile.ReadFile(fs, "tl/"+FileName, maxFileSize)
+		require.NoError(t, err)
+		return b
+	}
+	for _, writable := range []bool{false, true} {
+		l, torn, err := Open(fs, "tl", writable, DefaultMinRewrite)
+		require.NoError(t, err)
+		require.Zero(t, torn.Bytes)
+		require.Len(t, l.State().Layers, 2)
+		for _, d := range l.State().Layers {
+			require.False(t, d.Checked)
+		}
+		require.Equal(t, old, content(), "opening changes nothing")
+		if writable {
+			p, err := l.Publish(change(0x2400001, 0x2500001))
+			require.NoError(t, err)
+			require.True(t, p.Rewritten)
+		}
+		require.NoError(t, l.Close())
+	}
+	d, err := decodeFile(content())
+	require.NoError(t, err)
+	require.EqualValues(t, formatVersion, d.version)
+	checked := 0
+	for _, d := range d.live.state().Layers {
+		if d.Checked {
+			checked++
+		}
+	}
+	require.Equal(t, 1, checked, "the new layer has its trailer, the old ones are without")
+}
+
+func TestVersion1KnowsNoTrailers(t *testing.T) {
+	b := sampleFile()
+	binary.BigEndian.PutUint32(b[8:], plainVersion)
+	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
+	_, err := decodeFile(b)
+	require.ErrorContains(t, err, "flags")
 }
