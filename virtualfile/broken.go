@@ -3,7 +3,6 @@ package virtualfile
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"sync/atomic"
 	"syscall"
@@ -69,21 +68,4 @@ func harmless(err error) bool {
 // fullDisk says that an error is for want of space or of quota.
 func fullDisk(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
-}
-
-// writeFull writes all of p, going on after a short write and after a signal. A write that gets nowhere is an
-// error, and so is every other one, at once.
-func writeFull(w io.WriterAt, p []byte, off int64) error {
-	for len(p) > 0 {
-		n, err := w.WriteAt(p, off)
-		p, off = p[n:], off+int64(n)
-		switch {
-		case err == nil && n > 0, errors.Is(err, syscall.EINTR):
-		case err == nil:
-			return io.ErrShortWrite
-		default:
-			return err
-		}
-	}
-	return nil
 }
