@@ -2,21 +2,13 @@ package virtualfile
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
-)
+	"sync/atomic"
 
-// Mode says which files bypass the kernel's page cache.
-type Mode uint8
-
-const (
-	// ModeDefault is DirectRW on Linux, Buffered elsewhere.
-	ModeDefault Mode = iota
-	// Buffered uses the page cache for all.
-	Buffered
-	// Direct bypasses it for files opened to be read.
-	Direct
-	// DirectRW bypasses it for reading and writing.
-	DirectRW
+	"github.com/stratapg/strata/internal/budget"
 )
 
 // EngineKind says how transfers reach the kernel.
@@ -31,6 +23,16 @@ const (
 	EngineURing
 )
 
+const (
+	// defaultAlign is the least alignment that any device in use has: a sector of old.
+	defaultAlign = 512
+	// defaultInFlight bounds the reads in flight: at 128 KiB each, eight times what a drive takes at once.
+	defaultInFlight = 64 << 20
+)
+
+// ErrClosed says that a Disk or a Handle is used after Close. It is fs.ErrClosed.
+var ErrClosed = fs.ErrClosed
+
 // DiskOptions have useful zeros.
 type DiskOptions struct {
 	Mode   Mode
@@ -38,32 +40,106 @@ type DiskOptions struct {
 	// Align is the least alignment in bytes, a power of two up to BufferAlign; the kernel may ask for more.
 	// Default 512.
 	Align int
-	// Validate checks every transfer against the alignment, in every mode and on every platform.
+	// Validate checks every transfer against the alignment, in every mode and on every platform, and poisons
+	// free buffers. Files without descriptors, those in memory for example, are checked always.
 	Validate bool
-	// MaxDescriptors bounds the descriptors kept open; default from RLIMIT_NOFILE.
+	// MaxDescriptors bounds the descriptors kept open; default half of RLIMIT_NOFILE.
 	MaxDescriptors int
-	// MaxInFlight bounds the bytes of reads in flight, of the whole Disk; default 64 MiB.
+	// MaxInFlight bounds the bytes of transfers in flight, of the whole Disk; default 64 MiB. Too little
+	// leaves the drive idle; too much only queues.
 	MaxInFlight int64
-	Logger      *slog.Logger
+	// InFlight, if set, is the share of a larger budget that takes the place of MaxInFlight.
+	InFlight *budget.Share
+	// MaxIdleBuffers bounds the bytes of free buffers that are kept; default 32 MiB.
+	MaxIdleBuffers int64
+	Logger         *slog.Logger
+}
+
+func (o DiskOptions) withDefaults() DiskOptions {
+	if o.Align == 0 {
+		o.Align = defaultAlign
+	}
+	if o.MaxDescriptors == 0 {
+		o.MaxDescriptors = defaultDescriptors()
+	}
+	if o.MaxInFlight == 0 {
+		o.MaxInFlight = defaultInFlight
+	}
+	if o.MaxIdleBuffers == 0 {
+		o.MaxIdleBuffers = defaultIdleBuffers
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (o DiskOptions) validate() error {
+	var errs []error
+	bad := func(field string, value any, must string) {
+		errs = append(errs, fmt.Errorf("virtualfile: DiskOptions.%s is %v, it must be %s", field, value, must))
+	}
+	if o.Align < 1 || o.Align > BufferAlign || o.Align&(o.Align-1) != 0 {
+		bad("Align", o.Align, fmt.Sprintf("a power of two up to %d", BufferAlign))
+	}
+	if o.MaxDescriptors < 1 {
+		bad("MaxDescriptors", o.MaxDescriptors, "at least 1")
+	}
+	if o.MaxInFlight < 1 {
+		bad("MaxInFlight", o.MaxInFlight, "at least 1")
+	}
+	if o.MaxIdleBuffers < 0 {
+		bad("MaxIdleBuffers", o.MaxIdleBuffers, "at least 0")
+	}
+	if o.Engine > EngineURing {
+		bad("Engine", o.Engine, "one of the constants")
+	}
+	return errors.Join(append(errs, o.Mode.validate())...)
 }
 
 // Disk is the door to large immutable files (layers) and to scratch files: many more virtual files than
 // descriptors, aligned transfers, one engine. Small files (manifests, locks) go through FS itself. All
 // methods may be called concurrently.
 type Disk struct {
-	fs   FS
-	o    DiskOptions
-	bufs Buffers
-
-	engine engine
+	fs       FS
+	o        DiskOptions
+	log      *slog.Logger
+	bufs     Buffers
+	mode     atomic.Uint32
+	engine   engine
+	cache    descriptors
+	names    names
+	inFlight *budget.Share
+	gate     gate
+	counters diskCounters
+	refused  atomic.Bool // the warning that a file system refuses direct I/O was given
 }
 
 // NewDisk makes the Disk of a file system. Close must be called.
-func NewDisk(fs FS, o DiskOptions) (*Disk, error) {
-	if o.Align == 0 {
-		o.Align = 512
+func NewDisk(fsys FS, o DiskOptions) (*Disk, error) {
+	o = o.withDefaults()
+	if err := o.validate(); err != nil {
+		return nil, err
 	}
-	return &Disk{fs: fs, o: o, engine: newStdEngine()}, nil
+	d := &Disk{fs: fsys, o: o, log: o.Logger, inFlight: o.InFlight}
+	if d.inFlight == nil {
+		share, err := budget.New(o.MaxInFlight).Share("transfers in flight", o.MaxInFlight)
+		if err != nil {
+			return nil, err
+		}
+		d.inFlight = share
+	}
+	e, err := newEngine(o)
+	if err != nil {
+		return nil, err
+	}
+	d.engine = e
+	d.bufs.maxIdle, d.bufs.poison = o.MaxIdleBuffers, o.Validate
+	d.mode.Store(uint32(o.Mode.resolve()))
+	d.cache.init(d, o.MaxDescriptors)
+	d.names.init()
+	d.gate.init()
+	return d, nil
 }
 
 // FS is the file system below.
@@ -75,101 +151,96 @@ func (d *Disk) Buffers() *Buffers { return &d.bufs }
 // Align gives the alignment in bytes that new files will ask for at least.
 func (d *Disk) Align() int { return d.o.Align }
 
-// Close closes all descriptors. Handles cannot be used afterwards.
-func (d *Disk) Close() error { return nil }
+// Mode gives the mode in which files are opened now.
+func (d *Disk) Mode() Mode { return Mode(d.mode.Load()) }
+
+// SetMode changes the mode for files opened from now on. Handles keep the mode they were opened in, also
+// when their descriptor is closed and opened again meanwhile.
+func (d *Disk) SetMode(m Mode) error {
+	if err := m.validate(); err != nil {
+		return err
+	}
+	d.mode.Store(uint32(m.resolve()))
+	return nil
+}
+
+// Close waits for transfers in flight, abandoned ones too, and closes all descriptors. Handles cannot be
+// used afterwards, but for Close. Buffers still owned stay valid until they are released. In validation mode
+// it is an error if there are any: somebody forgot to release them.
+func (d *Disk) Close() error {
+	if !d.gate.close() {
+		return nil
+	}
+	err := d.cache.closeAll()
+	err = errors.Join(err, d.engine.close())
+	d.bufs.close()
+	if n := d.bufs.inUse.Load(); n != 0 && d.o.Validate {
+		err = errors.Join(err, fmt.Errorf("virtualfile: %d bytes of buffers were never released", n))
+	}
+	return err
+}
 
 // Open opens an existing file for reading.
 func (d *Disk) Open(name string) (*Handle, error) {
-	f, err := d.fs.OpenFile(name, 0)
-	return d.handle(f, err)
+	return d.open(context.Background(), name, d.Mode().flags(false))
 }
 
 // Create makes a file that must not exist yet, for writing and reading.
 func (d *Disk) Create(name string) (*Handle, error) {
-	f, err := d.fs.OpenFile(name, FlagWrite|FlagCreate)
-	return d.handle(f, err)
+	return d.open(context.Background(), name, FlagWrite|FlagCreate|d.Mode().flags(true))
 }
 
-func (d *Disk) handle(f File, err error) (*Handle, error) {
+// open makes the handle of a file. Its name is known before the file is opened, so that a rename at the same
+// time moves it.
+func (d *Disk) open(ctx context.Context, name string, flags Flags) (*Handle, error) {
+	if !d.gate.enter() {
+		return nil, pathError("open", name, ErrClosed)
+	}
+	defer d.gate.leave()
+	if err := d.cache.slot(ctx, true); err != nil {
+		return nil, pathError("open", name, err)
+	}
+	h := &Handle{disk: d}
+	if err := d.names.add(ctx, h, name); err != nil {
+		d.cache.freeSlot()
+		return nil, pathError("open", name, err)
+	}
+	f, flags, err := d.openFile(name, flags)
+	if err == nil {
+		err = h.first(f, flags)
+	}
 	if err != nil {
+		d.names.drop(h)
+		d.cache.freeSlot()
 		return nil, err
 	}
-	return &Handle{disk: d, file: f, fd: descriptorOf(f)}, nil
+	d.counters.opens.Add(1)
+	d.counters.handles.Add(1)
+	d.cache.publish(h, 0)
+	return h, nil
 }
 
-// Rename moves a file; handles that have it open go with it. RenameNew fails with fs.ErrExist if the new
-// name is taken.
-func (d *Disk) Rename(oldName, newName string) error    { return d.fs.Rename(oldName, newName) }
-func (d *Disk) RenameNew(oldName, newName string) error { return d.fs.RenameNew(oldName, newName) }
-
-// Remove removes a file.
-func (d *Disk) Remove(name string) error { return d.fs.Remove(name) }
-
-// Handle is a virtual file of a Disk: it may or may not hold a descriptor at any time. All methods but Close
-// may be called concurrently.
-type Handle struct {
-	disk *Disk
-	file File
-	fd   int
-}
-
-// Name gives the present name, Disk the Disk, Align what offsets and sizes of transfers must be multiples of.
-func (h *Handle) Name() string         { return h.file.Name() }
-func (h *Handle) Disk() *Disk          { return h.disk }
-func (h *Handle) Align() int           { return h.disk.o.Align }
-func (h *Handle) Size() (int64, error) { return h.file.Size() }
-func (h *Handle) Close() error         { return h.file.Close() }
-
-// Sync makes bytes and length durable. After it has failed once, or a write with EIO, it fails for good.
-func (h *Handle) Sync() error { return h.file.Sync() }
-
-// Truncate sets the length in bytes, which need not be aligned.
-func (h *Handle) Truncate(size int64) error { return h.file.Truncate(size) }
-
-// WriteAt writes n bytes of b, from at on, to offset off. at, n and off are multiples of Align.
-func (h *Handle) WriteAt(b *Buffer, at, n int, off int64) error {
-	_, err := h.file.WriteAt(b.b[at:at+n], off)
-	return err
-}
-
-// Read is one read of a batch. Off, At and Len are multiples of the file's Align.
-type Read struct {
-	File *Handle
-	Off  int64   // in the file
-	Buf  *Buffer // where to
-	At   int     // from here on
-	Len  int     // so many bytes
-
-	N   int   // result: bytes read; less than Len only at the file's end
-	Err error // result
-}
-
-// ReadMulti does all reads at once and waits for them; each has its own N and Err. The error is that of the
-// context, or ErrClosed: then nothing may be said of the reads, and their buffers may be released but not
-// be looked at, as the kernel may still write to them.
-func (d *Disk) ReadMulti(ctx context.Context, reads []Read) error {
-	if len(reads) == 0 {
-		return ctx.Err()
+// openFile opens a file, past the page cache if the flags say so and the file system can. It gives the
+// flags for opening it again.
+func (d *Disk) openFile(name string, flags Flags) (File, Flags, error) {
+	f, err := d.fs.OpenFile(name, flags)
+	if flags&FlagDirect == 0 || !directRefused(f, err) {
+		return f, flags &^ FlagCreate, err
 	}
-	b := batches.Get().(*batch)
-	for i := range reads {
-		r := &reads[i]
-		r.Buf.Retain()
-		b.xs = append(b.xs, transfer{batch: b, pin: r.File, file: r.File.file, fd: r.File.fd,
-			align: r.File.Align(), off: r.Off, buf: r.Buf, at: r.At, len: r.Len})
+	if !d.refused.Swap(true) {
+		d.log.Warn("direct I/O is refused, the page cache is used", "file", name, "error", err)
 	}
-	b.left.Store(int32(len(b.xs)))
-	if err := d.engine.run(ctx, b); err != nil {
-		return err
+	d.counters.refused.Add(1)
+	if f != nil {
+		if err := f.Close(); err != nil {
+			return nil, 0, err
+		}
 	}
-	for i := range reads {
-		reads[i].N, reads[i].Err = b.xs[i].n, b.xs[i].err
+	flags &^= FlagDirect
+	f, err = d.fs.OpenFile(name, flags&^FlagCreate)
+	if flags&FlagCreate != 0 && errors.Is(err, fs.ErrNotExist) {
+		// Linux makes the file before it refuses; other systems may not.
+		f, err = d.fs.OpenFile(name, flags)
 	}
-	clear(b.xs)
-	b.xs = b.xs[:0]
-	batches.Put(b)
-	return nil
+	return f, flags &^ FlagCreate, err
 }
-
-// release gives back what a transfer held.
-func (x *transfer) release() { x.buf.Release() }

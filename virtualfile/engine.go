@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,6 +32,7 @@ type transfer struct {
 	buf   *Buffer
 	at    int
 	len   int
+	read  int // which of the caller's reads it is
 
 	n   int   // bytes done so far
 	err error // set by end
@@ -86,38 +86,66 @@ func (x *transfer) once() (n int, err error) {
 	return n, err
 }
 
-// end notes the transfer's error and gives back what it held. The last transfer of a batch wakes who waits.
-func (x *transfer) end(err error) {
-	if err != nil {
-		op := "read"
-		if x.write {
-			op = "write"
-		}
-		x.err = &fs.PathError{Op: op, Path: x.pin.Name(), Err: err}
+func opName(write bool) string {
+	if write {
+		return "write"
 	}
+	return "read"
+}
+
+// end notes the transfer's error and gives back what it held. The last transfer of a batch gives back what
+// that held and wakes who waits for it.
+func (x *transfer) end(err error) {
 	b := x.batch
-	x.release()
+	if err != nil {
+		x.err = pathError(opName(x.write), x.pin.Name(), err)
+		b.disk.counters.failed.Add(1)
+	}
+	x.buf.Release()
+	x.pin.unpin()
 	if b.left.Add(-1) == 0 {
+		d := b.disk
+		d.inFlight.Release(b.bytes)
 		b.done <- struct{}{}
+		d.gate.leave()
 	}
 }
 
 // batch is a set of transfers that are waited for together.
 type batch struct {
-	xs   []transfer
-	left atomic.Int32  // transfers not ended yet
-	done chan struct{} // one token when left comes to 0
+	disk  *Disk
+	bytes int64 // taken from inFlight
+	xs    []transfer
+	left  atomic.Int32  // transfers not ended yet
+	done  chan struct{} // one token when left comes to 0
+	// dropped says that nobody waits any more: what has not begun need not.
+	dropped atomic.Bool
 }
+
+// keptTransfers bounds the transfers that a batch keeps room for when it is not in use.
+const keptTransfers = 256
 
 var batches = sync.Pool{New: func() any { return &batch{done: make(chan struct{}, 1)} }}
 
-// wait waits for all transfers or for ctx. A batch that was not waited for to its end is left to the
-// collector: its transfers still point to it.
+// recycle makes the batch another's. One that was not waited for to its end is left to the collector
+// instead: its transfers still point to it.
+func (b *batch) recycle() {
+	if cap(b.xs) > keptTransfers {
+		b.xs = nil
+	}
+	clear(b.xs)
+	b.xs = b.xs[:0]
+	b.disk = nil
+	batches.Put(b)
+}
+
+// wait waits for all transfers or for ctx.
 func (b *batch) wait(ctx context.Context) error {
 	select {
 	case <-b.done:
 		return nil
 	case <-ctx.Done():
+		b.dropped.Store(true)
 		return ctx.Err()
 	}
 }

@@ -32,3 +32,19 @@ func flock(f *os.File, shared bool) error {
 
 func pread(fd int, p []byte, off int64) (int, error)  { return unix.Pread(fd, p, off) }
 func pwrite(fd int, p []byte, off int64) (int, error) { return unix.Pwrite(fd, p, off) }
+
+// fewDescriptors is what a Disk takes if the process may have hardly any, mostDescriptors where a larger
+// number would only cost kernel memory.
+const (
+	fewDescriptors  = 16
+	mostDescriptors = 16 << 10
+)
+
+// defaultDescriptors is half of what the process may have: the rest is for sockets, pipes and small files.
+func defaultDescriptors() int {
+	var r unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &r); err != nil {
+		return fewDescriptors
+	}
+	return int(min(max(uint64(r.Cur)/2, fewDescriptors), mostDescriptors))
+}
