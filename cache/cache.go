@@ -1,17 +1,34 @@
-// Package cache keeps blocks of layer files in memory: index nodes, summaries and checksum blocks, 8 KiB
-// each. A block is had through a Pin, and is neither changed nor reused until the pin is released.
 package cache
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"math/bits"
 	"sync/atomic"
+
+	"github.com/stratapg/strata/internal/offheap"
 )
 
 // BlockSize is the size of every block in bytes.
 const BlockSize = 8192
+
+// metadata is what a block costs beside its bytes, at most: its slot (64), its places in the hash table (24) and
+// among the ghosts (16), and that of its file if it is the only block of it.
+const metadata = 160
+
+const (
+	defaultBytes = 64 << 20
+	// minSlots blocks are the least that a cache has; below that it would be all pins.
+	minSlots = 16
+	// maxShards is how many parts the cache has at most; misses of different parts do not wait for each other.
+	// Hits take no lock, so it need not grow with the machine.
+	maxShards = 32
+	// shardSlots is how many blocks a part has at least: small parts would be uneven, and full of pins early.
+	shardSlots = 128
+)
+
+// MinBytes is the least Options.Bytes.
+const MinBytes = minSlots * (BlockSize + metadata)
 
 // ErrClosed is returned by a cache that was closed.
 var ErrClosed = errors.New("cache: closed")
@@ -22,9 +39,18 @@ type Key struct {
 	Block uint32
 }
 
+// hash mixes the bits of a key: the upper ones choose the shard, all of them the place in its table.
+func (k Key) hash() uint64 {
+	const odd1, odd2 = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93 // odd, with no regularity
+	hi, lo := bits.Mul64(k.File^odd2, odd1)
+	hi, lo = bits.Mul64(hi^lo^uint64(k.Block), odd2)
+	return hi ^ lo
+}
+
 var files atomic.Uint64
 
-// NewFile gives a number that no other file of this process has, for the File of its keys.
+// NewFile gives a number that no other file of this process has, for the File of its keys. A number is never
+// given again, so blocks of a closed file cannot be taken for those of another.
 func NewFile() uint64 { return files.Add(1) }
 
 // Kind says what a block holds. It changes nothing but the metrics.
@@ -39,102 +65,117 @@ const (
 	Kinds
 )
 
+// String gives the name that metrics use.
+func (k Kind) String() string {
+	if k >= Kinds {
+		return fmt.Sprintf("kind%d", uint8(k))
+	}
+	return [Kinds]string{"index", "summary", "checksums"}[k]
+}
+
 // Options have useful zeros.
 type Options struct {
-	// Bytes bounds the memory of the cache. Default 64 MiB.
+	// Bytes bounds the memory of the cache, metadata included; at least MinBytes. It is taken from the system as
+	// it is used. With less than the index blocks in use, reads load them again and again. Default 64 MiB.
 	Bytes int64
+	// Observe is told of every block that is asked for, in the caller's goroutine, for traces. Default none.
+	Observe func(k Key, kind Kind)
+
+	newPolicy func(slots []slot, first uint32) policy // tests compare policies
 }
 
 // Blocks is a cache of blocks. All methods may be called concurrently. Close must be called.
 type Blocks struct {
-	max int
+	area    []byte // the blocks, off the Go heap: slot i has the i-th
+	slots   []slot
+	shards  []shard
+	shift   uint // hash >> shift is the shard
+	each    uint32
+	observe func(k Key, kind Kind)
 
-	mu     sync.Mutex
-	blocks map[Key][]byte
+	busy     atomic.Int64 // slots that are not free
+	drained  atomic.Bool  // Close has been through all shards
+	freed    atomic.Bool
+	bypassed atomic.Int64 // bytes of private blocks in use
 }
 
-// New makes a cache.
+// New makes a cache. The address space for all blocks is taken at once, memory as blocks are filled.
 func New(o Options) (*Blocks, error) {
 	if o.Bytes == 0 {
-		o.Bytes = 64 << 20
+		o.Bytes = defaultBytes
 	}
-	if o.Bytes < BlockSize {
-		return nil, fmt.Errorf("cache: Options.Bytes is %d; it must be at least %d", o.Bytes, BlockSize)
+	if o.Bytes < MinBytes || o.Bytes > offheap.MaxArea {
+		return nil, fmt.Errorf("cache: Options.Bytes is %d; it must be %d to %d", o.Bytes, int64(MinBytes), int64(offheap.MaxArea))
 	}
-	return &Blocks{max: int(o.Bytes / BlockSize), blocks: make(map[Key][]byte)}, nil
+	if o.newPolicy == nil {
+		o.newPolicy = newS3FIFO
+	}
+	slots := o.Bytes / (BlockSize + metadata)
+	shards := int64(1)
+	for shards < maxShards && slots/(shards*2) >= shardSlots {
+		shards *= 2
+	}
+	each := slots / shards
+	area, err := offheap.Alloc(int(shards * each * BlockSize))
+	if err != nil {
+		return nil, fmt.Errorf("cache: %w", err)
+	}
+	c := &Blocks{
+		area:    area,
+		slots:   make([]slot, shards*each),
+		shards:  make([]shard, shards),
+		shift:   uint(64 - bits.Len64(uint64(shards-1))),
+		each:    uint32(each),
+		observe: o.Observe,
+	}
+	for i := range c.shards {
+		first := uint32(i) * c.each
+		c.shards[i].init(c, first, o.newPolicy(c.slots[first:first+c.each], first))
+	}
+	return c, nil
 }
 
-// Pin holds a block. The zero Pin holds none.
-type Pin struct{ b []byte }
-
-// Bytes gives the block, BlockSize bytes, to be read until Release and not to be written.
-func (p Pin) Bytes() []byte { return p.b }
-
-// Release gives the block back. It is called once for every pin.
-func (p Pin) Release() {}
-
-// Get gives a block, and calls load to fill it if the cache does not have it. Of several who want the same
-// block one loads; if that fails the error is its own, and one of the others loads again. load must not keep
-// dst, which is BlockSize bytes, and must fill all of it.
-func (c *Blocks) Get(ctx context.Context, k Key, kind Kind, load func(ctx context.Context, dst []byte) error) (Pin, error) {
-	if p, ok := c.TryGet(k); ok {
-		return p, nil
-	}
-	b := make([]byte, BlockSize)
-	if err := load(ctx, b); err != nil {
-		return Pin{}, err
-	}
-	c.add(k, b)
-	return Pin{b: b}, nil
+// bytes gives the block of a slot.
+func (c *Blocks) bytes(i uint32) []byte {
+	at := int(i) * BlockSize
+	return c.area[at : at+BlockSize : at+BlockSize]
 }
 
-// TryGet gives a block if the cache has it.
-func (c *Blocks) TryGet(k Key) (Pin, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	b, ok := c.blocks[k]
-	return Pin{b: b}, ok
-}
+// shardOf gives the shard of a hash. A shift by 64, with one shard, gives 0.
+func (c *Blocks) shardOf(h uint64) *shard { return &c.shards[h>>c.shift] }
 
-// Add offers a block that was read otherwise, together with others for instance. b is BlockSize bytes and is
-// copied. Nothing happens if the cache has the block, or has no room that is not pinned.
-func (c *Blocks) Add(k Key, kind Kind, b []byte) {
-	if len(b) == BlockSize {
-		c.add(k, append([]byte(nil), b...))
-	}
-}
-
-func (c *Blocks) add(k Key, b []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for old := range c.blocks {
-		if len(c.blocks) < c.max {
-			break
-		}
-		delete(c.blocks, old)
-	}
-	c.blocks[k] = b
-}
-
-// Forget drops the blocks of a file that is not read any more.
+// Forget drops the blocks of a file that is not read any more. Blocks that are pinned stay what they are
+// until they are released; loads on their way end as their callers expect, and leave nothing behind.
 func (c *Blocks) Forget(file uint64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k := range c.blocks {
-		if k.File == file {
-			delete(c.blocks, k)
-		}
+	for i := range c.shards {
+		c.shards[i].forget(file)
 	}
 }
 
-// Stats are counters since the cache was made, and what it holds.
-type Stats struct {
-	Hits, Misses, Evictions, Bypasses [Kinds]int64
-	Bytes                             [Kinds]int64
+// Close drops everything. It waits for nobody: the memory is given back with the last pin, and the error says
+// how many blocks were still pinned or being loaded, which is a leak or a reader that outlives its cache.
+// Everything asked for afterwards fails with ErrClosed.
+func (c *Blocks) Close() error {
+	for i := range c.shards {
+		c.shards[i].close()
+	}
+	c.drained.Store(true)
+	if n := c.busy.Load(); n > 0 {
+		return fmt.Errorf("cache: closed while %d blocks are pinned or being loaded", n)
+	}
+	c.freeArea()
+	return nil
 }
 
-// Stats gives a snapshot.
-func (c *Blocks) Stats() Stats { return Stats{} }
+// release counts a slot that became free; after Close the last one takes the memory with it.
+func (c *Blocks) release() {
+	if c.busy.Add(-1) == 0 && c.drained.Load() {
+		c.freeArea()
+	}
+}
 
-// Close frees the memory.
-func (c *Blocks) Close() error { return nil }
+func (c *Blocks) freeArea() {
+	if c.freed.CompareAndSwap(false, true) {
+		offheap.Free(c.area)
+	}
+}
