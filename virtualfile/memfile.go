@@ -92,6 +92,7 @@ func (f *memFile) writeLocked(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
+	defer f.fs.fitLocked(f.node)
 	fits := max(f.fs.roomLocked(f.node, off+int64(len(p)))-off, 0)
 	if fits < int64(len(p)) {
 		p = p[:fits]
@@ -143,11 +144,11 @@ func (f *memFile) allocate(size int64) error {
 func (f *memFile) resize(op string, size int64) error {
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	defer f.fs.fitLocked(f.node)
 	if f.fs.roomLocked(f.node, size) < size {
 		return pathError(op, f.name, syscall.ENOSPC)
 	}
 	f.node.file.resize(size)
-	f.fs.fitLocked(f.node)
 	return nil
 }
 

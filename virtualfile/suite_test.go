@@ -1,17 +1,12 @@
 package virtualfile
 
 import (
-	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"pgregory.net/rapid"
 )
 
 // eachFS runs a test on every file system, in a folder of its own.
@@ -23,6 +18,7 @@ func eachFS(t *testing.T, test func(t *testing.T, fsys FS, dir string)) {
 		test(t, m, "/some/dir")
 	})
 	t.Run("faulty without faults", func(t *testing.T) { test(t, NewFaulty(NewOS(), &Fault{}), t.TempDir()) })
+	t.Run("sticky", func(t *testing.T) { test(t, Sticky(NewOS()), t.TempDir()) })
 }
 
 func TestFiles(t *testing.T) {
@@ -185,148 +181,4 @@ func TestReadFileIsBounded(t *testing.T) {
 		require.ErrorContains(t, err, "100 bytes, at most 99")
 		require.Len(t, content(t, fsys, name), 100)
 	})
-}
-
-// WriteFileAtomic under a crash at any time, and with any operation failing: the old or the new content.
-func TestWriteFileAtomicIsAtomic(t *testing.T) {
-	for nth := 1; ; nth++ {
-		m := NewMem()
-		require.NoError(t, WriteFileAtomic(m, "f", []byte("old")))
-		fault := &Fault{Nth: nth, Torn: 1}
-		err := WriteFileAtomic(NewFaulty(m, fault), "f", []byte("new"))
-		for seed := range uint64(20) {
-			c := m.CrashClone(seed)
-			got := content(t, c, "f")
-			if err == nil {
-				require.Equal(t, "new", got, "durable on return")
-			}
-			require.Contains(t, []string{"old", "new"}, got)
-		}
-		if fault.Hits() == 0 {
-			require.NoError(t, err)
-			require.Greater(t, nth, 5)
-			return
-		}
-		if err != nil {
-			require.ErrorIs(t, err, ErrInjected)
-		}
-	}
-}
-
-func TestFaults(t *testing.T) {
-	m := NewMem()
-	full := &Fault{Op: OpWrite, Nth: 2, Sticky: true, Err: syscall.ENOSPC, Torn: 2,
-		Path: func(name string) bool { return strings.HasSuffix(name, "data") }}
-	fsys := NewFaulty(m, full)
-	other, err := fsys.Create("other")
-	require.NoError(t, err)
-	f, err := fsys.Create("data")
-	require.NoError(t, err)
-	_, err = f.Write([]byte("abc"))
-	require.NoError(t, err)
-	for i := range 3 {
-		n, err := f.Write([]byte("def"))
-		require.ErrorIs(t, err, syscall.ENOSPC)
-		require.ErrorContains(t, err, "data")
-		require.Equal(t, 2, n)
-		_, err = other.Write([]byte("x"))
-		require.NoError(t, err)
-		require.Equal(t, i+1, full.Hits())
-	}
-	require.Equal(t, "abcdedede", content(t, m, "data"))
-	require.Equal(t, 4, full.Seen())
-}
-
-// What was synced survives every crash; what was not is old or new, sector by sector; entries come and go
-// only as a whole, a rename as one change.
-func TestCrashKeepsWhatWasSynced(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := NewMem()
-		synced := make([]byte, rapid.IntRange(0, 3*undoPage).Draw(t, "size"))
-		for i := range synced {
-			synced[i] = 'a'
-		}
-		require.NoError(t, WriteFileAtomic(m, "f", synced))
-		f, err := m.OpenAppend("f")
-		require.NoError(t, err)
-		now := append([]byte(nil), synced...)
-		for range rapid.IntRange(0, 3).Draw(t, "writes") {
-			off := rapid.IntRange(0, len(now)).Draw(t, "off")
-			p := []byte(strings.Repeat("b", rapid.IntRange(1, 2*undoPage).Draw(t, "n")))
-			_, err := f.WriteAt(p, int64(off))
-			require.NoError(t, err)
-			now = append(now[:off], append(p, now[min(len(now), off+len(p)):]...)...)
-		}
-		require.NoError(t, m.Rename("f", "g"))
-		require.NoError(t, m.MkdirAll("d"))
-		clone := m.CrashClone(rapid.Uint64().Draw(t, "seed"))
-		names, err := clone.List("/")
-		require.NoError(t, err)
-		names = dropDir(names)
-		require.Len(t, names, 1, "a rename is one change")
-		got, err := ReadFile(clone, names[0], 1<<20)
-		require.NoError(t, err)
-		require.GreaterOrEqual(t, len(got), min(len(synced), len(now)))
-		for i := range got {
-			old, fresh := byte(0), byte(0)
-			if i < len(synced) {
-				old = synced[i]
-			}
-			if i < len(now) {
-				fresh = now[i]
-			}
-			require.True(t, got[i] == old || got[i] == fresh, "byte %d", i)
-		}
-		require.NoError(t, f.Sync())
-		require.NoError(t, m.SyncDir("/"))
-		clone = m.CrashClone(rapid.Uint64().Draw(t, "seed"))
-		all, err := ReadFile(clone, "g", 1<<20)
-		require.NoError(t, err)
-		require.Equal(t, string(now), string(all))
-		_, err = clone.Stat("f")
-		require.ErrorIs(t, err, fs.ErrNotExist)
-	})
-}
-
-func dropDir(names []string) (out []string) {
-	for _, n := range names {
-		if n != "d" {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// Some seed must show each outcome, or the crash tests above prove nothing.
-func TestCrashShowsBothOutcomes(t *testing.T) {
-	m := NewMem()
-	f, err := m.Create("f")
-	require.NoError(t, err)
-	require.NoError(t, m.SyncDir("/"))
-	_, err = f.Write(make([]byte, 8*undoPage))
-	require.NoError(t, err)
-	require.NoError(t, WriteFileAtomic(m, "keep", nil))
-	_, err = m.Create("g")
-	require.NoError(t, err)
-	seen := map[string]int{}
-	for seed := range uint64(200) {
-		c := m.CrashClone(seed)
-		st, err := c.Stat("f")
-		require.NoError(t, err)
-		_, err = c.Stat("g")
-		require.True(t, err == nil || errors.Is(err, fs.ErrNotExist))
-		seen[fmt.Sprint("entry ", err == nil)]++
-		switch st.Size {
-		case 0:
-			seen["none"]++
-		case 8 * undoPage:
-			seen["all"]++
-		default:
-			seen["part"]++
-		}
-		again, err := m.CrashClone(seed).Stat("f")
-		require.NoError(t, err)
-		require.Equal(t, st, again, "the seed decides")
-	}
-	require.Len(t, seen, 5)
 }
