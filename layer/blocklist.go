@@ -155,7 +155,7 @@ func (s *spillFile) each(d *virtualfile.Disk, fn func(segment []byte) error) err
 	defer b.Release()
 	for i, sum := range s.sums {
 		off := int64(i) * segmentSize
-		if err := readWhole(context.Background(), s.file, b, segmentSize, off); err != nil {
+		if err := readExactly(context.Background(), d, []virtualfile.Read{{File: s.file, Off: off, Buf: b, Len: segmentSize}}); err != nil {
 			return err
 		}
 		if xxhash.Sum64(b.Bytes()[:segmentSize]) != sum {
@@ -173,21 +173,6 @@ func (s *spillFile) remove() {
 	// A leftover is harmless: the name says that it is temporary.
 	_ = s.file.Close()
 	_ = s.file.Disk().Remove(s.file.Name())
-}
-
-// readWhole reads n bytes at off into the start of b.
-func readWhole(ctx context.Context, f *virtualfile.Handle, b *virtualfile.Buffer, n int, off int64) error {
-	r := []virtualfile.Read{{File: f, Off: off, Buf: b, Len: n}}
-	if err := f.Disk().ReadMulti(ctx, r); err != nil {
-		return err
-	}
-	switch {
-	case r[0].Err != nil:
-		return fmt.Errorf("read %s, offset %d: %w", f.Name(), off, r[0].Err)
-	case r[0].N < n:
-		return corruptf(f.Name(), off, "only %d of %d bytes are there", r[0].N, n)
-	}
-	return nil
 }
 
 // createTemp makes a file with a temporary name that begins with base.

@@ -56,11 +56,8 @@ func newReader(f virtualfile.File, id Identity, d Desc) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.Size > 0 && size != d.Size {
-		return nil, corruptf(f.Name(), size, "the file has %d bytes, the manifest says %d", size, d.Size)
-	}
-	if size%blockSize != 0 || size < minBlocks*blockSize {
-		return nil, corruptf(f.Name(), size, "no layer has %d bytes", size)
+	if err := checkSize(f.Name(), d, size); err != nil {
+		return nil, err
 	}
 	var b [blockSize]byte
 	if err := r.readAt(b[:], 0); err != nil {
@@ -70,20 +67,11 @@ func newReader(f virtualfile.File, id Identity, d Desc) (*Reader, error) {
 	if err := r.readAt(tail[:], size-blockSize); err != nil {
 		return nil, err
 	}
-	if r.sum, err = parseSummary(b[:]); err != nil {
-		return nil, corruptf(f.Name(), 0, "%v", err)
-	}
-	sums, checked, err := openTrailer(f.Name(), b[:], &r.sum, tail[:], size, d.Checked)
+	sum, _, checked, err := parseEnds(f.Name(), id, d, size, b[:], tail[:])
 	if err != nil {
 		return nil, err
 	}
-	end := size
-	if checked {
-		end = sums.covered
-	}
-	if err := r.sum.check(id, d, end); err != nil {
-		return nil, corruptf(f.Name(), 0, "%v", err)
-	}
+	r.sum = sum
 	r.desc.Checked = checked
 	r.desc.Size = size
 	return r, nil

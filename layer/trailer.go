@@ -88,6 +88,35 @@ func openTrailer(file string, first []byte, s *summary, tail []byte, size int64,
 	return c, has, nil
 }
 
+// checkSize refuses a length that no layer has, or another than the manifest says.
+func checkSize(file string, d Desc, size int64) error {
+	switch {
+	case d.Size > 0 && size != d.Size:
+		return corruptf(file, size, "the file has %d bytes, the manifest says %d", size, d.Size)
+	case size%blockSize != 0 || size < minBlocks*blockSize:
+		return corruptf(file, size, "no layer has %d bytes", size)
+	}
+	return nil
+}
+
+// parseEnds reads the first and the last block of a file whose length checkSize has passed, and compares
+// them with each other, the file's name and the tenant.
+func parseEnds(file string, id Identity, d Desc, size int64, first, tail []byte) (s summary, c checksums, checked bool, err error) {
+	if s, err = parseSummary(first); err != nil {
+		return s, c, false, corruptf(file, 0, "%v", err)
+	}
+	if c, checked, err = openTrailer(file, first, &s, tail, size, d.Checked); err != nil {
+		return s, c, checked, err
+	}
+	if checked {
+		size = c.covered
+	}
+	if err := s.check(id, d, size); err != nil {
+		return s, c, checked, corruptf(file, 0, "%v", err)
+	}
+	return s, c, checked, nil
+}
+
 // chunk gives how many bytes a checksum is over.
 func (c *checksums) chunk() int { return c.chunkSize }
 
