@@ -1,4 +1,28 @@
 package virtualfile
 
-// newEngine makes the engine that the options ask for.
-func newEngine(DiskOptions) (engine, error) { return newStdEngine(), nil }
+import "os"
+
+// uringSwitch is the environment variable that forbids io_uring if it says "off": for operators whose kernel
+// has a fault in it, and for tests.
+const uringSwitch = "STRATA_IO_URING"
+
+// newEngine makes the engine that was asked for. Where io_uring is not to be had, because of the kernel, a
+// container's filter, a sysctl or a limit, stdEngine takes its place: with a warning if it was asked for by
+// name. The default is io_uring, which is two to three times as fast from eight readers on and for batches,
+// at a third to a half of the CPU per read; it costs a twentieth at depth 1 (see uring).
+func newEngine(o DiskOptions) (engine, error) {
+	if o.Engine == EngineStd {
+		return newStdEngine(), nil
+	}
+	e, err := openURing(o.Logger)
+	if err == nil {
+		return e, nil
+	}
+	if o.Engine == EngineURing {
+		o.Logger.Warn("io_uring is not available, reads and writes go without it", "error", err)
+	}
+	return newStdEngine(), nil
+}
+
+// uringOff tells that io_uring was forbidden from outside.
+func uringOff() bool { return os.Getenv(uringSwitch) == "off" }
