@@ -100,6 +100,9 @@ func (x *transfer) end(err error) {
 	if err != nil {
 		x.err = pathError(opName(x.write), x.pin.Name(), err)
 		b.disk.counters.failed.Add(1)
+		if x.write {
+			_ = x.pin.broken.wrote(x.pin.Name(), err)
+		}
 	}
 	x.buf.Release()
 	x.pin.unpin()

@@ -128,7 +128,8 @@ func (h *Handle) touch() {
 	}
 }
 
-// WriteAt writes n bytes of b, from at on, to offset off. at, n and off are multiples of Align.
+// WriteAt writes n bytes of b, from at on, to offset off. at, n and off are multiples of Align. A write that
+// fails in the kernel may put the file in doubt for good (ErrBroken).
 func (h *Handle) WriteAt(b *Buffer, at, n int, off int64) error {
 	if err := h.broken.failed(); err != nil {
 		return err
@@ -137,7 +138,7 @@ func (h *Handle) WriteAt(b *Buffer, at, n int, off int64) error {
 	if err := h.disk.transfer(context.Background(), one[:], true); err != nil {
 		return pathError("write", h.Name(), err)
 	}
-	return h.broken.wrote(h.Name(), one[0].Err)
+	return one[0].Err
 }
 
 // Close gives the handle up. Its descriptor is closed at once, or when the last transfer that uses it ends.

@@ -1,14 +1,14 @@
 package virtualfile
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"unsafe"
 )
 
-// ErrMisaligned says that a transfer's offset, size or address is no multiple of what its file requires.
-var ErrMisaligned = errors.New("misaligned transfer")
+// ErrMisaligned says that a transfer's offset, size or address is no multiple of what its file requires. It
+// is a fs.ErrInvalid.
+var ErrMisaligned = fmt.Errorf("misaligned transfer: %w", fs.ErrInvalid)
 
 // checkTransfer refuses what no engine should see. The bounds are looked at always, the alignment if the
 // Disk validates or nothing below would (there is no kernel to refuse it).
