@@ -35,7 +35,7 @@ func TestRealLayerMaps(t *testing.T) {
 		ds := realLayers(t, name)
 		m, err := NewMap(ds)
 		require.NoError(t, err)
-		require.Equal(t, want, [3]int{m.Len(), m.images.len(), len(m.L0())})
+		require.Equal(t, want, [3]int{m.Len(), m.images.len(), m.L0().Height()})
 		// A point search finds the same as looking at every layer.
 		rnd := rand.New(rand.NewPCG(1, 2))
 		for range 300 {
@@ -47,8 +47,8 @@ func TestRealLayerMaps(t *testing.T) {
 					best = max(best, min(ds[i].LSNs.End, end))
 				}
 			}
-			_, lsns := m.Search(k, end)
-			require.Equal(t, best, lsns.End)
+			hit, _ := m.Search(k, end)
+			require.Equal(t, best, hit.LSNs.End)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 
 	"github.com/stratapg/strata/page"
@@ -10,126 +11,195 @@ import (
 // Map is one version of the set of layer files. It never changes, so any number of goroutines may read it
 // while newer versions are made; these share with it all but the paths that changed. Applying one layer
 // costs the logarithm of their number.
+//
+// Images and deltas lie in a tree each, L0s in a stack of their own. Memory is 64 bytes a layer for its
+// description, and as much again for the trees.
 type Map struct {
 	images, deltas *mapNode
-	l0             []Desc // oldest first
+	l0             L0Stack
+}
+
+// kinds are layers by the place in the map where they go, each in order.
+type kinds struct{ images, deltas, l0 []packed }
+
+func (k *kinds) of(e *packed) *[]packed {
+	switch {
+	case e.image():
+		return &k.images
+	case e.l0():
+		return &k.l0
+	}
+	return &k.deltas
+}
+
+// packAll packs and orders layers. Two of one identity are an error.
+func packAll(ds []Desc) (k kinds, err error) {
+	for i := range ds {
+		e, err := packDesc(&ds[i])
+		if err != nil {
+			return k, err
+		}
+		to := k.of(&e)
+		*to = append(*to, e)
+	}
+	for _, es := range [...][]packed{k.images, k.deltas, k.l0} {
+		slices.SortFunc(es, func(a, b packed) int { return comparePacked(&a, &b) })
+		for i := 1; i < len(es); i++ {
+			if comparePacked(&es[i-1], &es[i]) == 0 {
+				return k, fmt.Errorf("layer map: layer %s is there twice", es[i].desc().Name())
+			}
+		}
+	}
+	return k, nil
 }
 
 // NewMap makes a version of the given layers. Two of one identity are an error.
 func NewMap(ds []Desc) (*Map, error) {
-	m := &Map{}
-	var images, deltas []*Desc
-	for i := range ds {
-		d := &ds[i]
-		if err := checkRanges(d.Keys, d.LSNs); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", d.Name(), err)
-		}
-		if d.Image {
-			images = append(images, d)
-		} else {
-			deltas = append(deltas, d)
-		}
-		if d.IsL0() {
-			m.l0 = append(m.l0, *d)
-		}
-	}
-	var err error
-	if m.images, err = sortAndBuild(images); err != nil {
+	k, err := packAll(ds)
+	if err != nil {
 		return nil, err
 	}
-	if m.deltas, err = sortAndBuild(deltas); err != nil {
-		return nil, err
-	}
-	slices.SortFunc(m.l0, func(a, b Desc) int { return compareDesc(&a, &b) })
-	return m, nil
-}
-
-func sortAndBuild(ds []*Desc) (*mapNode, error) {
-	slices.SortFunc(ds, compareDesc)
-	prios := make([]uint64, len(ds))
-	for i, d := range ds {
-		if i > 0 && compareDesc(ds[i-1], d) == 0 {
-			return nil, fmt.Errorf("layer map: layer %s is there twice", d.Name())
-		}
-		prios[i] = priority(d)
-	}
-	return buildMapTree(ds, prios), nil
+	return &Map{images: buildMapTree(k.images), deltas: buildMapTree(k.deltas), l0: L0Stack{stackOf(k.l0)}}, nil
 }
 
 // Apply gives the version without remove and with add. Removing what is not there, or adding what is, is an
-// error; a layer may be replaced by one of its identity (another size or generation) in one step.
+// error; a layer may be replaced by one of its identity (another size or generation) in one step. What many
+// layers of one call share of the paths to them is copied once.
 func (m *Map) Apply(add, remove []Desc) (*Map, error) {
-	out := &Map{images: m.images, deltas: m.deltas, l0: slices.Clone(m.l0)}
+	gone, err := packAll(remove)
+	if err != nil {
+		return nil, err
+	}
 	for i := range remove {
-		d := &remove[i]
-		tree := out.tree(d)
-		if (*tree).find(d) == nil {
-			return nil, fmt.Errorf("layer map: cannot remove layer %s, which is not there", d.Name())
+		if _, ok := m.Find(remove[i]); !ok {
+			return nil, fmt.Errorf("layer map: cannot remove layer %s, which is not there", remove[i].Name())
 		}
-		*tree = (*tree).remove(d)
-		if d.IsL0() {
-			out.l0 = slices.DeleteFunc(out.l0, func(o Desc) bool { return o.same(d) })
-		}
+	}
+	left := &Map{m.images.without(gone.images), m.deltas.without(gone.deltas), L0Stack{m.l0.s.without(gone.l0)}}
+	come, err := packAll(add)
+	if err != nil {
+		return nil, err
 	}
 	for i := range add {
-		d := &add[i]
-		if err := checkRanges(d.Keys, d.LSNs); err != nil {
-			return nil, fmt.Errorf("layer %s: %w", d.Name(), err)
-		}
-		tree := out.tree(d)
-		if (*tree).find(d) != nil {
-			return nil, fmt.Errorf("layer map: cannot add layer %s, which is there", d.Name())
-		}
-		*tree = (*tree).insert(d, priority(d))
-		if d.IsL0() {
-			out.l0 = append(out.l0, *d)
+		if _, ok := left.Find(add[i]); ok {
+			return nil, fmt.Errorf("layer map: cannot add layer %s, which is there", add[i].Name())
 		}
 	}
-	slices.SortFunc(out.l0, func(a, b Desc) int { return compareDesc(&a, &b) })
-	return out, nil
-}
-
-func (m *Map) tree(d *Desc) **mapNode {
-	if d.Image {
-		return &m.images
-	}
-	return &m.deltas
+	return &Map{left.images.with(come.images), left.deltas.with(come.deltas), L0Stack{left.l0.s.with(come.l0)}}, nil
 }
 
 // Len gives the number of layers.
-func (m *Map) Len() int { return m.images.len() + m.deltas.len() }
+func (m *Map) Len() int { return m.images.len() + m.deltas.len() + m.l0.Height() }
+
+// All gives all layers in no particular order.
+func (m *Map) All() iter.Seq[Desc] {
+	return func(yield func(Desc) bool) {
+		for e := range m.entries() {
+			if !yield(e.desc()) {
+				return
+			}
+		}
+	}
+}
+
+func (m *Map) entries() iter.Seq[*packed] {
+	return func(yield func(*packed) bool) {
+		_ = m.images.each(yield) && m.deltas.each(yield) && m.l0.s.each(yield)
+	}
+}
 
 // Layers gives all layers: images, then deltas, each by start key and start LSN.
 func (m *Map) Layers() []Desc {
-	return m.deltas.all(m.images.all(make([]Desc, 0, m.Len())))
+	out := make([]Desc, 0, m.Len())
+	for e := range m.entries() {
+		out = append(out, e.desc())
+	}
+	slices.SortFunc(out, compareDesc)
+	return out
 }
 
-// L0 gives the deltas that span all keys, oldest first. The caller must not change them.
-func (m *Map) L0() []Desc { return m.l0 }
+// compareDesc orders images before deltas, then by start key, start LSN, end key and end LSN.
+func compareDesc(a, b Desc) int {
+	switch {
+	case a.Image && !b.Image:
+		return -1
+	case b.Image && !a.Image:
+		return 1
+	}
+	if c := a.Keys.Start.Compare(b.Keys.Start); c != 0 {
+		return c
+	}
+	if a.LSNs.Start != b.LSNs.Start {
+		return compareLSN(a.LSNs.Start, b.LSNs.Start)
+	}
+	if c := a.Keys.End.Compare(b.Keys.End); c != 0 {
+		return c
+	}
+	return compareLSN(a.LSNs.End, b.LSNs.End)
+}
+
+// L0 gives the deltas that span all keys.
+func (m *Map) L0() L0Stack { return m.l0 }
 
 // Find gives the layer that has d's identity.
 func (m *Map) Find(d Desc) (Desc, bool) {
-	if f := (*m.tree(&d)).find(&d); f != nil {
-		return *f, true
+	e, err := packDesc(&d)
+	if err != nil {
+		return Desc{}, false
 	}
-	return Desc{}, false
+	var found *packed
+	switch {
+	case e.image():
+		found = m.images.find(&e)
+	case e.l0():
+		found = m.l0.s.find(&e)
+	default:
+		found = m.deltas.find(&e)
+	}
+	if found == nil {
+		return Desc{}, false
+	}
+	return found.desc(), true
 }
 
 // Search gives the first layer that a read of k below the exclusive LSN end must ask, and the LSNs it is to
-// be asked for; the search goes on below their start. Where deltas overlap in key and LSN, use Visits. The
-// Desc is the map's own and must not be changed; nil means that no layer has k.
-func (m *Map) Search(k page.Key, end page.LSN) (*Desc, page.LSNRange) {
-	image := m.images.newestAt(k, end, nil)
-	delta := m.deltas.newestAt(k, end, nil)
+// be asked for; the search goes on below their start. It is the one that reaches highest, an image before a
+// delta; false means that no layer has k. Where deltas overlap in key and LSN, use Visits.
+func (m *Map) Search(k page.Key, end page.LSN) (Hit, bool) {
+	key := packKey(k)
+	image := m.images.newest(&key, end, nil)
+	delta := m.l0.s.newest(&key, end, nil)
+	delta = m.deltas.newest(&key, end, delta)
 	switch {
 	case image == nil && delta == nil:
-		return nil, page.LSNRange{}
-	case delta == nil || image != nil && min(image.LSNs.End, end) >= min(delta.LSNs.End, end):
-		return image, image.LSNs
+		return Hit{}, false
+	case delta == nil || image != nil && min(image.hi, end) >= min(delta.hi, end):
+		return Hit{image, image.lsns()}, true
 	}
-	lsns := page.LSNRange{Start: delta.LSNs.Start, End: min(delta.LSNs.End, end)}
+	lsns := page.LSNRange{Start: delta.lo, End: min(delta.hi, end)}
 	if image != nil {
-		lsns.Start = max(lsns.Start, image.LSNs.End)
+		lsns.Start = max(lsns.Start, image.hi)
 	}
-	return delta, lsns
+	return Hit{delta, lsns}, true
+}
+
+// Hit is a layer that Search found.
+type Hit struct {
+	e *packed
+	// LSNs are those to ask the layer for.
+	LSNs page.LSNRange
+}
+
+// Desc describes the layer.
+func (h Hit) Desc() Desc { return h.e.desc() }
+
+// Overlapping gives, in no particular order, the layers that share a key with keys and an LSN with lsns.
+func (m *Map) Overlapping(keys page.Range, lsns page.LSNRange) iter.Seq[Desc] {
+	return func(yield func(Desc) bool) {
+		ranges := packRanges(page.NewSet(keys))
+		give := func(e *packed) bool { return yield(e.desc()) }
+		_ = m.images.overlapping(ranges, lsns.Start, lsns.End, give) &&
+			m.deltas.overlapping(ranges, lsns.Start, lsns.End, give) &&
+			m.l0.s.overlapping(ranges, lsns.Start, lsns.End, give)
+	}
 }

@@ -6,233 +6,200 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// mapNode is a node of a persistent treap of layers, ordered by start key and start LSN. Each node knows
-// the box around all layers below it, which prunes searches for a key, a range or an LSN. Nodes are never
-// changed: inserting and removing copy the path to the root, so that versions share the rest.
+// mapNode is a node of a persistent interval trie over the bits of keys. The layers of a node have all bits
+// before its split in common. Those whose first and last key differ there first lie in its cell: they all
+// hold the key at which its halves meet, so that in a healthy timeline they lie one upon another, and the
+// cell is a stack. The others are below, in the half that holds them whole. A few layers make a bucket,
+// which is not divided.
+//
+// Each layer lies in one place, which its keys alone determine: nothing is ever rebalanced, an insertion or
+// removal copies the path to that place, and the shape of a tree depends on its content alone. A path has
+// at most keyBits nodes; about the logarithm of the number of layers with keys as they are.
 type mapNode struct {
-	d           Desc
-	prio        uint64
-	left, right *mapNode
-	keys        page.Range    // from the lowest start to the highest end
-	lsns        page.LSNRange // likewise
-	n           int
+	split uint64 // the bit that divides the halves; bucket for none
+	cell  stack
+	kids  [2]*mapNode
+	box   rect // around all layers of the node
 }
 
-// compareDesc orders layers of one kind; it gives 0 for the same layer only.
-func compareDesc(a, b *Desc) int {
-	if c := a.Keys.Start.Compare(b.Keys.Start); c != 0 {
-		return c
-	}
-	if a.LSNs.Start != b.LSNs.Start {
-		return compareLSN(a.LSNs.Start, b.LSNs.Start)
-	}
-	if c := a.Keys.End.Compare(b.Keys.End); c != 0 {
-		return c
-	}
-	return compareLSN(a.LSNs.End, b.LSNs.End)
+const (
+	// bucket is the split of a node that is not divided.
+	bucket = keyBits + 1
+	// maxBucket was measured: smaller ones make more nodes, larger ones are slower to search.
+	maxBucket = 8
+)
+
+// bucketOf makes an undivided node of ordered layers, which it keeps.
+func bucketOf(es []packed) *mapNode {
+	n := &mapNode{split: bucket, cell: leafOf(es)}
+	n.box = n.cell.rect
+	return n
 }
 
-func compareLSN(a, b page.LSN) int {
+// newNode makes a node of its parts.
+func newNode(split uint, cell stack, kids [2]*mapNode) *mapNode {
+	n := &mapNode{split: uint64(split), cell: cell, kids: kids, box: cell.rect}
+	for _, k := range kids {
+		if k != nil {
+			n.box.grow(&k.box, k.box.n)
+		}
+	}
 	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-// priority mixes a layer's identity, so that the shape of a tree depends on its content alone.
-func priority(d *Desc) uint64 {
-	const mul = 0x9E3779B97F4A7C15 // 2^64 over the golden ratio
-	h := uint64(mul)
-	for _, v := range [...]uint64{
-		uint64(d.Keys.Start.F1)<<32 | uint64(d.Keys.Start.F2), uint64(d.Keys.Start.F3)<<32 | uint64(d.Keys.Start.F4),
-		uint64(d.Keys.Start.F5)<<32 | uint64(d.Keys.Start.F6), uint64(d.LSNs.Start), uint64(d.LSNs.End),
-		uint64(d.Keys.End.F3)<<32 | uint64(d.Keys.End.F4), uint64(d.Keys.End.F5)<<32 | uint64(d.Keys.End.F6),
-	} {
-		h = (h ^ v) * mul
-		h ^= h >> 29
-	}
-	return h
-}
-
-// makeNode puts a layer above two trees.
-func makeNode(d *Desc, prio uint64, left, right *mapNode) *mapNode {
-	n := &mapNode{d: *d, prio: prio, left: left, right: right, keys: d.Keys, lsns: d.LSNs, n: 1}
-	for _, c := range [...]*mapNode{left, right} {
-		if c == nil {
-			continue
-		}
-		n.n += c.n
-		if c.keys.Start.Less(n.keys.Start) {
-			n.keys.Start = c.keys.Start
-		}
-		if n.keys.End.Less(c.keys.End) {
-			n.keys.End = c.keys.End
-		}
-		n.lsns.Start, n.lsns.End = min(n.lsns.Start, c.lsns.Start), max(n.lsns.End, c.lsns.End)
+	case n.box.n == 0:
+		return nil
+	case n.box.n <= maxBucket:
+		es := n.append(make([]packed, 0, n.box.n))
+		slices.SortFunc(es, func(a, b packed) int { return comparePacked(&a, &b) })
+		return bucketOf(es)
+	case n.box.n == n.count(0):
+		return kids[0]
+	case n.box.n == n.count(1):
+		return kids[1]
 	}
 	return n
 }
 
-// buildTree makes a tree of layers in order.
-func buildMapTree(ds []*Desc, prios []uint64) *mapNode {
-	if len(ds) == 0 {
-		return nil
+func (n *mapNode) count(half int) uint32 {
+	if n.kids[half] == nil {
+		return 0
 	}
-	top := 0
-	for i, p := range prios {
-		if p > prios[top] {
-			top = i
-		}
-	}
-	return makeNode(ds[top], prios[top], buildMapTree(ds[:top], prios[:top]), buildMapTree(ds[top+1:], prios[top+1:]))
-}
-
-// split divides a tree into what orders before d and what orders after it; d itself is not in it.
-func split(n *mapNode, d *Desc) (before, after *mapNode) {
-	if n == nil {
-		return nil, nil
-	}
-	if compareDesc(&n.d, d) < 0 {
-		l, r := split(n.right, d)
-		return makeNode(&n.d, n.prio, n.left, l), r
-	}
-	l, r := split(n.left, d)
-	return l, makeNode(&n.d, n.prio, r, n.right)
-}
-
-// merge joins two trees of which all of a orders before all of b.
-func merge(a, b *mapNode) *mapNode {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	case a.prio >= b.prio:
-		return makeNode(&a.d, a.prio, a.left, merge(a.right, b))
-	}
-	return makeNode(&b.d, b.prio, merge(a, b.left), b.right)
-}
-
-// insert adds a layer that must not be there.
-func (n *mapNode) insert(d *Desc, prio uint64) *mapNode {
-	if n == nil || prio > n.prio {
-		l, r := split(n, d)
-		return makeNode(d, prio, l, r)
-	}
-	if compareDesc(d, &n.d) < 0 {
-		return makeNode(&n.d, n.prio, n.left.insert(d, prio), n.right)
-	}
-	return makeNode(&n.d, n.prio, n.left, n.right.insert(d, prio))
-}
-
-// remove takes away a layer that must be there.
-func (n *mapNode) remove(d *Desc) *mapNode {
-	switch c := compareDesc(d, &n.d); {
-	case c < 0:
-		return makeNode(&n.d, n.prio, n.left.remove(d), n.right)
-	case c > 0:
-		return makeNode(&n.d, n.prio, n.left, n.right.remove(d))
-	}
-	return merge(n.left, n.right)
-}
-
-// find gives the layer of d's identity, or nil.
-func (n *mapNode) find(d *Desc) *Desc {
-	for n != nil {
-		switch c := compareDesc(d, &n.d); {
-		case c == 0:
-			return &n.d
-		case c < 0:
-			n = n.left
-		default:
-			n = n.right
-		}
-	}
-	return nil
+	return n.kids[half].box.n
 }
 
 func (n *mapNode) len() int {
 	if n == nil {
 		return 0
 	}
-	return n.n
+	return int(n.box.n)
 }
 
-// all appends every layer in order.
-func (n *mapNode) all(out []Desc) []Desc {
+// append appends all layers in no order.
+func (n *mapNode) append(out []packed) []packed {
 	if n == nil {
 		return out
 	}
-	return n.right.all(append(n.left.all(out), n.d))
+	out = n.kids[0].append(out)
+	for e := range n.cell.all() {
+		out = append(out, *e)
+	}
+	return n.kids[1].append(out)
 }
 
-// newestAt gives the layer with the highest end that covers k and starts below end, if it is better than
-// best.
-func (n *mapNode) newestAt(k page.Key, end page.LSN, best *Desc) *Desc {
+// parts are layers by where they go at a split: in one of the halves, or the cell.
+type parts struct {
+	cell   []packed
+	halves [2][]packed
+}
+
+// divide keeps the order.
+func divide(es []packed, split uint) (p parts) {
+	if len(es) == 1 {
+		// The most frequent case needs no copy.
+		switch at := es[0].split(); {
+		case at == split:
+			p.cell = es
+		default:
+			p.halves[es[0].start().bit(split)] = es
+		}
+		return p
+	}
+	for i := range es {
+		if es[i].split() == split {
+			p.cell = append(p.cell, es[i])
+		} else {
+			half := &p.halves[es[i].start().bit(split)]
+			*half = append(*half, es[i])
+		}
+	}
+	return p
+}
+
+// buildMapTree makes a tree of ordered layers.
+func buildMapTree(es []packed) *mapNode {
+	if len(es) == 0 {
+		return nil
+	}
+	if len(es) <= maxBucket {
+		return bucketOf(slices.Clone(es))
+	}
+	var box rect
+	for i := range es {
+		box.grow(&es[i].rect, 1)
+	}
+	at := box.split()
+	p := divide(es, at)
+	return newNode(at, stackOf(p.cell), [2]*mapNode{buildMapTree(p.halves[0]), buildMapTree(p.halves[1])})
+}
+
+// with gives the tree with es too, which are ordered and not in it.
+func (n *mapNode) with(es []packed) *mapNode {
+	if len(es) == 0 {
+		return n
+	}
+	if n == nil {
+		return buildMapTree(es)
+	}
+	if n.split == bucket {
+		return buildMapTree(mergePacked(n.cell.ents, es))
+	}
+	box := n.box
+	for i := range es {
+		box.grow(&es[i].rect, 1)
+	}
+	at := box.split()
+	p := divide(es, at)
+	if at == uint(n.split) {
+		return newNode(at, n.cell.with(p.cell), [2]*mapNode{n.kids[0].with(p.halves[0]), n.kids[1].with(p.halves[1])})
+	}
+	// The new layers reach beyond the node: it becomes one half of a new one, or part of that.
+	half := n.box.start().bit(at)
+	var kids [2]*mapNode
+	kids[half] = n.with(p.halves[half])
+	kids[1-half] = buildMapTree(p.halves[1-half])
+	return newNode(at, stackOf(p.cell), kids)
+}
+
+// without gives the tree without es, which are ordered and in it.
+func (n *mapNode) without(es []packed) *mapNode {
+	if len(es) == 0 {
+		return n
+	}
+	if n.split == bucket {
+		left := n.cell.without(es)
+		if left.n == 0 {
+			return nil
+		}
+		return bucketOf(left.ents)
+	}
+	p := divide(es, uint(n.split))
+	return newNode(uint(n.split), n.cell.without(p.cell), [2]*mapNode{n.kids[0].without(p.halves[0]), n.kids[1].without(p.halves[1])})
+}
+
+// find gives the layer of e's identity, or nil.
+func (n *mapNode) find(e *packed) *packed {
+	at := uint64(e.split())
+	for n != nil && n.split < at {
+		n = n.kids[e.start().bit(uint(n.split))]
+	}
+	if n == nil || n.split != at && n.split != bucket {
+		return nil
+	}
+	return n.cell.find(e)
+}
+
+// newest gives the layer with the highest end of those that cover k and start below end, if it is higher
+// than that of best.
+func (n *mapNode) newest(k *mapKey, end page.LSN, best *packed) *packed {
+	words := [4]uint64{k.a, k.b, uint64(k.c) << 48}
 	for n != nil {
-		if n.lsns.Start >= end || best != nil && n.lsns.End <= best.LSNs.End || !n.keys.Contains(k) {
-			return best
+		if n.cell.lo < end && n.cell.covers(k) && (best == nil || n.cell.hi > best.hi) {
+			best = n.cell.newest(k, end, best)
 		}
-		if k.Less(n.d.Keys.Start) {
-			n = n.left
-			continue
+		if n.split >= keyBits {
+			break
 		}
-		// Layers that start near k are the likelier ones.
-		best = n.right.newestAt(k, end, best)
-		if n.d.LSNs.Start < end && (best == nil || n.d.LSNs.End > best.LSNs.End) && k.Less(n.d.Keys.End) {
-			best = &n.d
-		}
-		n = n.left
+		// Bits before the split may differ from k's. Then nothing below covers it, which costs time only.
+		n = n.kids[words[n.split>>6&3]>>(^n.split&63)&1]
 	}
 	return best
-}
-
-// nextStart gives the lowest start key above k and below limit of a layer whose start LSN is in [low, end);
-// else limit.
-func (n *mapNode) nextStart(k, limit page.Key, low, end page.LSN) page.Key {
-	for n != nil {
-		if n.lsns.Start >= end || n.lsns.End <= low || !n.keys.Start.Less(limit) {
-			return limit
-		}
-		if k.Less(n.d.Keys.Start) {
-			limit = n.left.nextStart(k, limit, low, end)
-			if n.d.LSNs.Start >= low && n.d.LSNs.Start < end && n.d.Keys.Start.Less(limit) {
-				return n.d.Keys.Start
-			}
-		}
-		n = n.right
-	}
-	return limit
-}
-
-// overlapping calls fn for every layer that overlaps one of the sorted ranges, ends above low and starts
-// below end.
-func (n *mapNode) overlapping(ranges []page.Range, low, end page.LSN, fn func(*Desc)) {
-	if n == nil || n.lsns.Start >= end || n.lsns.End <= low {
-		return
-	}
-	if ranges = narrow(ranges, n.keys); len(ranges) == 0 {
-		return
-	}
-	n.left.overlapping(ranges, low, end, fn)
-	if n.d.LSNs.Start < end && n.d.LSNs.End > low && len(narrow(ranges, n.d.Keys)) > 0 {
-		fn(&n.d)
-	}
-	n.right.overlapping(ranges, low, end, fn)
-}
-
-// narrow gives those of sorted, disjoint ranges that overlap r.
-func narrow(ranges []page.Range, r page.Range) []page.Range {
-	from, _ := slices.BinarySearchFunc(ranges, r.Start, func(x page.Range, k page.Key) int {
-		if k.Less(x.End) {
-			return 1
-		}
-		return -1
-	})
-	ranges = ranges[from:]
-	to, _ := slices.BinarySearchFunc(ranges, r.End, func(x page.Range, k page.Key) int { return x.Start.Compare(k) })
-	return ranges[:to]
 }

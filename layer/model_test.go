@@ -227,7 +227,7 @@ func TestReadsEqualTheModel(t *testing.T) {
 		whole, err := NewMap(ds)
 		require.NoError(t, err)
 		require.Equal(t, whole.Layers(), lm.Layers())
-		require.Equal(t, whole.L0(), lm.L0())
+		require.Equal(t, slices.Collect(whole.L0().All()), slices.Collect(lm.L0().All()))
 		for range 4 {
 			keys := drawSet(t)
 			lsn := page.LSN(rapid.IntRange(1, modelLSNs+2).Draw(t, "read lsn"))
@@ -263,7 +263,7 @@ func TestMapRefusesWhatCannotBe(t *testing.T) {
 	n, err := m.Apply([]Desc{c}, []Desc{a})
 	require.NoError(t, err)
 	require.Equal(t, []Desc{c}, n.Layers())
-	require.Equal(t, []Desc{c}, n.L0())
+	require.Equal(t, []Desc{c}, slices.Collect(n.L0().All()))
 	require.Equal(t, []Desc{a}, m.Layers(), "the old version stays")
 }
 
@@ -296,14 +296,14 @@ func TestSearchEqualsAScanOfAllLayers(t *testing.T) {
 					}
 				}
 			}
-			d, lsns := m.Search(modelKey(k), end)
+			hit, ok := m.Search(modelKey(k), end)
 			if best == 0 {
-				require.Nil(t, d)
+				require.False(t, ok)
 				continue
 			}
-			require.Equal(t, best, lsns.End)
-			require.Equal(t, image == best, d.Image)
-			require.GreaterOrEqual(t, lsns.Start+1, image)
+			require.Equal(t, best, hit.LSNs.End)
+			require.Equal(t, image == best, hit.Desc().Image)
+			require.GreaterOrEqual(t, hit.LSNs.Start+1, image)
 		}
 		for i := range ds {
 			if m, err = m.Apply(nil, ds[i:i+1]); i%2 == 0 {

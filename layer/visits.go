@@ -26,11 +26,9 @@ type Visit struct {
 // until no older value can count; the Collector sorts what they give.
 func (m *Map) Visits(c *Collector, end page.LSN) iter.Seq[Visit] {
 	return func(yield func(Visit) bool) {
-		for _, v := range m.plan(c.Open(), end) {
-			if v.Keys = c.lacking(v.Keys, v.LSNs.End); v.Keys.Empty() {
-				continue
-			}
-			if !yield(v) {
+		for _, p := range m.plan(c.Open(), end) {
+			keys := c.lacking(page.NewSet(p.ranges...), p.lsns.End)
+			if !keys.Empty() && !yield(Visit{p.e.desc(), keys, p.lsns}) {
 				return
 			}
 		}
@@ -39,8 +37,8 @@ func (m *Map) Visits(c *Collector, end page.LSN) iter.Seq[Visit] {
 
 // cover says which image a stretch of keys rests on.
 type cover struct {
-	keys  page.Range
-	image *Desc // nil for none
+	keyRange
+	image *packed // nil for none
 }
 
 // floor is the lowest LSN at which a delta may still matter.
@@ -48,47 +46,60 @@ func (c *cover) floor() page.LSN {
 	if c.image == nil {
 		return 0
 	}
-	return c.image.LSNs.End
+	return c.image.hi
+}
+
+// planned is a visit before its keys are a set.
+type planned struct {
+	e      *packed
+	ranges []page.Range
+	lsns   page.LSNRange
 }
 
 // plan lists all visits that a read of keys could need, newest first.
-func (m *Map) plan(keys page.Set, end page.LSN) []Visit {
+func (m *Map) plan(keys page.Set, end page.LSN) []planned {
 	if keys.Empty() || end == 0 {
 		return nil
 	}
-	covers := m.cover(keys, end)
+	ranges := packRanges(keys)
+	covers := m.cover(ranges, end)
 	low := page.MaxLSN
 	for i := range covers {
 		low = min(low, covers[i].floor())
 	}
-	var out []Visit
-	m.deltas.overlapping(keys.Ranges(), low, end, func(d *Desc) { out = appendDelta(out, d, covers, end) })
+	var out []planned
+	add := func(e *packed) bool {
+		out = appendDelta(out, e, covers, end)
+		return true
+	}
+	m.l0.s.overlapping(ranges, low, end, add)
+	m.deltas.overlapping(ranges, low, end, add)
 	out = appendImages(out, covers)
-	slices.SortStableFunc(out, func(a, b Visit) int {
-		if a.LSNs.End != b.LSNs.End {
-			return -compareLSN(a.LSNs.End, b.LSNs.End)
+	slices.SortStableFunc(out, func(a, b planned) int {
+		if a.lsns.End != b.lsns.End {
+			return -compareLSN(a.lsns.End, b.lsns.End)
 		}
-		return a.Desc.Keys.Start.Compare(b.Desc.Keys.Start)
+		return a.e.start().compare(b.e.start())
 	})
 	return out
 }
 
-// cover divides keys by the newest image below end that covers them.
-func (m *Map) cover(keys page.Set, end page.LSN) (out []cover) {
-	for _, r := range keys.Ranges() {
-		for k := r.Start; k.Less(r.End); {
-			c := cover{image: m.images.newestAt(k, end, nil)}
-			to := r.End
-			if c.image != nil && c.image.Keys.End.Less(to) {
-				to = c.image.Keys.End
+// cover divides ranges by the newest image below end that covers them.
+func (m *Map) cover(ranges []keyRange, end page.LSN) (out []cover) {
+	for _, r := range ranges {
+		for k := r.start; k.less(r.end); {
+			c := cover{image: m.images.newest(&k, end, nil)}
+			to := r.end
+			if c.image != nil && c.image.end().less(to) {
+				to = c.image.end()
 			}
-			if k.Next().Less(to) {
+			if k != to.prev() {
 				// A newer image, or the first one, may begin within.
 				to = m.images.nextStart(k, to, c.floor(), end)
 			}
-			c.keys = page.Range{Start: k, End: to}
-			if n := len(out); n > 0 && out[n-1].image == c.image && out[n-1].keys.End == k {
-				out[n-1].keys.End = to
+			c.keyRange = keyRange{k, to}
+			if n := len(out); n > 0 && out[n-1].image == c.image && out[n-1].end == k {
+				out[n-1].end = to
 			} else {
 				out = append(out, c)
 			}
@@ -99,50 +110,46 @@ func (m *Map) cover(keys page.Set, end page.LSN) (out []cover) {
 }
 
 // appendDelta appends the visits of one delta: one for each LSN that it is to be asked from.
-func appendDelta(out []Visit, d *Desc, covers []cover, end page.LSN) []Visit {
-	i, _ := slices.BinarySearchFunc(covers, d.Keys.Start, func(c cover, k page.Key) int {
-		if k.Less(c.keys.End) {
+func appendDelta(out []planned, e *packed, covers []cover, end page.LSN) []planned {
+	i, _ := slices.BinarySearchFunc(covers, e.start(), func(c cover, k mapKey) int {
+		if k.less(c.end) {
 			return 1
 		}
 		return -1
 	})
-	type part struct {
-		low    page.LSN
-		ranges []page.Range
-	}
-	var parts []part
-	for ; i < len(covers) && covers[i].keys.Start.Less(d.Keys.End); i++ {
-		low := max(d.LSNs.Start, covers[i].floor())
-		r := covers[i].keys.Intersect(d.Keys)
-		if low >= min(d.LSNs.End, end) || r.Empty() {
+	first := len(out)
+	for ; i < len(covers) && covers[i].start.less(e.end()); i++ {
+		low := max(e.lo, covers[i].floor())
+		r := covers[i].clip(&e.rect)
+		if low >= min(e.hi, end) || r.empty() {
 			continue
 		}
-		at := slices.IndexFunc(parts, func(p part) bool { return p.low == low })
+		at := slices.IndexFunc(out[first:], func(p planned) bool { return p.lsns.Start == low })
 		if at < 0 {
-			at = len(parts)
-			parts = append(parts, part{low: low})
+			at = len(out) - first
+			out = append(out, planned{e: e, lsns: page.LSNRange{Start: low, End: min(e.hi, end)}})
 		}
-		parts[at].ranges = append(parts[at].ranges, r)
-	}
-	for _, p := range parts {
-		out = append(out, Visit{*d, page.NewSet(p.ranges...), page.LSNRange{Start: p.low, End: min(d.LSNs.End, end)}})
+		to := &out[first+at].ranges
+		*to = append(*to, r.unpack())
 	}
 	return out
 }
 
 // appendImages appends one visit for each image that something rests on.
-func appendImages(out []Visit, covers []cover) []Visit {
-	ranges := map[*Desc][]page.Range{}
+func appendImages(out []planned, covers []cover) []planned {
+	at := map[*packed]int{}
 	for i := range covers {
-		if c := &covers[i]; c.image != nil {
-			ranges[c.image] = append(ranges[c.image], c.keys)
+		c := &covers[i]
+		if c.image == nil {
+			continue
 		}
-	}
-	for i := range covers {
-		if d := covers[i].image; ranges[d] != nil && d != nil {
-			out = append(out, Visit{*d, page.NewSet(ranges[d]...), d.LSNs})
-			delete(ranges, d)
+		n, ok := at[c.image]
+		if !ok {
+			n = len(out)
+			at[c.image] = n
+			out = append(out, planned{e: c.image, lsns: c.image.lsns()})
 		}
+		out[n].ranges = append(out[n].ranges, c.unpack())
 	}
 	return out
 }
