@@ -167,7 +167,7 @@ func TestDiskReadsBatches(t *testing.T) {
 	})
 }
 
-func cancelable(t testing.TB) context.Context {
+func cancelable(t interface{ Cleanup(func()) }) context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	return ctx
@@ -383,8 +383,7 @@ func TestSingleReadAllocatesNothing(t *testing.T) {
 }
 
 // openDescriptors counts what this process has open below a folder.
-func openDescriptors(t testing.TB, dir string) (n int) {
-	t.Helper()
+func openDescriptors(dir string) (n int) {
 	links, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return 0

@@ -10,6 +10,7 @@ import (
 type fileID struct {
 	dev, ino uint64
 	born     int64 // nanoseconds; 0 if the file system does not keep it
+	node     *memNode
 }
 
 // facts is what the kernel tells about an open file.
@@ -29,6 +30,14 @@ func factsOf(f File) (facts, error) {
 	size, err := f.Size()
 	return facts{size: size}, err
 }
+
+func (f *memFile) facts() (facts, error) {
+	size, err := f.Size()
+	return facts{size: size, id: fileID{node: f.node}}, err
+}
+
+func (f *faultFile) facts() (facts, error)  { return factsOf(f.File) }
+func (f *stickyFile) facts() (facts, error) { return factsOf(f.File) }
 
 // directRefused tells from an attempt to open a file past the page cache that it has to be opened without.
 func directRefused(f File, err error) bool {
