@@ -43,12 +43,6 @@ func (tl *Timeline) Info() TimelineInfo { return tl.t.Info() }
 // Layers lists the timeline's own layer files, not its ancestors'.
 func (tl *Timeline) Layers() []layer.Desc { return tl.t.Layers() }
 
-// WalkLayers opens the timeline's own layer files one after the other, and hands each to fn, or the reason
-// why it cannot be opened, which names it. The reader is valid during the call only. An error that fn returns ends the walk.
-func (tl *Timeline) WalkLayers(ctx context.Context, fn func(r *layer.Reader, err error) error) error {
-	return tl.t.WalkLayers(ctx, func(_ layer.Desc, r *layer.Reader, err error) error { return fn(r, err) })
-}
-
 // LastRecordLSN is the end of the last record put, also where it is not durable yet.
 func (tl *Timeline) LastRecordLSN() page.LSN { return tl.t.LastRecordLSN() }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -32,6 +33,14 @@ type Stored struct {
 	Data []byte
 	// Zstd says that Data is a zstd frame.
 	Zstd bool
+}
+
+// Plain gives the content of the blob: Data itself or, decompressed, a slice of room, which grows if need be.
+func (s Stored) Plain(room []byte) ([]byte, error) {
+	if !s.Zstd {
+		return s.Data, nil
+	}
+	return decompress(s.Data, func(n int) []byte { return slices.Grow(room[:0], n)[:n] })
 }
 
 // appendBlobHeader appends the header of a blob of n stored bytes. Compressed ones have the long form.

@@ -65,7 +65,7 @@ func (t *treeBuilder) append(key []byte, value uint64) error {
 		return fmt.Errorf("index value %d: at most %d fits", value, uint64(maxTreeValue))
 	}
 	if bytes.Compare(key, t.last[:t.keyLen]) <= 0 && t.entries > 0 {
-		return fmt.Errorf("%w: %x after %x", errTreeOrder, key, t.last[:t.keyLen])
+		return fmt.Errorf("%w: %x after %x", errTreeOrder, string(key), string(t.last[:t.keyLen])) // copies, so that key stays on the stack
 	}
 	copy(t.last[:], key)
 	t.entries++

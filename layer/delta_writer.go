@@ -46,7 +46,7 @@ func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte)
 		return err
 	}
 	switch {
-	case k.Less(w.desc.Keys.Start):
+	case !w.any && k.Less(w.desc.Keys.Start):
 		return w.w.fail(fmt.Errorf("%w: key %s below the layer's %s", ErrOrder, k, w.desc.Keys.Start))
 	case !w.desc.LSNs.Contains(lsn):
 		return w.w.fail(fmt.Errorf("%w: key %s at LSN %s outside %s", ErrOrder, k, lsn, w.desc.LSNs))

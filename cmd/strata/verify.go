@@ -19,27 +19,35 @@ var errCheckFailed = errors.New("the check does not hold")
 
 func newVerifyLayers() *cobra.Command {
 	var f storeFlags
+	var o layercheck.Options
 	c := &cobra.Command{
 		Use:   "layers",
-		Short: "Read every layer of every timeline and check what can be checked",
-		Long: `Decodes every index entry and every value of every layer file of the store. Files without checksums of their
-own are counted as unverified: their structure is checked, a flipped bit inside a page is not seen.`,
+		Short: "Read every layer of every timeline and check all that can be checked",
+		Long: `Reads every layer file of the store from end to end and checks its checksums, its summary and footer, every
+entry of its index, every blob's place and length, and that keys and LSNs ascend within its ranges. With
+--decode every value is decoded too, as it always is in files without checksums. Those are counted as
+unverified: their structure is checked, a flipped bit inside a page need not show.`,
 		Example: "  strata verify layers --store ./strata-data",
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
+	c.Flags().BoolVar(&o.Decode, "decode", false, "decompress and decode every value of files with checksums too")
+	c.Flags().IntVar(&o.Workers, "workers", 0, "files read at once (default: one for each processor)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if o.Workers < 0 {
+			return usageError{fmt.Errorf("verify layers: --workers %d: a number above 0 is expected", o.Workers)}
+		}
 		engine, tenant, err := f.openTenant(cmd, readOnly)
 		if err != nil {
 			return err
 		}
 		defer engine.Close()
-		r, err := layercheck.Run(cmd.Context(), tenant)
-		if err != nil {
-			return err
-		}
+		r, err := layercheck.Run(cmd.Context(), tenant, o)
 		for _, bad := range r.Corruptions {
 			fmt.Fprintln(cmd.ErrOrStderr(), bad)
+		}
+		if err != nil {
+			return fmt.Errorf("verify layers: %w", err)
 		}
 		err = closing{name: "layers"}.add("files", r.Files).add("bytes", r.Bytes).add("unverified", r.Unverified).
 			add("corrupt", r.Corrupt).write(cmd.OutOrStdout(), f.json)

@@ -209,29 +209,6 @@ func (t *Timeline) Info() Info {
 	return i
 }
 
-// WalkLayers opens the timeline's own layer files one after the other and hands them to fn, with the error
-// where one cannot be opened. It ends with the first error that fn returns.
-func (t *Timeline) WalkLayers(ctx context.Context, fn func(d layer.Desc, r *layer.Reader, err error) error) error {
-	for _, d := range t.Layers() {
-		o, err := t.env.files.acquire(ctx, t.dir, t.id, d)
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, ErrClosed) {
-				return err
-			}
-			if err := fn(d, nil, err); err != nil {
-				return err
-			}
-			continue
-		}
-		err = fn(d, o.reader, nil)
-		t.env.files.release(o)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Close writes what is in memory, so that reopening loses nothing, and ends the background work. It may be
 // called twice. After an error what was not written is lost: its WAL has to be ingested again.
 func (t *Timeline) Close() error {
