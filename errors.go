@@ -23,6 +23,8 @@ var (
 	ErrClosed = timeline.ErrClosed
 	// ErrRefused: a batch that cannot be put; nothing of it was stored.
 	ErrRefused = timeline.ErrRefused
+	// ErrBackpressure: a batch that TryPut would have had to wait with; nothing of it was stored.
+	ErrBackpressure = timeline.ErrBackpressure
 	// ErrLocked: another process has the store open.
 	ErrLocked = virtualfile.ErrLocked
 	// ErrNotAStore: the directory holds no store.

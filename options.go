@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -30,9 +32,15 @@ type Options struct {
 	// to search, large ones cost memory (MaxFrozenLayers+1 times as much for each timeline that is written
 	// to) and WAL to ingest again after a crash.
 	CheckpointDistance int64
+	// CheckpointTimeout is the age at which what is in memory is written in any case; default every 10
+	// minutes, Every(0) is never. It bounds how far a crash sets back a timeline with little traffic.
+	CheckpointTimeout Period
 	// MaxFrozenLayers is how many full in-memory layers of a timeline may wait to be written before Put
 	// waits; default 2, at most 64. 1 makes ingest stop for every write.
 	MaxFrozenLayers int
+	// Pressure slows Put down as debt grows, and stops it at a limit. Default: UnflushedStop is as much as the
+	// open layer and MaxFrozenLayers frozen ones; there are no limits on the height of the L0 stack.
+	Pressure Pressure
 	// MaxOpenFiles bounds the layer files that are kept open, of all timelines together; default 512, at
 	// least 8. Reads that need more at once go beyond it and close them afterwards.
 	MaxOpenFiles int
@@ -58,6 +66,7 @@ const (
 	defaultCheckpointDistance = 256 << 20
 	minCheckpointDistance     = 64 << 10
 	maxCheckpointDistance     = 16 << 30
+	defaultCheckpointTimeout  = 10 * time.Minute
 	defaultMaxFrozenLayers    = 2
 	maxMaxFrozenLayers        = 64
 	defaultMaxOpenFiles       = 512
@@ -78,13 +87,16 @@ func (o Options) withDefaults() Options {
 	}
 	orDefault(&o.CheckpointDistance, defaultCheckpointDistance)
 	orDefault(&o.MaxFrozenLayers, defaultMaxFrozenLayers)
+	orDefault(&o.CheckpointTimeout, Every(defaultCheckpointTimeout))
+	orDefault(&o.Pressure.UnflushedStop, int64(o.MaxFrozenLayers+1)*o.CheckpointDistance)
 	orDefault(&o.MaxOpenFiles, defaultMaxOpenFiles)
 	orDefault(&o.ImageLayerSize, defaultImageLayerSize)
 	return o
 }
 
-func orDefault[T int | int64](v *T, d T) {
-	if *v == 0 {
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
 		*v = d
 	}
 }
@@ -105,7 +117,37 @@ func (o Options) Validate() error {
 	}
 	bound("CheckpointDistance", o.CheckpointDistance, minCheckpointDistance, maxCheckpointDistance)
 	bound("MaxFrozenLayers", int64(o.MaxFrozenLayers), 1, maxMaxFrozenLayers)
+	bound("Pressure.UnflushedStop", o.Pressure.UnflushedStop, minCheckpointDistance, math.MaxInt64)
+	bound("Pressure.L0Slow", int64(o.Pressure.L0Slow), 1, math.MaxInt32)
+	bound("Pressure.L0Stop", int64(o.Pressure.L0Stop), 1, math.MaxInt32)
+	if o.Pressure.L0Slow > 0 && o.Pressure.L0Slow >= o.Pressure.L0Stop {
+		errs = append(errs, fmt.Errorf("strata.Options.Pressure.L0Slow is %d: want less than L0Stop, which is %d", o.Pressure.L0Slow, o.Pressure.L0Stop))
+	}
+	if d := o.CheckpointTimeout.d; d < 0 {
+		errs = append(errs, fmt.Errorf("strata.Options.CheckpointTimeout is Every(%s): want Every(0) for never, or more", d))
+	}
 	bound("MaxOpenFiles", int64(o.MaxOpenFiles), minMaxOpenFiles, maxMaxOpenFiles)
 	bound("ImageLayerSize", o.ImageLayerSize, minImageLayerSize, maxImageLayerSize)
 	return errors.Join(errs...)
+}
+
+// Period is how often something happens in the background. The zero value is the default of the option that
+// it is given for; Every makes others.
+type Period struct {
+	set bool
+	d   time.Duration
+}
+
+// Every is a period of d; of 0, never.
+func Every(d time.Duration) Period { return Period{set: true, d: d} }
+
+// String gives the duration, "never" or "default".
+func (p Period) String() string {
+	switch {
+	case !p.set:
+		return "default"
+	case p.d == 0:
+		return "never"
+	}
+	return p.d.String()
 }

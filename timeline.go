@@ -20,6 +20,8 @@ type (
 	TimelineInfo = timeline.Info
 	// Metrics are counters of all timelines of a store since it was opened.
 	Metrics = timeline.Metrics
+	// Pressure says how much debt slows Put down, and how much stops it.
+	Pressure = timeline.Pressure
 	// Events are functions that are called as things happen.
 	Events = timeline.Events
 	// FlushInfo describes the writing of one in-memory layer.
@@ -54,9 +56,34 @@ func (tl *Timeline) DiskConsistentLSN() page.LSN { return tl.t.DiskConsistentLSN
 
 // Put stores a batch whole or not at all. It refuses with ErrRefused, before anything is stored, a batch
 // with an LSN not above the last or not a multiple of 8, a key without a valid form, or a value over
-// page.MaxValueSize. Of two values for one key and LSN the last wins. It waits while too much is not yet
-// written, and refuses while writing fails: then it can be called again once there is room on the disk.
+// page.MaxValueSize. Of two values for one key and LSN the last wins. It is slowed down in proportion to what
+// is not yet written or compacted (Options.Pressure), waits at the limit, and refuses while writing fails:
+// then it can be called again once there is room on the disk.
 func (tl *Timeline) Put(ctx context.Context, b *page.Batch) error { return tl.t.Put(ctx, b) }
+
+// TryPut is Put for those who have something better to do than to wait: where Put would, it gives
+// ErrBackpressure and stores nothing.
+func (tl *Timeline) TryPut(ctx context.Context, b *page.Batch) error { return tl.t.TryPut(ctx, b) }
+
+// WaitLSN returns once lsn can be read: at once if the timeline is there already. It ends with the error of
+// ctx, or with ErrClosed.
+func (tl *Timeline) WaitLSN(ctx context.Context, lsn page.LSN) error { return tl.t.WaitLSN(ctx, lsn) }
+
+// NextDurable gives DiskConsistentLSN and a channel that is closed once it has moved on from there. A loop
+// that acts on the LSN and then waits for the channel misses nothing:
+//
+//	for {
+//		lsn, moved := tl.NextDurable()
+//		acknowledge(lsn)
+//		select {
+//		case <-moved:
+//		case <-ctx.Done():
+//			return ctx.Err()
+//		}
+//	}
+//
+// The channel stays open when the engine is closed.
+func (tl *Timeline) NextDurable() (page.LSN, <-chan struct{}) { return tl.t.NextDurable() }
 
 // Freeze ends the in-memory layer, so that it is written in the background.
 func (tl *Timeline) Freeze(ctx context.Context) error { return tl.t.Freeze(ctx) }

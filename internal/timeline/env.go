@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/internal/clock"
@@ -16,7 +17,11 @@ type Config struct {
 	FS                 virtualfile.FS
 	ReadOnly           bool
 	CheckpointDistance int64 // bytes of WAL or of values after which an in-memory layer is frozen
-	MaxFrozen          int   // frozen layers that may wait before Put does
+	// CheckpointTimeout is the age at which it is frozen in any case; 0 is never.
+	CheckpointTimeout time.Duration
+	MaxFrozen         int // frozen layers that may wait before Put does
+	// Pressure slows Put down before that; zeros are no limits.
+	Pressure           Pressure
 	MaxOpenFiles       int
 	BlockCache         int64 // bytes; 0 for the default
 	IOMode             virtualfile.Mode

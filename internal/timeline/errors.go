@@ -15,4 +15,6 @@ var (
 	ErrClosed = errors.New("timeline is closed")
 	// ErrRefused marks a batch that cannot be put: nothing of it was stored.
 	ErrRefused = errors.New("batch refused")
+	// ErrBackpressure says that a batch would have had to wait: nothing of it was stored. Try again later.
+	ErrBackpressure = errors.New("too much is not written yet")
 )

@@ -73,8 +73,7 @@ func (t *Timeline) flushEnded(ctx context.Context, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.flushErr = err
-	close(t.mu.changed)
-	t.mu.changed = make(chan struct{})
+	t.changedLocked()
 }
 
 func (t *Timeline) flushError() error {
@@ -97,6 +96,7 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 	}
 	info.Duration, info.Err = t.env.Clock().Sub(begin), err
 	if err == nil {
+		t.meter.add(f.mem.Size(), info.Duration)
 		info.Layer = f.written
 	}
 	if t.env.Events.FlushEnd != nil {
@@ -119,7 +119,13 @@ func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
 		t.env.counters.flushes.Add(1)
 		t.env.counters.flushBytes.Add(d.Size)
 	}
-	return t.env.FS.SyncDir(t.dir)
+	if err := t.env.FS.SyncDir(t.dir); err != nil {
+		// The kernel may have forgotten the entry, and would call the next sync a success: only a new file's
+		// entry can be trusted again.
+		f.written = nil
+		return err
+	}
+	return nil
 }
 
 func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err error) {
@@ -162,6 +168,7 @@ func (t *Timeline) publishFrozen(f *frozen) error {
 	}
 	t.update(func(v *view) { v.layers, v.frozen = layers, v.frozen[1:] })
 	t.durable.Store(&at)
+	t.durableLSN.advance(at.last)
 	t.env.memory.Add(-f.mem.Size())
 	return nil
 }

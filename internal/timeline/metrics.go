@@ -5,8 +5,9 @@ import "sync/atomic"
 // Metrics are counters of all timelines that share them since the store was opened.
 type Metrics struct {
 	PutBatches, PutValues, PutBytes int64
-	// PutWaits counts the times that Put waited for a flush.
-	PutWaits int64
+	// PutWaits counts the times that Put waited for a flush or a compaction, PutPauses those that it was slowed
+	// down; PutWaitNanos is what both took.
+	PutWaits, PutPauses, PutWaitNanos int64
 	// Flushes counts layers written, FlushBytes their size, FlushErrors failed attempts.
 	Flushes, FlushBytes, FlushErrors int64
 	// ManifestEdits and ManifestBytes count what was published; ManifestRewrites whole rewritings among it.
@@ -24,7 +25,8 @@ type Metrics struct {
 
 // counters is Metrics while it changes.
 type counters struct {
-	putBatches, putValues, putBytes, putWaits      atomic.Int64
+	putBatches, putValues, putBytes                atomic.Int64
+	putWaits, putPauses, putWaitNanos              atomic.Int64
 	flushes, flushBytes, flushErrors               atomic.Int64
 	manifestEdits, manifestBytes, manifestRewrites atomic.Int64
 	reads, readKeys, layerVisits                   atomic.Int64
@@ -35,8 +37,8 @@ type counters struct {
 func (c *counters) snapshot() Metrics {
 	return Metrics{
 		PutBatches: c.putBatches.Load(), PutValues: c.putValues.Load(), PutBytes: c.putBytes.Load(),
-		PutWaits: c.putWaits.Load(),
-		Flushes:  c.flushes.Load(), FlushBytes: c.flushBytes.Load(), FlushErrors: c.flushErrors.Load(),
+		PutWaits: c.putWaits.Load(), PutPauses: c.putPauses.Load(), PutWaitNanos: c.putWaitNanos.Load(),
+		Flushes: c.flushes.Load(), FlushBytes: c.flushBytes.Load(), FlushErrors: c.flushErrors.Load(),
 		ManifestEdits: c.manifestEdits.Load(), ManifestBytes: c.manifestBytes.Load(),
 		ManifestRewrites: c.manifestRewrites.Load(),
 		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),

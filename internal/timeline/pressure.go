@@ -1,6 +1,10 @@
 package timeline
 
-import "time"
+import (
+	"math"
+	"sync/atomic"
+	"time"
+)
 
 // Pressure says how much debt a timeline may have before Put is slowed down, and before it waits. Debt is
 // what has been taken in and still costs: bytes that are not flushed, and L0 layers that every read must ask
@@ -46,20 +50,25 @@ func pause(debt float64, bytes int, flushRate float64) time.Duration {
 	return time.Duration(min(seconds, maxPause.Seconds()) * float64(time.Second))
 }
 
-// flushMeter measures how fast flushes write, with the newest counting most.
-type flushMeter struct{ rate float64 }
+// flushMeter measures how fast flushes write, with the newest counting most. One flush at a time adds to it;
+// anyone may ask.
+type flushMeter struct{ bits atomic.Uint64 }
 
 // meterWeight is what the newest flush counts.
 const meterWeight = 0.3
 
-// add notes that a flush took so long for so many bytes taken in.
+// get gives bytes per second, 0 before the first flush.
+func (m *flushMeter) get() float64 { return math.Float64frombits(m.bits.Load()) }
+
+// add notes that a flush took so long for so many bytes of memory.
 func (m *flushMeter) add(bytes int64, took time.Duration) {
 	if bytes <= 0 || took <= 0 {
 		return
 	}
-	rate := float64(bytes) / took.Seconds()
-	if m.rate == 0 {
-		m.rate = rate
+	newest := float64(bytes) / took.Seconds()
+	rate := m.get()
+	if rate == 0 {
+		rate = newest
 	}
-	m.rate += meterWeight * (rate - m.rate)
+	m.bits.Store(math.Float64bits(rate + meterWeight*(newest-rate)))
 }

@@ -58,11 +58,11 @@ func TestFlushMeter(t *testing.T) {
 	var m flushMeter
 	m.add(0, time.Second)
 	m.add(100, 0)
-	require.Zero(t, m.rate)
+	require.Zero(t, m.get())
 	m.add(1000, time.Second)
-	require.Equal(t, 1000.0, m.rate)
+	require.Equal(t, 1000.0, m.get())
 	for range 50 {
 		m.add(500, time.Second)
 	}
-	require.InDelta(t, 500, m.rate, 1)
+	require.InDelta(t, 500, m.get(), 1)
 }

@@ -48,7 +48,7 @@ func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context
 	if t.full() {
 		t.freeze()
 	}
-	if err := t.store(b); err != nil {
+	if err := t.store(ctx, b); err != nil {
 		return err
 	}
 	if t.full() && t.room() {
@@ -59,10 +59,10 @@ func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context
 }
 
 // store puts a batch into the open layer and moves the timeline's end.
-func (t *Timeline) store(b *page.Batch) error {
+func (t *Timeline) store(ctx context.Context, b *page.Batch) error {
 	open := t.view.Load().open
 	before, first := open.Size(), open.Len() == 0
-	if err := open.Put(b); err != nil {
+	if err := open.Put(ctx, b); err != nil {
 		return fmt.Errorf("timeline %s: %w", t.meta.Name, err)
 	}
 	if first && b.Len() > 0 {

@@ -1,0 +1,160 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/stratapg/strata/layer"
+)
+
+// pace holds batches back as debt grows. The writer's turn guards it.
+type pace struct {
+	until time.Time // no batch before this
+}
+
+// leastPause is what is worth a timer; less is owed until it has added up.
+const leastPause = time.Millisecond
+
+// unflushed gives the bytes that wait in memory.
+func (v *view) unflushed() int64 {
+	n := v.open.Size()
+	for _, f := range v.frozen {
+		n += f.mem.Size()
+	}
+	return n
+}
+
+// room reports whether one more frozen layer may wait.
+func (t *Timeline) room() bool { return len(t.view.Load().frozen) < t.env.MaxFrozen }
+
+// debt is that of the present view; see Pressure.
+func (t *Timeline) debt() float64 {
+	v := t.view.Load()
+	return t.env.Pressure.debt(v.unflushed(), v.layers.L0().Height())
+}
+
+// mustWait reports whether nothing can be taken in before a flush or a compaction has ended.
+func (t *Timeline) mustWait() bool { return t.full() && !t.room() || t.debt() >= 1 }
+
+// waitForRoom waits until a batch can be taken in, or gives the reason why none can. The caller has the
+// writer's turn.
+func (t *Timeline) waitForRoom(ctx context.Context) error {
+	if err := t.waitForPace(ctx); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		t.mu.Lock()
+		changed, err := t.mu.changed, t.mu.flushErr
+		t.mu.Unlock()
+		if err != nil {
+			return t.refusal(err)
+		}
+		if !t.mustWait() {
+			return nil
+		}
+		if first {
+			t.env.counters.putWaits.Add(1)
+			begin := t.env.Clock()
+			defer func() { t.env.counters.putWaitNanos.Add(int64(t.env.Clock().Sub(begin))) }()
+			if t.room() && t.view.Load().open.Len() > 0 {
+				t.freeze()
+				continue
+			}
+		}
+		t.wakeFlusher()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// waitForPace sits out what earlier batches owe.
+func (t *Timeline) waitForPace(ctx context.Context) error {
+	d := t.pace.until.Sub(t.env.Clock())
+	if d < leastPause {
+		return nil
+	}
+	t.env.counters.putPauses.Add(1)
+	t.env.counters.putWaitNanos.Add(int64(d))
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// haveRoom is waitForRoom for those who do not wait.
+func (t *Timeline) haveRoom(context.Context) error {
+	if t.mustWait() || t.pace.until.Sub(t.env.Clock()) >= leastPause {
+		t.wakeFlusher()
+		return fmt.Errorf("timeline %s at LSN %s: %w", t.meta.Name, t.LastRecordLSN(), ErrBackpressure)
+	}
+	return nil
+}
+
+// owe notes what a batch of so many bytes costs at the present debt.
+func (t *Timeline) owe(bytes int) {
+	d := pause(t.debt(), bytes, t.meter.get())
+	if d == 0 {
+		return
+	}
+	now := t.env.Clock()
+	if t.pace.until.Before(now) {
+		t.pace.until = now
+	}
+	t.pace.until = t.pace.until.Add(d)
+	if latest := now.Add(maxPause); t.pace.until.After(latest) {
+		t.pace.until = latest
+	}
+}
+
+// beganOpen tells the background that the open layer holds something.
+func (t *Timeline) beganOpen() {
+	select {
+	case t.began <- struct{}{}:
+	default:
+	}
+}
+
+// freezeOnTime freezes each open layer once it is old enough.
+func (t *Timeline) freezeOnTime(ctx context.Context) {
+	if t.env.CheckpointTimeout <= 0 {
+		return
+	}
+	timer := time.NewTimer(t.env.CheckpointTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.began:
+		}
+		open := t.view.Load().open
+		timer.Reset(t.env.CheckpointTimeout)
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			t.freezeOld(ctx, open)
+		}
+	}
+}
+
+// freezeOld freezes the open layer if it is still this one.
+func (t *Timeline) freezeOld(ctx context.Context, open *layer.Mem) {
+	if t.beginWrite(ctx) != nil {
+		return // closed, or about to be
+	}
+	defer t.writer.give()
+	if now := t.view.Load().open; now == open {
+		t.freeze()
+	} else if now.Len() > 0 {
+		t.beganOpen() // its turn comes
+	}
+}
