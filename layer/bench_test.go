@@ -145,7 +145,7 @@ func BenchmarkReaderGet(b *testing.B) {
 	}
 	d, err := w.Finish(page.MaxKey)
 	require.NoError(b, err)
-	r, err := OpenReader(fs, dir, testID, d)
+	r, err := openOn(fs, dir, testID, d)
 	require.NoError(b, err)
 	defer r.Close()
 	for name, n := range map[string]int{"one": 1, "run of 32": 32} {
@@ -157,6 +157,9 @@ func BenchmarkReaderGet(b *testing.B) {
 				c := NewCollector(page.NewSet(page.Range{Start: modelKey(i), End: modelKey(i + n)}), 8)
 				if err := r.Collect(ctx, c, c.Keys(), page.LSNRange{Start: 0, End: 9}); err != nil || c.Len() != n {
 					b.Fatal(err, c.Len())
+				}
+				if err := c.Fetch(ctx); err != nil {
+					b.Fatal(err)
 				}
 				c.Release()
 			}

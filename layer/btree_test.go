@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -109,11 +110,11 @@ func TestTreeEqualsNeons(t *testing.T) {
 // memBlocks reads a tree from memory.
 type memBlocks []byte
 
-func (m memBlocks) block(_ context.Context, n uint32) ([]byte, error) {
+func (m memBlocks) block(_ context.Context, n uint32) ([]byte, cache.Pin, error) {
 	if uint64(n) >= uint64(len(m)/blockSize) {
-		return nil, m.corrupt(n, "beyond the end")
+		return nil, cache.Pin{}, m.corrupt(n, "beyond the end")
 	}
-	return m[int(n)*blockSize : (int(n)+1)*blockSize], nil
+	return m[int(n)*blockSize : (int(n)+1)*blockSize], cache.Pin{}, nil
 }
 
 func (m memBlocks) corrupt(n uint32, format string, args ...any) error {

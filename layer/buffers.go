@@ -1,34 +1,27 @@
 package layer
 
-import "sync"
+import "github.com/stratapg/strata/virtualfile"
 
-// arenaChunk is the unit of a Collector's memory. What is larger gets a buffer of its own, left to the
-// garbage collector.
-const arenaChunk = maxRun
+// arenaChunk is the unit of an arena's memory.
+const arenaChunk = 128 << 10
 
-var arenaChunks = sync.Pool{New: func() any {
-	b := make([]byte, arenaChunk)
-	return &b
-}}
-
-// arena hands out byte slices that all live until release.
+// arena hands out byte slices that all live until release, from buffers off the Go heap.
 type arena struct {
-	chunks []*[]byte
-	rest   []byte
+	pool *virtualfile.Buffers
+	bufs []*virtualfile.Buffer
+	rest []byte
 }
 
 // alloc gives n bytes of unspecified content.
 func (a *arena) alloc(n int) []byte {
-	if n > arenaChunk {
-		return make([]byte, n)
-	}
 	if n > len(a.rest) {
-		c := arenaChunks.Get().(*[]byte)
-		a.chunks = append(a.chunks, c)
-		if left := (*c)[n:]; len(left) <= len(a.rest) {
-			return (*c)[:n:n] // what is left of the chunk before is more
+		buf := a.pool.Get(max(n, arenaChunk))
+		a.bufs = append(a.bufs, buf)
+		b := buf.Bytes()
+		if left := b[n:]; len(left) <= len(a.rest) {
+			return b[:n:n] // what is left of the buffer before is more
 		}
-		a.rest = *c
+		a.rest = b
 	}
 	b := a.rest[:n:n]
 	a.rest = a.rest[n:]
@@ -37,9 +30,9 @@ func (a *arena) alloc(n int) []byte {
 
 // release takes all of it back.
 func (a *arena) release() {
-	for i, c := range a.chunks {
-		arenaChunks.Put(c)
-		a.chunks[i] = nil
+	for i, b := range a.bufs {
+		b.Release()
+		a.bufs[i] = nil
 	}
-	a.chunks, a.rest = a.chunks[:0], nil
+	a.bufs, a.rest = a.bufs[:0], nil
 }

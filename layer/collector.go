@@ -14,11 +14,16 @@ type Found struct {
 	// Value is a serialized page.Value, or the bare image if Raw. It is valid until the Collector's Release.
 	Value []byte
 	Raw   bool
+	// Err says why the value could not be read; Value is nil then.
+	Err error
 }
 
 // Collector gathers, for each key of a set, the values from an LSN downward until one initializes. Layers
 // are asked newest first, but values may arrive in any order where layers overlap: they are kept sorted, and
 // what is older than an initializing value is dropped. Not for concurrent use.
+//
+// Layers on disk only say where their values lie: whether more is needed is known from the index alone.
+// Once all layers have been asked, of ancestors too, Fetch reads everything at once.
 type Collector struct {
 	keys    page.Set
 	lsn     page.LSN
@@ -37,17 +42,22 @@ type gathered struct {
 	entries []collected
 	index   map[page.Key]int32 // into entries
 	values  []foundValue
+	sources []source
 	scratch []Found
-	buf     arena
+	fetch   fetcher
+	scan    layerScan
+	path    readPath
 }
 
 var gatheredPool = sync.Pool{New: func() any { return new(gathered) }}
 
 // reset lets go of all values.
 func (g *gathered) reset() {
-	g.buf.release()
+	g.fetch.release()
+	g.path.reset()
 	clear(g.values)
-	g.done, g.entries, g.values = g.done[:0], g.entries[:0], g.values[:0]
+	clear(g.sources)
+	g.done, g.entries, g.values, g.sources = g.done[:0], g.entries[:0], g.values[:0], g.sources[:0]
 }
 
 // collected heads the list of one key's values, newest first.
@@ -57,16 +67,26 @@ type collected struct {
 	complete   bool
 }
 
+// foundValue is a value, or where it lies: if src is not noValue, at [start, end) of that source.
 type foundValue struct {
 	Found
-	next int32
+	next       int32
+	src        int32
+	start, end int64
 }
 
 const noValue = -1
 
 // NewCollector begins a read of keys at lsn (inclusive).
 func NewCollector(keys page.Set, lsn page.LSN) *Collector {
-	return &Collector{keys: keys, lsn: lsn, open: keys, sorted: true, minInit: page.MaxLSN, last: noValue,
+	c := new(Collector)
+	c.Start(keys, lsn)
+	return c
+}
+
+// Start is NewCollector for one that was made otherwise, or released.
+func (c *Collector) Start(keys page.Set, lsn page.LSN) {
+	*c = Collector{keys: keys, lsn: lsn, open: keys, sorted: true, minInit: page.MaxLSN, last: noValue,
 		gathered: gatheredPool.Get().(*gathered)}
 }
 
@@ -79,17 +99,31 @@ func (c *Collector) LSN() page.LSN { return c.lsn }
 // Add hands over one version of a key of the set. raw says that value is a bare image. Of two values at one
 // LSN the first stays. The bytes are not copied: they must not change until Release.
 func (c *Collector) Add(k page.Key, lsn page.LSN, raw, willInit bool, value []byte) {
+	c.add(k, foundValue{Found: Found{LSN: lsn, Value: value, Raw: raw}, src: noValue}, willInit, len(value))
+}
+
+// addPending is Add for a value that lies at [start, end) of src, for Fetch to read.
+func (c *Collector) addPending(k page.Key, lsn page.LSN, raw, willInit bool, src source, start, end int64) {
+	n := int32(len(c.sources)) - 1
+	if n < 0 || c.sources[n] != src {
+		c.sources = append(c.sources, src)
+		n++
+	}
+	c.add(k, foundValue{Found: Found{LSN: lsn, Raw: raw}, src: n, start: start, end: end}, willInit, int(end-start))
+}
+
+func (c *Collector) add(k page.Key, v foundValue, willInit bool, size int) {
 	if c.beyond(k) {
 		return
 	}
 	e := c.entry(k)
-	willInit = willInit || raw
+	willInit = willInit || v.Raw
 	n := int32(len(c.values))
-	v := foundValue{Found: Found{LSN: lsn, Value: value, Raw: raw}, next: noValue}
+	v.next = noValue
 	switch {
 	case e.head == noValue:
 		e.head, e.tail = n, n
-	case lsn < c.values[e.tail].LSN:
+	case v.LSN < c.values[e.tail].LSN:
 		if e.complete {
 			return
 		}
@@ -107,9 +141,9 @@ func (c *Collector) Add(k page.Key, lsn page.LSN, raw, willInit bool, value []by
 			e.complete = true
 			c.done = append(c.done, page.Range{Start: k, End: k.Next()})
 		}
-		c.minInit = min(c.minInit, lsn)
+		c.minInit = min(c.minInit, v.LSN)
 	}
-	c.grown(k, len(value))
+	c.grown(k, size)
 }
 
 // insert links value n into its place before the tail, unless its LSN is there already.
@@ -180,7 +214,11 @@ func (c *Collector) Settle(r page.Range) {
 // Open gives the keys that lack an initializing value and that no image layer has settled.
 func (c *Collector) Open() page.Set {
 	if len(c.done) > 0 {
-		c.open = c.open.Subtract(page.NewSet(c.done...))
+		if r := c.open.Ranges(); len(r) == 1 && r[0] == c.done[0] {
+			c.open = page.Set{} // the usual case of one key
+		} else {
+			c.open = c.open.Subtract(page.NewSet(c.done...))
+		}
 		c.done = c.done[:0]
 	}
 	return c.open
@@ -238,11 +276,14 @@ func (c *Collector) sort() {
 	c.sorted, c.indexed, c.last = true, false, noValue
 }
 
-// Release gives the buffers back; no value may be used afterwards. The Collector is then empty and settled.
+// Release gives the buffers back; neither it nor a value may be used afterwards, but for Start. It may be called again.
 func (c *Collector) Release() {
+	if c.gathered == nil {
+		return
+	}
 	c.gathered.reset()
 	gatheredPool.Put(c.gathered)
-	*c = Collector{lsn: c.lsn, sorted: true, minInit: page.MaxLSN, last: noValue, gathered: new(gathered)}
+	*c = Collector{lsn: c.lsn}
 }
 
 // intersect gives the keys in both sets.

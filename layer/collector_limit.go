@@ -13,7 +13,7 @@ type budget struct {
 }
 
 // foundBytes is what one value takes beside its bytes, about.
-const foundBytes = 64
+const foundBytes = 96
 
 // Limit bounds what is gathered to about so many bytes; perKey is what the caller will need for each key
 // beside its values. A single key's values may take more, and what one call of Collect reads ahead comes on
@@ -62,7 +62,8 @@ func (c *Collector) halve() {
 	for ; keep < len(c.entries); keep++ {
 		n := c.perKey
 		for at := c.entries[keep].head; at != noValue; at = c.values[at].next {
-			n += len(c.values[at].Value) + foundBytes
+			v := &c.values[at]
+			n += len(v.Value) + int(v.end-v.start) + foundBytes
 		}
 		if keep > 0 && size+n > c.limit/2 {
 			break
@@ -86,7 +87,8 @@ func (c *Collector) pack() {
 		before := int32(noValue)
 		for at := e.head; at != noValue; at = c.values[at].next {
 			n := int32(len(kept))
-			kept = append(kept, foundValue{Found: c.values[at].Found, next: noValue})
+			kept = append(kept, c.values[at])
+			kept[n].next = noValue
 			if before == noValue {
 				e.head = n
 			} else {

@@ -93,7 +93,7 @@ func readDamaged(t testing.TB, d Desc, content []byte) {
 	fs := virtualfile.NewMem()
 	put(t, fs, d.FileName(), content)
 	d.Size = 0
-	r, err := OpenReader(fs, "/", testID, d)
+	r, err := openOn(fs, "/", testID, d)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
 		return
@@ -110,6 +110,15 @@ func readDamaged(t testing.TB, d Desc, content []byte) {
 	c := NewCollector(page.NewSet(page.Range{Start: modelKey(3), End: modelKey(6)}, page.Range{Start: modelKey(20), End: modelKey(30)}), 0x40)
 	if err := r.Collect(ctx, c, c.Keys(), page.LSNRange{Start: 0x10, End: 0x41}); err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
+	}
+	require.NoError(t, c.Fetch(ctx))
+	for _, found := range c.Results() {
+		for _, f := range found {
+			if f.Err != nil {
+				require.ErrorIs(t, f.Err, ErrCorrupt)
+				require.ErrorContains(t, f.Err, d.FileName())
+			}
+		}
 	}
 	c.Release()
 }
@@ -183,7 +192,7 @@ func TestReadersRefuseDamage(t *testing.T) {
 			b[off] ^= 0x10
 			fs := virtualfile.NewMem()
 			put(t, fs, d.FileName(), b)
-			_, err := OpenReader(fs, "/", testID, d)
+			_, err := openOn(fs, "/", testID, d)
 			require.ErrorIs(t, err, ErrCorrupt, "offset %d", off)
 			require.ErrorContains(t, err, "offset 0")
 		}

@@ -165,18 +165,21 @@ func readAll(t require.TestingT, fs virtualfile.FS, lm *Map, mem *Mem, keys page
 		require.NoError(t, mem.Collect(ctx, c, keys, page.LSNRange{Start: mem.LSNs().Start, End: end}))
 		end = min(end, mem.LSNs().Start)
 	}
+	disk := diskOn(fs)
 	for v := range lm.Visits(c, end) {
-		r, err := OpenReader(fs, "l", testID, v.Desc)
+		r, err := OpenReader(ctx, disk, testBlocks, "l", testID, v.Desc)
 		require.NoError(t, err)
+		defer r.Close()
 		require.NoError(t, r.Collect(ctx, c, v.Keys, v.LSNs))
-		require.NoError(t, r.Close())
 	}
+	require.NoError(t, c.Fetch(ctx))
 	got := map[page.Key][]string{}
 	last := page.Key{}
 	for k, found := range c.Results() {
 		require.True(t, last.Less(k), "results ascend")
 		last = k
 		for _, f := range found {
+			require.NoError(t, f.Err)
 			got[k] = append(got[k], fmt.Sprintf("%s %v %s", f.LSN, f.Raw, f.Value))
 		}
 	}

@@ -73,7 +73,7 @@ func TestNeonsLayersAreWrittenAgainEqual(t *testing.T) {
 		require.NoError(t, fs.MkdirAll("out"))
 		require.NoError(t, fs.MkdirAll("packed"))
 		put(t, fs, "in/"+d.FileName(), content)
-		r, err := OpenReader(fs, "in", id, d)
+		r, err := openOn(fs, "in", id, d)
 		require.NoError(t, err)
 		defer r.Close()
 		require.Equal(t, id, r.Identity())
@@ -141,7 +141,7 @@ func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 	}
 	out, err = w.Finish(d.Keys.End)
 	require.NoError(t, err)
-	again, err := OpenReader(fs, "packed", id, out)
+	again, err := openOn(fs, "packed", id, out)
 	require.NoError(t, err)
 	defer again.Close()
 	require.Equal(t, original, read(again))

@@ -4,15 +4,17 @@ import (
 	"context"
 	"slices"
 
+	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 )
 
-// readAhead is how much of the values a walk through a layer reads in one go.
+// readAhead is how much of the values, or of the index, a walk through a layer reads in one go.
 const readAhead = 512 << 10
 
 // Iterate gives all entries in (key, LSN) order: of a delta the serialized page.Values, of an image layer
 // the bare images. value is valid during the call only. Every index entry and value is decoded, so a walk
-// without error is a check of the file. An error of fn ends the walk and is returned.
+// without error is a check of what the file holds. An error of fn ends the walk and is returned.
 func (r *Reader) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, willInit bool, value []byte) error) error {
 	var room []byte
 	alloc := func(n int) []byte {
@@ -20,9 +22,12 @@ func (r *Reader) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, 
 		return room
 	}
 	return r.walk(ctx, func(e *entry, s Stored) error {
-		v, err := r.plain(e, s, alloc)
-		if err != nil {
-			return err
+		v := s.Data
+		if s.Zstd {
+			var err error
+			if v, err = decompress(s.Data, alloc); err != nil {
+				return corruptf(r.file.Name(), e.start, "%s at LSN %s: %v", e.key, e.lsn, err)
+			}
 		}
 		return fn(e.key, e.lsn, e.willInit, v)
 	})
@@ -35,12 +40,15 @@ func (r *Reader) IterateStored(ctx context.Context, fn func(k page.Key, lsn page
 }
 
 func (r *Reader) walk(ctx context.Context, fn func(e *entry, s Stored) error) error {
+	blocks := scanBlocks{index: stretch{r: r, limit: r.end()}}
+	values := stretch{r: r, limit: r.dataEnd()}
+	defer blocks.index.release()
+	defer values.release()
 	var scan entryScanner
-	scan.init(r, scanBlocks{r})
+	scan.init(r, &blocks)
 	if err := scan.seek(ctx, page.MinKey, 0); err != nil {
 		return err
 	}
-	win := window{r: r}
 	for {
 		e, ok, err := scan.next(ctx)
 		if err != nil || !ok {
@@ -49,11 +57,11 @@ func (r *Reader) walk(ctx context.Context, fn func(e *entry, s Stored) error) er
 		if !r.desc.Keys.Contains(e.key) || !r.desc.LSNs.Contains(e.lsn) {
 			return corruptf(r.file.Name(), r.blockOffset(scan.cur.path[0].blk), "entry %s at LSN %s is outside the layer", e.key, e.lsn)
 		}
-		b, err := win.bytes(e.start, e.end)
+		b, err := values.bytes(ctx, e.start, e.end)
 		if err != nil {
 			return err
 		}
-		s, err := r.blobOf(&e, b)
+		s, err := r.blobOf(e.lsn, e.start, b)
 		if err == nil {
 			err = fn(&e, s)
 		}
@@ -63,35 +71,62 @@ func (r *Reader) walk(ctx context.Context, fn func(e *entry, s Stored) error) er
 	}
 }
 
-// window holds a stretch of the values and moves forward.
-type window struct {
-	r    *Reader
-	buf  []byte
-	base int64
+// stretch holds a part of the file, whole blocks of it, and moves forward.
+type stretch struct {
+	r     *Reader
+	limit int64
+	buf   *virtualfile.Buffer
+	b     []byte
+	base  int64
 }
 
 // bytes gives [start, end) of the file, valid until the next call.
-func (w *window) bytes(start, end int64) ([]byte, error) {
-	if start < w.base || end > w.base+int64(len(w.buf)) {
-		n := max(end-start, min(readAhead, w.r.dataEnd()-start))
-		w.buf, w.base = slices.Grow(w.buf[:0], int(n))[:n], start
-		if err := w.r.readAt(w.buf, start); err != nil {
-			w.buf = w.buf[:0]
+func (w *stretch) bytes(ctx context.Context, start, end int64) ([]byte, error) {
+	if start < w.base || end > w.base+int64(len(w.b)) {
+		base := start &^ (blockSize - 1)
+		n := int(min(max((end-base+blockSize-1)&^(blockSize-1), readAhead), w.limit-base))
+		if w.buf == nil || w.buf.Len() < n {
+			w.release()
+			w.buf = w.r.file.Disk().Buffers().Get(n)
+		}
+		b, err := w.r.read(ctx, w.buf, base, n)
+		if err != nil {
+			w.b = nil
 			return nil, err
 		}
+		w.b, w.base = b, base
 	}
-	return w.buf[start-w.base : end-w.base], nil
+	return w.b[start-w.base : end-w.base], nil
 }
 
-// scanBlocks reads index blocks past the Reader's cache, which a walk would only sweep out. Blocks are
-// fresh ones, as a cursor holds one of each level.
-type scanBlocks struct{ r *Reader }
-
-func (s scanBlocks) block(ctx context.Context, n uint32) ([]byte, error) {
-	b := make([]byte, blockSize)
-	return b, s.r.readBlock(ctx, n, b)
+func (w *stretch) release() {
+	if w.buf != nil {
+		w.buf.Release()
+		w.buf, w.b = nil, nil
+	}
 }
 
-func (s scanBlocks) corrupt(n uint32, format string, args ...any) error {
-	return s.r.corrupt(n, format, args...)
+// scanBlocks reads index blocks past the cache, which a walk would only sweep out. A cursor holds one block
+// of each level, so there is one copy for each.
+type scanBlocks struct {
+	index  stretch
+	levels [maxTreeLevels][]byte
+}
+
+func (s *scanBlocks) block(ctx context.Context, n uint32) ([]byte, cache.Pin, error) {
+	r := s.index.r
+	if n > r.sum.indexRoot {
+		return nil, cache.Pin{}, s.corrupt(n, "beyond the root, block %d", r.sum.indexRoot)
+	}
+	b, err := s.index.bytes(ctx, r.blockOffset(n), r.blockOffset(n+1))
+	if err != nil {
+		return nil, cache.Pin{}, err
+	}
+	level := &s.levels[b[2]%maxTreeLevels] // a level out of bounds is refused as the node is parsed
+	*level = append((*level)[:0], b...)
+	return *level, cache.Pin{}, nil
+}
+
+func (s *scanBlocks) corrupt(n uint32, format string, args ...any) error {
+	return s.index.r.corrupt(n, format, args...)
 }

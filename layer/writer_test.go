@@ -138,7 +138,7 @@ func TestLayersSurviveCrashes(t *testing.T) {
 	d, err := writeSome(m, false)
 	require.NoError(t, err)
 	check := func(fsys virtualfile.FS) {
-		r, err := OpenReader(fsys, "/", testID, d)
+		r, err := openOn(fsys, "/", testID, d)
 		require.NoError(t, err)
 		n := 0
 		require.NoError(t, r.Iterate(context.Background(), func(page.Key, page.LSN, bool, []byte) error { n++; return nil }))
@@ -189,7 +189,7 @@ func TestImagesComeBack(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, d.Size, est+2*blockSize)
 		require.Zero(t, d.Size%blockSize)
-		r, err := OpenReader(fsys, "/", testID, d)
+		r, err := openOn(fsys, "/", testID, d)
 		require.NoError(t, err)
 		defer r.Close()
 		i := 0
@@ -202,6 +202,7 @@ func TestImagesComeBack(t *testing.T) {
 		require.Len(t, want, i)
 		col := NewCollector(page.NewSet(page.Range{Start: modelKey(0), End: modelKey(100)}), 8)
 		require.NoError(t, r.Collect(context.Background(), col, col.Keys(), page.LSNRange{Start: 8, End: 9}))
+		require.NoError(t, col.Fetch(context.Background()))
 		i = 0
 		for k, f := range col.Results() {
 			require.Equal(t, modelKey(i), k)

@@ -39,7 +39,7 @@ type Env struct {
 	// Disk is where layer files are, Blocks what is kept of their indexes.
 	Disk     *virtualfile.Disk
 	Blocks   *cache.Blocks
-	files    *files
+	holds    atomic.Int64 // the store's, and one for each timeline that may be read
 	counters counters
 	jobs     atomic.Uint64
 	memory   atomic.Int64 // bytes in layers not yet written
@@ -58,20 +58,29 @@ func NewEnv(c Config) (*Env, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	e := &Env{Config: c, Disk: d, Blocks: blocks}
-	e.files = newFiles(c.FS, c.MaxOpenFiles, &e.counters.fileOpens)
+	e.holds.Store(1)
 	return e, nil
 }
 
 // Metrics gives the counters as they are now.
 func (e *Env) Metrics() Metrics {
 	m := e.counters.snapshot()
-	m.OpenFiles = e.files.count()
+	m.OpenFiles = e.Disk.Metrics().Descriptors
+	m.HeldBytes = e.counters.heldBytes.Load()
 	m.MemoryBytes = e.memory.Load()
 	return m
 }
 
-// Close closes the layer files that are open. Reads that still run keep theirs until they end.
-func (e *Env) Close() error { return errors.Join(e.files.close(), e.Blocks.Close(), e.Disk.Close()) }
+// Close closes what the timelines share. Reads that still run keep it until they end.
+func (e *Env) Close() error { return e.release() }
+
+// release gives up one hold; the last one's closes all.
+func (e *Env) release() error {
+	if e.holds.Add(-1) > 0 {
+		return nil
+	}
+	return errors.Join(e.Blocks.Close(), e.Disk.Close())
+}
 
 // leftOver reports a file that a crash left behind and that has been removed.
 func (e *Env) leftOver(file, reason string) {

@@ -1,7 +1,6 @@
 package timeline
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -9,91 +8,176 @@ import (
 	"sync/atomic"
 
 	"github.com/stratapg/strata/layer"
-	"github.com/stratapg/strata/virtualfile"
 )
 
-// files keeps layer files open, up to a limit of them. A file in use is never closed: if more than the
-// limit are in use at once, those beyond it are closed as they are released.
-type files struct {
-	fs    virtualfile.FS
-	limit int
-	opens *atomic.Int64
-	mu    struct {
+// layerFiles are the open layers of a timeline: each is opened when it is first asked, and stays until no
+// view has it any more. That is cheap, for descriptors and memory are others' to keep. A look-up takes no
+// lock and allocates nothing.
+type layerFiles struct {
+	env     *Env
+	dir     string
+	id      layer.Identity
+	buckets atomic.Pointer[[]bucket]
+	mu      struct {
 		sync.Mutex
-		open   map[fileKey]*openFile
-		idle   *list.List // of *openFile, released longest ago first
-		closed bool
-		err    error // what closing files gave, for close to report
+		n int
 	}
 }
 
-// fileKey names a layer file among all timelines.
-type fileKey struct {
-	id   layer.Identity
-	desc layer.Desc
+// bucket heads a list of nodes that are never changed.
+type bucket = atomic.Pointer[fileNode]
+
+type fileNode struct {
+	file *layerFile
+	next *fileNode
 }
 
-// openFile is one layer file. ready is closed once reader or err is set; refs and idle belong to the mutex.
-type openFile struct {
-	key    fileKey
-	ready  chan struct{}
-	reader *layer.Reader
-	err    error
-	refs   int
-	idle   *list.Element
+// layerFile is one layer, open once reader is set.
+type layerFile struct {
+	desc    layer.Desc
+	reader  atomic.Pointer[layer.Reader]
+	opening turn
 }
 
-func newFiles(fs virtualfile.FS, limit int, opens *atomic.Int64) *files {
-	f := &files{fs: fs, limit: limit, opens: opens}
-	f.mu.open = map[fileKey]*openFile{}
-	f.mu.idle = list.New()
+const (
+	minBuckets = 16
+	// maxPerBucket is how many layers a bucket has on average before there are twice as many buckets.
+	maxPerBucket = 2
+)
+
+func newLayerFiles(env *Env, dir string, id layer.Identity) *layerFiles {
+	f := &layerFiles{env: env, dir: dir, id: id}
+	b := make([]bucket, minBuckets)
+	f.buckets.Store(&b)
 	return f
 }
 
-func (f *files) count() int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return int64(len(f.mu.open))
+// hashOf mixes what tells layers apart.
+func hashOf(d *layer.Desc) uint64 {
+	const odd = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
+	h := (uint64(d.LSNs.Start) ^ uint64(d.LSNs.End)<<20) * odd
+	h = (h ^ h>>29 ^ uint64(d.Keys.Start.F6) ^ uint64(d.Keys.Start.F4)<<32) * odd
+	h = (h ^ h>>32 ^ uint64(d.Keys.End.F6) ^ uint64(d.Keys.End.F4)<<32) * odd
+	return h ^ h>>31
 }
 
-// acquire gives an open file, which the caller must release. Two callers share one opening.
-func (f *files) acquire(ctx context.Context, dir string, id layer.Identity, d layer.Desc) (*openFile, error) {
-	key := fileKey{id, d}
-	f.mu.Lock()
-	if f.mu.closed {
-		f.mu.Unlock()
-		return nil, ErrClosed
+func same(a, b *layer.Desc) bool {
+	return a.LSNs == b.LSNs && a.Keys == b.Keys && a.Image == b.Image && a.Generation == b.Generation
+}
+
+// find gives the layer if it has been asked before.
+func (f *layerFiles) find(d *layer.Desc) *layerFile {
+	b := *f.buckets.Load()
+	for n := b[hashOf(d)%uint64(len(b))].Load(); n != nil; n = n.next {
+		if same(&n.file.desc, d) {
+			return n.file
+		}
 	}
-	o, there := f.mu.open[key]
-	if !there {
-		o = &openFile{key: key, ready: make(chan struct{})}
-		f.mu.open[key] = o
+	return nil
+}
+
+// reader gives an open layer, valid for as long as the caller has pinned a view that has it. Several callers
+// share one opening. One that failed is tried again by the next.
+func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, error) {
+	file := f.find(d)
+	if file == nil {
+		file = f.add(d)
 	}
-	o.refs++
-	if o.idle != nil {
-		f.mu.idle.Remove(o.idle)
-		o.idle = nil
+	if r := file.reader.Load(); r != nil {
+		return r, nil
 	}
-	drop := f.excessLocked()
-	f.mu.Unlock()
-	f.closeAll(drop)
-	if !there {
-		f.opens.Add(1)
-		o.reader, o.err = layer.OpenReader(f.fs, dir, id, d)
-		close(o.ready)
+	if err := file.opening.take(ctx); err != nil {
+		return nil, err
 	}
-	select {
-	case <-o.ready:
-	case <-ctx.Done():
-		f.release(o)
-		return nil, ctx.Err()
+	defer file.opening.give()
+	if r := file.reader.Load(); r != nil {
+		return r, nil
 	}
-	if o.err != nil {
-		err := o.err
-		f.release(o)
+	r, err := layer.OpenReader(ctx, f.env.Disk, f.env.Blocks, f.dir, f.id, *d)
+	if err != nil {
 		return nil, layerError(err)
 	}
-	return o, nil
+	f.env.counters.fileOpens.Add(1)
+	file.reader.Store(r)
+	return r, nil
+}
+
+// add makes the place of a layer, unless another caller was faster.
+func (f *layerFiles) add(d *layer.Desc) *layerFile {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if file := f.find(d); file != nil {
+		return file
+	}
+	file := &layerFile{desc: *d, opening: newTurn()}
+	f.mu.n++
+	if b := *f.buckets.Load(); f.mu.n > maxPerBucket*len(b) {
+		f.growLocked(b)
+	}
+	b := *f.buckets.Load()
+	head := &b[hashOf(d)%uint64(len(b))]
+	head.Store(&fileNode{file, head.Load()})
+	return file
+}
+
+// growLocked doubles the buckets. Who reads the old ones meanwhile misses what is added at most, and looks
+// again under the lock.
+func (f *layerFiles) growLocked(old []bucket) {
+	b := make([]bucket, 2*len(old))
+	for i := range old {
+		for n := old[i].Load(); n != nil; n = n.next {
+			head := &b[hashOf(&n.file.desc)%uint64(len(b))]
+			head.Store(&fileNode{n.file, head.Load()})
+		}
+	}
+	f.buckets.Store(&b)
+}
+
+// drop closes a layer that no view has any more.
+func (f *layerFiles) drop(d *layer.Desc) {
+	f.mu.Lock()
+	file := f.find(d)
+	if file == nil {
+		f.mu.Unlock()
+		return
+	}
+	b := *f.buckets.Load()
+	head := &b[hashOf(d)%uint64(len(b))]
+	var kept *fileNode
+	for n := head.Load(); n != nil; n = n.next {
+		if n.file != file {
+			kept = &fileNode{n.file, kept}
+		}
+	}
+	head.Store(kept)
+	f.mu.n--
+	f.mu.Unlock()
+	f.shut(file)
+}
+
+// close closes all. Nobody may read any more.
+func (f *layerFiles) close() {
+	f.mu.Lock()
+	b := *f.buckets.Load()
+	none := make([]bucket, minBuckets)
+	f.buckets.Store(&none)
+	f.mu.n = 0
+	f.mu.Unlock()
+	for i := range b {
+		for n := b[i].Load(); n != nil; n = n.next {
+			f.shut(n.file)
+		}
+	}
+}
+
+func (f *layerFiles) shut(file *layerFile) {
+	r := file.reader.Swap(nil)
+	if r == nil {
+		return
+	}
+	if err := r.Close(); err != nil {
+		f.env.Logger.Error("cannot close a layer", "layer", file.desc.FileName(), "err", err)
+	}
 }
 
 // layerError marks what the layer package calls corrupt as corrupt here too.
@@ -101,70 +185,5 @@ func layerError(err error) error {
 	if errors.Is(err, layer.ErrCorrupt) && !errors.Is(err, ErrCorrupt) {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return err
-}
-
-// excessLocked takes idle files out until the limit is kept or none is left.
-func (f *files) excessLocked() (drop []*openFile) {
-	for len(f.mu.open) > f.limit && f.mu.idle.Len() > 0 {
-		o := f.mu.idle.Remove(f.mu.idle.Front()).(*openFile)
-		o.idle = nil
-		delete(f.mu.open, o.key)
-		drop = append(drop, o)
-	}
-	return drop
-}
-
-func (f *files) release(o *openFile) {
-	f.mu.Lock()
-	var drop []*openFile
-	if o.refs--; o.refs == 0 {
-		failed := false
-		select {
-		case <-o.ready:
-			failed = o.err != nil
-		default: // cancelled while it is being opened by nobody else: impossible, as the opener holds a reference
-		}
-		if failed || f.mu.closed || len(f.mu.open) > f.limit {
-			delete(f.mu.open, o.key)
-			drop = append(drop, o)
-		} else {
-			o.idle = f.mu.idle.PushBack(o)
-		}
-	}
-	f.mu.Unlock()
-	f.closeAll(drop)
-}
-
-func (f *files) closeAll(drop []*openFile) {
-	for _, o := range drop {
-		if o.reader == nil {
-			continue
-		}
-		if err := o.reader.Close(); err != nil {
-			f.mu.Lock()
-			f.mu.err = errors.Join(f.mu.err, err)
-			f.mu.Unlock()
-		}
-	}
-}
-
-// close closes what is idle; what is in use follows when it is released.
-func (f *files) close() error {
-	f.mu.Lock()
-	f.mu.closed = true
-	var drop []*openFile
-	for f.mu.idle.Len() > 0 {
-		o := f.mu.idle.Remove(f.mu.idle.Front()).(*openFile)
-		o.idle = nil
-		delete(f.mu.open, o.key)
-		drop = append(drop, o)
-	}
-	f.mu.Unlock()
-	f.closeAll(drop)
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	err := f.mu.err
-	f.mu.err = nil
 	return err
 }

@@ -19,6 +19,8 @@ type Metrics struct {
 	Redos, RedoRecords, RedoErrors int64
 	// OpenFiles is the number of layer files open now, FileOpens how often one was opened.
 	OpenFiles, FileOpens int64
+	// HeldBytes is the size of layers, in memory or on disk, that only reads and snapshots still hold.
+	HeldBytes int64
 	// MemoryBytes is the size of all layers in memory now.
 	MemoryBytes int64
 }
@@ -31,7 +33,7 @@ type counters struct {
 	manifestEdits, manifestBytes, manifestRewrites atomic.Int64
 	reads, readKeys, layerVisits                   atomic.Int64
 	redos, redoRecords, redoErrors                 atomic.Int64
-	fileOpens                                      atomic.Int64
+	fileOpens, heldBytes                           atomic.Int64
 }
 
 func (c *counters) snapshot() Metrics {

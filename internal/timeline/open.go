@@ -100,7 +100,7 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 		case strings.HasSuffix(name, virtualfile.TempSuffix):
 			orphans = append(orphans, name)
 		default:
-			if err := o.checkOrphan(name); err != nil {
+			if err := o.checkOrphan(ctx, name); err != nil {
 				faults.add(err)
 				continue
 			}
@@ -121,7 +121,7 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 
 // checkOrphan says what is wrong with a file that the manifest does not list. Only a whole layer of this
 // very timeline is nothing to worry about.
-func (o *Opened) checkOrphan(name string) error {
+func (o *Opened) checkOrphan(ctx context.Context, name string) error {
 	path := filepath.Join(o.dir, name)
 	d, err := layer.ParseName(name)
 	if err != nil || d.FileName() != name {
@@ -135,7 +135,7 @@ func (o *Opened) checkOrphan(name string) error {
 		return fmt.Errorf("%w: %s is a folder; move it away", ErrCorrupt, path)
 	}
 	d.Size = st.Size
-	r, err := layer.OpenReader(o.env.FS, o.dir, o.id(), d)
+	r, err := layer.OpenReader(ctx, o.env.Disk, o.env.Blocks, o.dir, o.id(), d)
 	if err != nil {
 		return fmt.Errorf("%w: %s is not in the manifest and no layer of this timeline; move it away: %w", ErrCorrupt, path, err)
 	}
@@ -153,7 +153,7 @@ func (o *Opened) checkLayers(ctx context.Context, ds []layer.Desc, faults *fault
 	for range min(openCheckers, len(ds)) {
 		wg.Go(func() {
 			for d := range work {
-				r, err := layer.OpenReader(o.env.FS, o.dir, o.id(), d)
+				r, err := layer.OpenReader(ctx, o.env.Disk, o.env.Blocks, o.dir, o.id(), d)
 				if err == nil {
 					err = r.Close()
 				}

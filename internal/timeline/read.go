@@ -3,7 +3,6 @@ package timeline
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -14,24 +13,14 @@ import (
 const windowBytes = 8 << 20
 
 // Get gives the value of key as of lsn: a page, or what a directory-like key holds. The caller owns it. The
-// error wraps page.ErrNotFound if the key has no version there.
+// error wraps page.ErrNotFound if the key has no version there, and then names the layers that were asked.
 func (t *Timeline) Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error) {
-	var out []byte
-	found := false
-	err := t.GetVectored(ctx, page.SetOfKeys(key), lsn, func(_ page.Key, v []byte, err error) error {
-		out, found = slices.Clone(v), true
-		return err
-	})
+	l, err := t.beginRead(lsn)
 	if err != nil {
 		return nil, err
 	}
-	if !found {
-		return nil, fmt.Errorf("timeline %s: %s at LSN %s: %w", t.meta.Name, key.Describe(), lsn, page.ErrNotFound)
-	}
-	if out == nil {
-		out = []byte{}
-	}
-	return out, nil
+	defer l.release()
+	return l.get(ctx, key, lsn)
 }
 
 // GetVectored calls fn in ascending key order for every key of keys that has a version at lsn, with its
@@ -40,22 +29,65 @@ func (t *Timeline) Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte,
 // memory stays bounded. fn runs on the caller's goroutine, what comes before it on as many as there are
 // processors.
 func (t *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
-	if err := t.checkLSN(lsn); err != nil {
+	l, err := t.beginRead(lsn)
+	if err != nil {
 		return err
 	}
+	defer l.release()
+	return l.getVectored(ctx, keys, lsn, fn)
+}
+
+// beginRead pins what a read at lsn sees.
+func (t *Timeline) beginRead(lsn page.LSN) (*lineage, error) {
+	if err := t.checkLSN(lsn); err != nil {
+		return nil, err
+	}
 	t.env.counters.reads.Add(1)
-	for _, p := range t.parts(keys) {
-		if err := t.readPart(ctx, p, lsn, fn); err != nil {
+	return t.pin(lsn)
+}
+
+func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error) {
+	w := newWindow(l)
+	defer w.release()
+	if err := w.read(ctx, page.SetOfKeys(key), !page.NotInherited.Contains(key), lsn, 1); err != nil {
+		return nil, err
+	}
+	w.trace(ctx)
+	for i := range w.ch.results {
+		r := &w.ch.results[i]
+		if r.gone() {
+			break
+		}
+		l.timeline().env.counters.readKeys.Add(1)
+		if r.err != nil {
+			return nil, r.err
+		}
+		return append(make([]byte, 0, len(r.value)), r.value...), nil
+	}
+	var path layer.Trace
+	w.c.Trace(&path)
+	return nil, fmt.Errorf("timeline %s: %s at LSN %s: %w; asked were:\n%s", l.timeline().meta.Name, key.Describe(), lsn, page.ErrNotFound, &path)
+}
+
+func (l *lineage) getVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+	if len(l.views) == 1 || !keys.Overlaps(page.NotInherited) {
+		return l.readPart(ctx, part{keys, true}, lsn, fn)
+	}
+	for _, p := range parts(keys) {
+		if err := l.readPart(ctx, p, lsn, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// timeline is the one that is read.
+func (l *lineage) timeline() *Timeline { return l.views[0].t }
+
 // checkLSN says why a read at lsn is impossible.
 func (t *Timeline) checkLSN(lsn page.LSN) error {
 	if t.closed.Load() {
-		return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrClosed)
+		return t.closedError()
 	}
 	if last := t.LastRecordLSN(); lsn > last {
 		return fmt.Errorf("%w: LSN %s of timeline %s, which ends at %s; ingest more WAL, or ask for an LSN up to that",
@@ -65,6 +97,10 @@ func (t *Timeline) checkLSN(lsn page.LSN) error {
 		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s", ErrBeforeHistory, lsn, t.meta.Name, oldest)
 	}
 	return nil
+}
+
+func (t *Timeline) closedError() error {
+	return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrClosed)
 }
 
 // oldestBelow gives the oldest LSN that can be read in the timeline of the ancestry that lsn belongs to.
@@ -82,67 +118,10 @@ type part struct {
 }
 
 // parts splits keys, in order, at the bounds of what branches inherit.
-func (t *Timeline) parts(keys page.Set) []part {
-	if t.ancestor == nil || !keys.Overlaps(page.NotInherited) {
-		return []part{{keys, true}}
-	}
+func parts(keys page.Set) []part {
 	return []part{
 		{keys.Intersect(page.Range{Start: page.MinKey, End: page.NotInherited.Start}), true},
 		{keys.Intersect(page.NotInherited), false},
 		{keys.Intersect(page.Range{Start: page.NotInherited.End, End: page.MaxKey}), true},
 	}
-}
-
-// gather fills c from the timeline and, if they are inherited, from its ancestors.
-func (t *Timeline) gather(ctx context.Context, c *layer.Collector, inherited bool) error {
-	lsn := c.LSN()
-	for at := t; at != nil; at = at.ancestor {
-		if err := at.collect(ctx, c, min(lsn, at.LastRecordLSN())); err != nil {
-			return fmt.Errorf("timeline %s: %w", at.meta.Name, err)
-		}
-		if !inherited || at.ancestor == nil || c.Open().Empty() {
-			break
-		}
-		lsn = min(lsn, at.meta.AncestorLSN)
-	}
-	return nil
-}
-
-// collect asks the timeline's own layers, newest to oldest, for what c lacks at or below lsn.
-func (t *Timeline) collect(ctx context.Context, c *layer.Collector, lsn page.LSN) error {
-	v := t.view.Load()
-	visits := int64(0)
-	defer func() { t.env.counters.layerVisits.Add(visits) }()
-	mem := func(m *layer.Mem, start page.LSN) error {
-		if start > lsn || m.Len() == 0 {
-			return nil
-		}
-		open := c.Open()
-		if open.Empty() {
-			return nil
-		}
-		visits++
-		return m.Collect(ctx, c, open, page.LSNRange{Start: start, End: lsn + 1})
-	}
-	if err := mem(v.open, v.start); err != nil {
-		return err
-	}
-	for _, f := range slices.Backward(v.frozen) {
-		if err := mem(f.mem, f.lsns.Start); err != nil {
-			return err
-		}
-	}
-	for visit := range v.layers.Visits(c, lsn+1) {
-		visits++
-		o, err := t.env.files.acquire(ctx, t.dir, t.id, visit.Desc)
-		if err != nil {
-			return err
-		}
-		err = o.reader.Collect(ctx, c, visit.Keys, visit.LSNs)
-		t.env.files.release(o)
-		if err != nil {
-			return layerError(err)
-		}
-	}
-	return nil
 }

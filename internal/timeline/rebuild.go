@@ -38,6 +38,9 @@ type result struct {
 	err         error
 }
 
+// gone reports whether the key was removed: that is what an empty image of a sparse key says.
+func (r *result) gone() bool { return r.err == nil && len(r.value) == 0 && r.key.Sparse() }
+
 type worker struct{ records []walredo.Record }
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
@@ -69,7 +72,9 @@ func (ch *chunk) release() {
 // add takes one key; what is an image already needs no redo.
 func (ch *chunk) add(k page.Key, found []layer.Found) {
 	r := result{key: k, first: int32(len(ch.found))}
-	if found[0].Raw {
+	if i := slices.IndexFunc(found, func(f layer.Found) bool { return f.Err != nil }); i >= 0 {
+		r.err = fmt.Errorf("%s at LSN %s: %w", k.Describe(), found[i].LSN, layerError(found[i].Err))
+	} else if found[0].Raw {
 		r.value = found[0].Value
 	} else if v, err := imageOf(found[0].Value); v != nil || err != nil {
 		r.value, r.err = v, err
@@ -97,10 +102,11 @@ func imageOf(b []byte) ([]byte, error) {
 func (t *Timeline) give(ctx context.Context, ch *chunk, fn func(k page.Key, value []byte, err error) error) error {
 	for i := range ch.results {
 		r := &ch.results[i]
+		if r.gone() {
+			continue
+		}
 		if r.err != nil {
 			r.value = nil
-		} else if len(r.value) == 0 && r.key.Sparse() {
-			continue // an empty image of a sparse key says that it was removed
 		}
 		t.env.counters.readKeys.Add(1)
 		if err := fn(r.key, r.value, r.err); err != nil {

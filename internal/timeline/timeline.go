@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +21,7 @@ type Timeline struct {
 	meta     manifest.Meta
 	ancestor *Timeline // nil if meta.AncestorLSN is 0
 	cutoff   page.LSN  // the oldest LSN readable in the timeline's own layers
+	files    *layerFiles
 
 	// view is what readers see. It is replaced under mu and never changed.
 	view atomic.Pointer[view]
@@ -54,14 +54,6 @@ type Timeline struct {
 
 // position is a point in the WAL and where the record that ends there begins.
 type position struct{ last, prev page.LSN }
-
-// view is one immutable version of all layers.
-type view struct {
-	open   *layer.Mem
-	start  page.LSN  // where open begins
-	frozen []*frozen // oldest first
-	layers *layer.Map
-}
 
 // frozen is an in-memory layer that waits to be written. written is set, under the flusher's turn, once its
 // file is there, so that a publish that failed is tried again with the same file.
@@ -118,22 +110,16 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	t.durable.Store(p)
 	t.lastLSN.advance(p.last)
 	t.durableLSN.advance(p.last)
-	t.view.Store(&view{open: layer.NewMem(p.last+1, nil), start: p.last + 1, layers: m})
+	t.files = newLayerFiles(env, dir, t.id)
+	t.view.Store(newView(t, layer.NewMem(p.last+1, nil), p.last+1, m))
+	env.holds.Add(1)
 	if !env.ReadOnly {
 		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime))
 	}
+	if err != nil {
+		t.endViews()
+	}
 	return t, err
-}
-
-// update replaces the view by what fn makes of it.
-func (t *Timeline) update(fn func(v *view)) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	v := *t.view.Load()
-	v.frozen = slices.Clone(v.frozen)
-	fn(&v)
-	t.view.Store(&v)
-	t.changedLocked()
 }
 
 // changedLocked wakes those who wait for room.
@@ -238,6 +224,7 @@ func (t *Timeline) shut() error {
 	_ = t.flusher.take(context.Background())
 	defer t.flusher.give()
 	t.releaseMemory()
+	t.endViews()
 	return t.log.Close()
 }
 

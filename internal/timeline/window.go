@@ -5,6 +5,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -24,11 +25,14 @@ const (
 )
 
 // readPart reads the keys of p window by window, a few of them ahead of fn.
-func (t *Timeline) readPart(ctx context.Context, p part, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+func (l *lineage) readPart(ctx context.Context, p part, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+	if fewKeys(p.keys) {
+		return l.readSteps(ctx, p.keys, p.inherited, lsn, fn)
+	}
 	cut := cutter{ranges: p.keys.Ranges(), keys: windowKeys}
 	first := cut.next()
 	if cut.empty() {
-		return t.readSteps(ctx, first, p.inherited, lsn, fn)
+		return l.readSteps(ctx, first, p.inherited, lsn, fn)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var ahead []*window // oldest first
@@ -40,12 +44,13 @@ func (t *Timeline) readPart(ctx context.Context, p part, lsn page.LSN, fn func(k
 		}
 	}()
 	start := func(keys page.Set) {
-		w := &window{done: make(chan struct{})}
+		w := newWindow(l)
+		w.done = make(chan struct{})
 		ahead = append(ahead, w)
 		// Ended by ctx at the latest; waited for above or before its values are given.
 		go func() {
 			defer close(w.done)
-			w.err = w.read(ctx, t, keys, p.inherited, lsn, 1)
+			w.err = w.read(ctx, keys, p.inherited, lsn, 1)
 		}()
 	}
 	start(first)
@@ -55,63 +60,95 @@ func (t *Timeline) readPart(ctx context.Context, p part, lsn page.LSN, fn func(k
 		}
 		w := ahead[0]
 		<-w.done
-		if err := w.give(ctx, t, fn); err != nil {
+		if w.err != nil {
+			return w.err
+		}
+		if err := w.give(ctx, fn); err != nil {
 			return err
 		}
 		cut.adapt(w)
 		rest := w.rest
 		w.release()
 		ahead = ahead[1:]
-		if err := t.readSteps(ctx, rest, p.inherited, lsn, fn); err != nil {
+		if err := l.readSteps(ctx, rest, p.inherited, lsn, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// fewKeys reports, for the usual case of one range, whether it fits a window.
+func fewKeys(keys page.Set) bool {
+	r := keys.Ranges()
+	if len(r) != 1 {
+		return false
+	}
+	n, ok := count(r[0])
+	return ok && n <= windowKeys
+}
+
 // readSteps reads keys one step after the other.
-func (t *Timeline) readSteps(ctx context.Context, keys page.Set, inherited bool, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+func (l *lineage) readSteps(ctx context.Context, keys page.Set, inherited bool, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
 	for !keys.Empty() {
-		var w window
-		w.err = w.read(ctx, t, keys, inherited, lsn, runtime.GOMAXPROCS(0))
-		err := w.give(ctx, t, fn)
+		w := newWindow(l)
+		err := w.read(ctx, keys, inherited, lsn, runtime.GOMAXPROCS(0))
+		if err == nil {
+			err = w.give(ctx, fn)
+		}
+		keys = w.rest
 		w.release()
 		if err != nil {
 			return err
 		}
-		keys = w.rest
 	}
 	return nil
 }
 
-// window is one step of a read.
+// window is one step of a read. It is pooled.
 type window struct {
-	c    *layer.Collector
+	l    *lineage
+	c    layer.Collector
 	ch   *chunk
 	rest page.Set // what did not fit the limit of memory
 	err  error
 	done chan struct{} // if it is read by a goroutine of its own
 }
 
-func (w *window) read(ctx context.Context, t *Timeline, keys page.Set, inherited bool, lsn page.LSN, goroutines int) (err error) {
-	w.c = layer.NewCollector(keys, lsn)
+var windows = sync.Pool{New: func() any { return new(window) }}
+
+func newWindow(l *lineage) *window {
+	w := windows.Get().(*window)
+	w.l = l
+	return w
+}
+
+func (w *window) read(ctx context.Context, keys page.Set, inherited bool, lsn page.LSN, goroutines int) (err error) {
+	w.c.Start(keys, lsn)
 	w.c.Limit(windowBytes, slotKey)
-	if err = t.gather(ctx, w.c, inherited); err != nil {
+	if err = w.l.gather(ctx, &w.c, inherited); err != nil {
 		return err
 	}
-	if w.ch, err = t.rebuild(ctx, w.c, goroutines); err != nil {
+	if w.ch, err = w.l.timeline().rebuild(ctx, &w.c, goroutines); err != nil {
 		return err
 	}
-	w.rest = keys.Intersect(page.Range{Start: w.c.Bound(), End: page.MaxKey})
+	w.rest = page.Set{}
+	if b := w.c.Bound(); b != page.MaxKey {
+		w.rest = keys.Intersect(page.Range{Start: b, End: page.MaxKey})
+	}
 	return nil
 }
 
 // give hands what was read to fn.
-func (w *window) give(ctx context.Context, t *Timeline, fn func(k page.Key, value []byte, err error) error) error {
-	if w.err != nil {
-		return w.err
+func (w *window) give(ctx context.Context, fn func(k page.Key, value []byte, err error) error) error {
+	w.trace(ctx)
+	return w.l.timeline().give(ctx, w.ch, fn)
+}
+
+// trace tells a Trace of the context what was read.
+func (w *window) trace(ctx context.Context) {
+	if t := layer.TraceOf(ctx); t != nil {
+		w.c.Trace(t)
 	}
-	return t.give(ctx, w.ch, fn)
 }
 
 // release lets go of the values.
@@ -120,6 +157,8 @@ func (w *window) release() {
 		w.ch.release()
 	}
 	w.c.Release()
+	*w = window{}
+	windows.Put(w)
 }
 
 // cutter cuts ranges into sets of about so many keys each. Only blocks can be counted: their keys differ in

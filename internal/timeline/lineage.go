@@ -1,0 +1,98 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// lineage is what a read sees: one pinned view of the timeline and of each of its ancestors. It is pooled.
+type lineage struct {
+	views []*view // the timeline's own first
+	lsns  []page.LSN
+}
+
+var lineages = sync.Pool{New: func() any { return new(lineage) }}
+
+// pin pins what a read at lsn needs. The caller must release it.
+func (t *Timeline) pin(lsn page.LSN) (*lineage, error) {
+	l := lineages.Get().(*lineage)
+	for ; t != nil; t = t.ancestor {
+		v, err := t.pinView()
+		if err != nil {
+			l.release()
+			return nil, err
+		}
+		l.views = append(l.views, v)
+		l.lsns = append(l.lsns, lsn)
+		lsn = min(lsn, t.meta.AncestorLSN)
+	}
+	return l, nil
+}
+
+func (l *lineage) release() {
+	for _, v := range l.views {
+		v.release()
+	}
+	clear(l.views)
+	l.views, l.lsns = l.views[:0], l.lsns[:0]
+	lineages.Put(l)
+}
+
+// gather fills c from the timeline and, if they are inherited, from its ancestors, and then reads all values
+// at once.
+func (l *lineage) gather(ctx context.Context, c *layer.Collector, inherited bool) error {
+	visits := 0
+	for i, v := range l.views {
+		n, err := v.collect(ctx, c, min(c.LSN(), l.lsns[i]))
+		if visits += n; err != nil {
+			return fmt.Errorf("timeline %s: %w", v.t.meta.Name, err)
+		}
+		if !inherited || c.Open().Empty() {
+			break
+		}
+	}
+	l.views[0].t.env.counters.layerVisits.Add(int64(visits))
+	return c.Fetch(ctx)
+}
+
+// collect asks the view's layers, newest to oldest, for what c lacks at or below lsn.
+func (v *view) collect(ctx context.Context, c *layer.Collector, lsn page.LSN) (visits int, err error) {
+	if n, err := collectMem(ctx, c, v.open, v.start, lsn); err != nil {
+		return 0, err
+	} else {
+		visits += n
+	}
+	for _, f := range slices.Backward(v.frozen) {
+		n, err := collectMem(ctx, c, f.mem, f.lsns.Start, lsn)
+		if visits += n; err != nil {
+			return visits, err
+		}
+	}
+	for visit := range v.layers.Visits(c, lsn+1) {
+		visits++
+		r, err := v.t.files.reader(ctx, &visit.Desc)
+		if err != nil {
+			return visits, err
+		}
+		if err := r.Collect(ctx, c, visit.Keys, visit.LSNs); err != nil {
+			return visits, layerError(err)
+		}
+	}
+	return visits, nil
+}
+
+func collectMem(ctx context.Context, c *layer.Collector, m *layer.Mem, start, lsn page.LSN) (int, error) {
+	if start > lsn || m.Len() == 0 {
+		return 0, nil
+	}
+	open := c.Open()
+	if open.Empty() {
+		return 0, nil
+	}
+	return 1, m.Collect(ctx, c, open, page.LSNRange{Start: start, End: lsn + 1})
+}

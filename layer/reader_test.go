@@ -1,0 +1,22 @@
+package layer
+
+import (
+	"context"
+
+	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// testBlocks is the block cache of all tests: small, so that blocks are evicted.
+var testBlocks = func() *cache.Blocks {
+	c, err := cache.New(cache.Options{Bytes: 64 * blockSize})
+	if err != nil {
+		panic(err)
+	}
+	return c
+}()
+
+// openOn opens a layer on a Disk of its own.
+func openOn(fs virtualfile.FS, dir string, id Identity, d Desc) (*Reader, error) {
+	return OpenReader(context.Background(), diskOn(fs), testBlocks, dir, id, d)
+}
