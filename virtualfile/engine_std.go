@@ -16,7 +16,8 @@ const (
 )
 
 // stdEngine is pread and pwrite, each on a goroutine that waits for the kernel. Whoever cannot be cancelled
-// does the last transfer of its batch itself; a batch of one then costs no handoff.
+// does the last transfer of its batch itself; a batch of one then costs no handoff. With a context that can be
+// done a handoff is the price of leaving in time: 2 to 3 µs, a twentieth of a read from the drive.
 type stdEngine struct {
 	queue   chan *transfer
 	pending atomic.Int32 // queued or being done
@@ -43,7 +44,9 @@ func (e *stdEngine) run(ctx context.Context, b *batch) error {
 		return b.wait(ctx)
 	}
 	for i := range n {
-		if !e.hand(ctx, &b.xs[i]) {
+		if b.xs[i].doCached() {
+			b.xs[i].end(nil)
+		} else if !e.hand(ctx, &b.xs[i]) {
 			for j := i; j < n; j++ {
 				b.xs[j].end(ctx.Err())
 			}
@@ -51,6 +54,21 @@ func (e *stdEngine) run(ctx context.Context, b *batch) error {
 		}
 	}
 	return b.wait(ctx)
+}
+
+// doCached reads what the page cache has, and fails if some of it is missing. It never waits for a device, so
+// it may be done by a caller that has to stay ready to be cancelled: a handoff costs as much as the read.
+func (x *transfer) doCached() bool {
+	if x.write || x.fd < 0 || x.pin.Direct() || x.len == 0 {
+		return false
+	}
+	p, off := x.next()
+	n, err := preadCached(x.fd, p, off)
+	if err != nil || n < len(p) {
+		return false // the file's end included: another call has to tell it from a page that is missing
+	}
+	x.n += n
+	return true
 }
 
 // hand gives a transfer to a worker. It waits while the queue is full, and fails if ctx is done then.

@@ -43,3 +43,8 @@ func (f *osFile) facts() (facts, error) {
 	}
 	return x, nil
 }
+
+// preadCached is a pread that fails instead of waiting for the device.
+func preadCached(fd int, p []byte, off int64) (int, error) {
+	return unix.Preadv2(fd, [][]byte{p}, off, unix.RWF_NOWAIT)
+}
