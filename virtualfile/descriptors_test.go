@@ -227,7 +227,7 @@ func (m *cacheModel) invariants(t *rapid.T) {
 // TestDescriptorsConcurrently does the same from many goroutines: each has files of its own, which it renames,
 // and all read those of all, one by one and in batches, while there are four descriptors.
 func TestDescriptorsConcurrently(t *testing.T) {
-	const workers, limit, rounds = 8, 4, 60
+	const workers, limit, rounds = 8, 4, 40
 	eachDisk(t, DiskOptions{MaxDescriptors: limit}, func(t *testing.T, d *Disk, dir string) {
 		shared := make([]*Handle, workers)
 		for i := range shared {

@@ -201,6 +201,7 @@ func (d *Disk) open(ctx context.Context, name string, flags Flags) (*Handle, err
 		return nil, pathError("open", name, err)
 	}
 	h := &Handle{disk: d}
+	h.pins.Store(absent)
 	if err := d.names.add(ctx, h, name); err != nil {
 		d.cache.freeSlot()
 		return nil, pathError("open", name, err)

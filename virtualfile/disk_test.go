@@ -143,7 +143,7 @@ func TestDiskReadsBatches(t *testing.T) {
 		}
 		rnd := rand.New(rand.NewPCG(1, 2))
 		for _, ctx := range []context.Context{context.Background(), cancelable(t)} {
-			reads := make([]Read, 300)
+			reads := make([]Read, 150)
 			for i := range reads {
 				f := rnd.IntN(files)
 				a := hs[f].Align()
