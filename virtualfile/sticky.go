@@ -242,6 +242,16 @@ func (f *stickyFile) Close() error {
 	return f.File.Close()
 }
 
+// descriptor lets a Disk, which keeps the rule itself, read and write past the wrapping.
+func (f *stickyFile) descriptor() int { return descriptorOf(f.File) }
+
+// lose implements loser.
+func (f *stickyFile) lose() {
+	if l, ok := f.File.(loser); ok {
+		l.lose()
+	}
+}
+
 // allocate implements allocator.
 func (f *stickyFile) allocate(size int64) error {
 	if err := f.node.failed(); err != nil {
