@@ -28,7 +28,7 @@ type (
 	FlushInfo = timeline.FlushInfo
 	// ManifestCutInfo says that a manifest ended in an edit that was not whole, as a crash leaves it.
 	ManifestCutInfo = timeline.ManifestCutInfo
-	// LeftOverInfo names a file that a crash left behind and that was removed.
+	// LeftOverInfo names a file that a crash left behind, or that is none of the store's.
 	LeftOverInfo = timeline.LeftOverInfo
 	// TimelineMadeInfo says that a timeline has come into being.
 	TimelineMadeInfo = timeline.TimelineMadeInfo

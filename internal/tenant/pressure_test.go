@@ -4,8 +4,6 @@ import (
 	"context"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -191,32 +189,4 @@ func TestNoCheckpointTimeout(t *testing.T) {
 	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+8, []byte("x")))
 	time.Sleep(20 * time.Millisecond)
 	require.Equal(t, firstLSN, tl.DiskConsistentLSN())
-}
-
-// TestFailedDirectorySync: after a directory's sync has failed, the entries that it was for are not trusted:
-// the layer is written again, as the kernel may call the next sync a success without having written them.
-func TestFailedDirectorySync(t *testing.T) {
-	var armed atomic.Bool
-	var created atomic.Int64
-	fault := &virtualfile.Fault{Op: virtualfile.OpSyncDir, Nth: 1, Err: syscall.EIO, Path: func(string) bool { return armed.Load() }}
-	count := &virtualfile.Fault{Op: virtualfile.OpCreate, Path: func(name string) bool {
-		if armed.Load() && isNewDelta(name) {
-			created.Add(1)
-		}
-		return false
-	}}
-	o := testOptions(virtualfile.NewFaulty(virtualfile.NewMem(), count, fault))
-	_, _, tl := opened(t, o)
-	ctx := context.Background()
-	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+8, []byte("x")))
-	armed.Store(true)
-	require.ErrorIs(t, tl.Flush(ctx), syscall.EIO)
-	require.Equal(t, firstLSN, tl.DiskConsistentLSN())
-	v, err := tl.Get(ctx, modelKeys[0], firstLSN+8)
-	require.NoError(t, err, "what is in memory stays readable")
-	require.Equal(t, "x", string(v))
-	require.NoError(t, tl.Flush(ctx))
-	require.Equal(t, int64(2), created.Load(), "the file was written twice")
-	require.Equal(t, firstLSN+8, tl.DiskConsistentLSN())
-	require.Equal(t, 1, len(tl.Layers()))
 }

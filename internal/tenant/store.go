@@ -51,6 +51,8 @@ type Store struct {
 
 // Open opens a store: store file, lock, and every timeline of every tenant.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
+	// What could not be written or synced once is not trusted again, by none of the store's parts.
+	o.Config.FS = virtualfile.Sticky(o.Config.FS)
 	s := &Store{fs: o.Config.FS, dir: o.Dir, making: make(chan struct{}, 1)}
 	s.mu.tenants = map[page.TenantID]*Tenant{}
 	defer func() {
@@ -204,7 +206,8 @@ func (s *Store) openTenants(ctx context.Context) error {
 	for _, n := range names {
 		id, err := page.ParseTenantID(n)
 		if err != nil || id.String() != n {
-			return fmt.Errorf("%w: %s is no tenant; move it away", timeline.ErrCorrupt, filepath.Join(s.dir, tenantsName, n))
+			s.setAside(filepath.Join(s.dir, tenantsName, n), "no tenant's folder")
+			continue
 		}
 		t, err := s.openTenant(ctx, id)
 		if err != nil {

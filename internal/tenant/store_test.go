@@ -199,22 +199,6 @@ func TestDamageIsNamedAtOpen(t *testing.T) {
 			require.NoError(t, os.WriteFile(image(dir), b, 0o644))
 			return filepath.Base(image(dir))
 		}, timeline.ErrCorrupt},
-		"layer of another timeline beside": {func(t *testing.T, _, dir string) string {
-			b, err := os.ReadFile(image(foreignDir))
-			require.NoError(t, err)
-			name := strings.Replace(filepath.Base(image(dir)), "__", "__", 1)
-			name = strings.Replace(name, "000000000000100", "000000000000200", 2)
-			require.NoError(t, os.WriteFile(filepath.Join(dir, name), b, 0o644))
-			return name
-		}, timeline.ErrCorrupt},
-		"unknown file": {func(t *testing.T, _, dir string) string {
-			require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644))
-			return "notes.txt"
-		}, timeline.ErrCorrupt},
-		"unknown folder": {func(t *testing.T, store, dir string) string {
-			require.NoError(t, os.Mkdir(filepath.Join(filepath.Dir(dir), "lost+found"), 0o755))
-			return "lost+found"
-		}, timeline.ErrCorrupt},
 		"manifest is missing": {func(t *testing.T, _, dir string) string {
 			require.NoError(t, os.Remove(filepath.Join(dir, manifest.FileName)))
 			return manifest.FileName

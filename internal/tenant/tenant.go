@@ -79,7 +79,8 @@ func (s *Store) openTenant(ctx context.Context, id page.TenantID) (_ *Tenant, er
 		}
 		tid, err := page.ParseTimelineID(n)
 		if err != nil || tid.String() != n {
-			return nil, fmt.Errorf("%w: %s is no timeline; move it away", timeline.ErrCorrupt, path)
+			s.setAside(path, "no timeline's folder")
+			continue
 		}
 		if opened[tid], err = timeline.Open(ctx, s.env, path, id, tid); err != nil {
 			delete(opened, tid)
@@ -87,6 +88,13 @@ func (s *Store) openTenant(ctx context.Context, id page.TenantID) (_ *Tenant, er
 		}
 	}
 	return t, t.startAll(opened)
+}
+
+// setAside moves away what lies where only a store's own folders are, unless it has been moved there.
+func (s *Store) setAside(path, reason string) {
+	if filepath.Base(path) != virtualfile.SetAsideDir {
+		s.env.SetAside(path, reason)
+	}
 }
 
 // dropUnfinished removes a timeline that was never finished.

@@ -92,3 +92,16 @@ func (e *Env) leftOver(file, reason string) {
 
 // LeftOver reports a file that a crash left behind and that the caller has removed.
 func (e *Env) LeftOver(file, reason string) { e.leftOver(file, reason) }
+
+// SetAside moves a file or folder that nobody knows out of the way and reports it. Where that cannot be done
+// it stays: it is in nobody's way but a human's.
+func (e *Env) SetAside(path, reason string) {
+	info := LeftOverInfo{File: path, Reason: reason}
+	if !e.ReadOnly {
+		info.MovedTo, info.Err = virtualfile.SetAside(e.FS, path)
+	}
+	e.Logger.Warn("found what is none of the store's", "file", path, "reason", reason, "moved_to", info.MovedTo, "err", info.Err)
+	if e.Events.LeftOver != nil {
+		e.Events.LeftOver(info)
+	}
+}

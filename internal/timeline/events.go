@@ -38,10 +38,14 @@ type ManifestCutInfo struct {
 	Bytes    int64 // how much was dropped
 }
 
-// LeftOverInfo names a file that a crash or a failure left behind and that was removed.
+// LeftOverInfo names a file that a crash or a failure left behind, or that is none of the store's. It was
+// removed, or moved to MovedTo if that is set; or it is still there, in a store that is open read-only or
+// where Err says why it could not be moved.
 type LeftOverInfo struct {
-	File   string
-	Reason string
+	File    string
+	Reason  string
+	MovedTo string
+	Err     error
 }
 
 // TimelineMadeInfo says that a timeline has come into being.

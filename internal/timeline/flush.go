@@ -90,7 +90,10 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 		t.env.Events.FlushBegin(info)
 	}
 	begin := t.env.Clock()
-	err := t.writeFrozen(ctx, f)
+	err := t.checkDir()
+	if err == nil {
+		err = t.writeFrozen(ctx, f)
+	}
 	if err == nil {
 		err = t.publishFrozen(f)
 	}
@@ -121,10 +124,23 @@ func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
 	}
 	if err := t.env.FS.SyncDir(t.dir); err != nil {
 		// The kernel may have forgotten the entry, and would call the next sync a success: only a new file's
-		// entry can be trusted again.
-		f.written = nil
+		// entry can be trusted again, if any.
+		f.written, t.dirFailed = nil, true
 		return err
 	}
+	return nil
+}
+
+// checkDir says why nothing can be written since a sync of the folder failed: but for a full disk it stays so
+// until the store is opened again (virtualfile.Sticky). Reads go on.
+func (t *Timeline) checkDir() error {
+	if !t.dirFailed {
+		return nil
+	}
+	if err := t.env.FS.SyncDir(t.dir); err != nil {
+		return fmt.Errorf("open the store again once its disk is sound: %w", err)
+	}
+	t.dirFailed = false
 	return nil
 }
 

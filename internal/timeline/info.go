@@ -29,4 +29,6 @@ type Info struct {
 	Layers            int      `json:"layers"`
 	LayerBytes        int64    `json:"layer_bytes"`
 	MemoryBytes       int64    `json:"memory_bytes"` // in layers not yet written
+	// WriteError is why nothing can be written at present, or empty. Reads go on; DiskConsistentLSN does not.
+	WriteError string `json:"write_error,omitempty"`
 }

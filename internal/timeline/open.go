@@ -32,7 +32,7 @@ type Opened struct {
 // Open reads a timeline's manifest and compares it with the files beside it: a layer that is missing, of
 // another size, or another timeline's is an error that names it. Layer files that are not in the manifest
 // are those of a flush that a crash cut short: opened for writing they are removed, as are temporary files.
-// Any other file is an error, for nobody knows whose it is.
+// Any other file is none of ours: it is moved to virtualfile.SetAsideDir and reported.
 func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id page.TimelineID) (*Opened, error) {
 	log, torn, err := manifest.Open(env.FS, dir, !env.ReadOnly, env.MinManifestRewrite)
 	if err != nil {
@@ -77,7 +77,18 @@ func (o *Opened) Start(ancestor *Timeline) (*Timeline, error) {
 	return newTimeline(o.env, o.dir, o.state, o.log, ancestor)
 }
 
-// checkFiles compares the directory with the manifest.
+// found is what a timeline's folder holds.
+type found struct {
+	present  []layer.Desc // in the manifest
+	leftover []string     // written, but never published
+	foreign  []foreign
+}
+
+// foreign is a file that nobody knows.
+type foreign struct{ name, reason string }
+
+// checkFiles compares the directory with the manifest. Nothing is touched before all that is listed is known
+// to be there.
 func (o *Opened) checkFiles(ctx context.Context) error {
 	names, err := o.env.FS.List(o.dir)
 	if err != nil {
@@ -87,59 +98,75 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 	for _, d := range o.state.Layers {
 		missing[d.FileName()] = d
 	}
-	var faults faultList
-	var orphans []string
-	present := make([]layer.Desc, 0, len(missing))
+	var f found
 	for _, name := range names {
-		d, listed := missing[name]
-		switch {
-		case listed:
-			present = append(present, d)
+		if d, listed := missing[name]; listed {
+			f.present = append(f.present, d)
 			delete(missing, name)
-		case name == manifest.FileName:
-		case strings.HasSuffix(name, virtualfile.TempSuffix):
-			orphans = append(orphans, name)
-		default:
-			if err := o.checkOrphan(ctx, name); err != nil {
-				faults.add(err)
-				continue
-			}
-			orphans = append(orphans, name)
+		} else if err := o.sort(ctx, &f, name); err != nil {
+			return err
 		}
 	}
+	var faults faultList
 	for _, d := range o.state.Layers {
 		if _, gone := missing[d.FileName()]; gone {
 			faults.add(fmt.Errorf("%w: layer %s is missing", ErrCorrupt, filepath.Join(o.dir, d.FileName())))
 		}
 	}
-	o.checkLayers(ctx, present, &faults)
+	o.checkLayers(ctx, f.present, &faults)
 	if err := errors.Join(faults.err(), ctx.Err()); err != nil {
 		return err
 	}
-	return o.removeOrphans(orphans)
+	for _, x := range f.foreign {
+		o.env.SetAside(filepath.Join(o.dir, x.name), x.reason)
+	}
+	return o.removeLeftovers(f.leftover)
 }
 
-// checkOrphan says what is wrong with a file that the manifest does not list. Only a whole layer of this
-// very timeline is nothing to worry about.
-func (o *Opened) checkOrphan(ctx context.Context, name string) error {
-	path := filepath.Join(o.dir, name)
-	d, err := layer.ParseName(name)
-	if err != nil || d.FileName() != name {
-		return fmt.Errorf("%w: %s is no file of a timeline; move it away", ErrCorrupt, path)
+// sort says what a file is that the manifest does not list.
+func (o *Opened) sort(ctx context.Context, f *found, name string) error {
+	if name == manifest.FileName || name == virtualfile.SetAsideDir {
+		return nil
 	}
-	st, err := o.env.FS.Stat(path)
+	st, err := o.env.FS.Stat(filepath.Join(o.dir, name))
 	if err != nil {
 		return err
 	}
-	if st.IsDir {
-		return fmt.Errorf("%w: %s is a folder; move it away", ErrCorrupt, path)
+	reason := ""
+	switch {
+	case st.IsDir:
+		reason = "a folder, which a timeline has not"
+	case strings.HasSuffix(name, virtualfile.TempSuffix):
+	default:
+		reason, err = o.strange(ctx, name, st.Size)
 	}
-	d.Size = st.Size
-	r, err := layer.OpenReader(ctx, o.env.Disk, o.env.Blocks, o.dir, o.id(), d)
-	if err != nil {
-		return fmt.Errorf("%w: %s is not in the manifest and no layer of this timeline; move it away: %w", ErrCorrupt, path, err)
+	if reason != "" {
+		f.foreign = append(f.foreign, foreign{name, reason})
+	} else {
+		f.leftover = append(f.leftover, name)
 	}
-	return r.Close()
+	return err
+}
+
+// strange says why a file is no leftover: only a whole layer of this very timeline is.
+func (o *Opened) strange(ctx context.Context, name string, size int64) (reason string, err error) {
+	d, err := layer.ParseName(name)
+	if err != nil || d.FileName() != name {
+		return "no file of a timeline", nil
+	}
+	d.Size = size
+	r, err := o.open(ctx, d)
+	switch {
+	case errors.Is(err, layer.ErrCorrupt):
+		return "not in the manifest, and no layer of this timeline: " + err.Error(), nil
+	case err != nil:
+		return "", err
+	}
+	return "", r.Close()
+}
+
+func (o *Opened) open(ctx context.Context, d layer.Desc) (*layer.Reader, error) {
+	return layer.OpenReader(ctx, o.env.Disk, o.env.Blocks, o.dir, o.id(), d)
 }
 
 func (o *Opened) id() layer.Identity {
@@ -173,7 +200,7 @@ func (o *Opened) checkLayers(ctx context.Context, ds []layer.Desc, faults *fault
 	wg.Wait()
 }
 
-func (o *Opened) removeOrphans(names []string) error {
+func (o *Opened) removeLeftovers(names []string) error {
 	if o.env.ReadOnly || len(names) == 0 {
 		return nil
 	}

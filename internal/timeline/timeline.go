@@ -33,17 +33,18 @@ type Timeline struct {
 	lastLSN, durableLSN lsnWatch
 	ended               chan struct{}
 
-	writer   turn // Put, Freeze; guards pace
-	pace     pace
-	began    chan struct{} // tells the background that the open layer has its first batch; holds one
-	flusher  turn          // writing layers; guards log
-	meter    flushMeter
-	log      *manifest.Log
-	tasks    *tasks.Group
-	wake     chan struct{} // asks the background task to flush; holds one
-	closed   atomic.Bool
-	closing  sync.Once
-	closeErr error
+	writer    turn // Put, Freeze; guards pace
+	pace      pace
+	began     chan struct{} // tells the background that the open layer has its first batch; holds one
+	flusher   turn          // writing layers; guards log and dirFailed
+	dirFailed bool          // a sync of the folder has failed
+	meter     flushMeter
+	log       *manifest.Log
+	tasks     *tasks.Group
+	wake      chan struct{} // asks the background task to flush; holds one
+	closed    atomic.Bool
+	closing   sync.Once
+	closeErr  error
 
 	mu struct {
 		sync.Mutex
@@ -181,6 +182,9 @@ func (t *Timeline) Info() Info {
 		InitialLSN: t.meta.InitialLSN, OldestLSN: t.OldestLSN(),
 		LastRecordLSN: at.last, PrevRecordLSN: at.prev, DiskConsistentLSN: t.DiskConsistentLSN(),
 		Layers: v.layers.Len(), MemoryBytes: v.open.Size(),
+	}
+	if err := t.flushError(); err != nil {
+		i.WriteError = err.Error()
 	}
 	if t.ancestor != nil {
 		a := t.meta.Ancestor
