@@ -62,9 +62,16 @@ type verifier struct {
 	index   *fileStream
 	keyLen  int
 	entries int64
-	key     [maxKeyLen]byte // of last
-	last    entry           // the entry whose blob ends where the next one's begins
+	last    place // the entry whose blob ends where the next one's begins
+	key     [maxKeyLen]byte
 	orphans [maxTreeLevels][]orphan
+}
+
+// place is where the value of an entry begins, and what the index says of it.
+type place struct {
+	lsn      page.LSN
+	willInit bool
+	start    int64
 }
 
 // orphan is a node of the index that no parent has named yet; the parent comes later in the file.
@@ -161,8 +168,7 @@ func (v *verifier) end(ctx context.Context) error {
 		return v.corrupt(v.sum.indexRoot, "%d nodes of the index are no one's children", open-1)
 	}
 	if v.entries > 0 {
-		v.last.end, v.last.last = v.dataEnd(), true
-		if err := v.blob(ctx); err != nil {
+		if err := v.blob(ctx, v.dataEnd(), true); err != nil {
 			return err
 		}
 	}
@@ -203,31 +209,32 @@ func (v *verifier) parent(n uint32, node *treeNode) error {
 // leaf checks entries, and the blobs that they tell the ends of.
 func (v *verifier) leaf(ctx context.Context, n uint32, node *treeNode) error {
 	var key [maxKeyLen]byte
+	p := copy(key[:], node.prefix)
 	for i := range node.n {
-		node.copyKey(key[:v.keyLen], i)
+		copy(key[p:v.keyLen], node.suffix(i))
 		if v.entries > 0 && bytes.Compare(key[:v.keyLen], v.key[:v.keyLen]) <= 0 {
-			return v.corrupt(n, "key %x of entry %d does not ascend", key[:v.keyLen], i)
+			return v.corrupt(n, "key %x of entry %d does not ascend", string(key[:v.keyLen]), i)
 		}
 		value := node.value(i)
-		e := entry{key: page.KeyFromBytes(key[:]), lsn: v.desc.LSNs.Start, willInit: true, start: int64(value)}
+		e := place{lsn: v.desc.LSNs.Start, willInit: true, start: int64(value)}
 		if !v.desc.Image {
-			e.lsn = page.LSN(binary.BigEndian.Uint64(key[page.KeySize:]))
-			e.willInit, e.start = value&1 == 1, int64(value>>1)
+			e = place{lsn: page.LSN(binary.BigEndian.Uint64(key[page.KeySize:])), willInit: value&1 == 1, start: int64(value >> 1)}
 		}
+		// Keys ascend, so that the ends of a node stand for all of it.
+		outside := (i == 0 || i == node.n-1) && !v.desc.Keys.Contains(page.KeyFromBytes(key[:]))
 		switch {
 		case value > maxTreeValue:
 			return v.corrupt(n, "entry %d of a leaf is a child (%010x)", i, value)
-		case !v.desc.Keys.Contains(e.key) || !v.desc.LSNs.Contains(e.lsn):
-			return v.corrupt(n, "%s at LSN %s is outside the layer", e.key, e.lsn)
+		case outside || !v.desc.LSNs.Contains(e.lsn):
+			return v.corrupt(n, "key %x at LSN %s is outside the layer", string(key[:page.KeySize]), e.lsn)
 		case v.entries == 0 && e.start != dataStart:
 			return v.corrupt(n, "the first value lies at offset %d, not at %d", e.start, int64(dataStart))
 		case v.entries > 0 && e.start <= v.last.start || e.start >= v.dataEnd():
-			return v.corrupt(n, "%s at LSN %s: value at offset %d, behind one at %d in values up to %d",
-				e.key, e.lsn, e.start, v.last.start, v.dataEnd())
+			return v.corrupt(n, "key %x at LSN %s: value at offset %d, behind one at %d in values up to %d",
+				string(key[:page.KeySize]), e.lsn, e.start, v.last.start, v.dataEnd())
 		}
 		if v.entries > 0 {
-			v.last.end = e.start
-			if err := v.blob(ctx); err != nil {
+			if err := v.blob(ctx, e.start, false); err != nil {
 				return err
 			}
 		}
@@ -237,28 +244,34 @@ func (v *verifier) leaf(ctx context.Context, n uint32, node *treeNode) error {
 	return nil
 }
 
-// blob checks the blob of the last entry.
-func (v *verifier) blob(ctx context.Context) error {
+// blob checks the blob of the last entry, which ends at end; that of the file's last one is followed by
+// zeros.
+func (v *verifier) blob(ctx context.Context, end int64, last bool) error {
 	e := &v.last
-	b, err := v.values.bytes(ctx, e.start, e.end)
+	b, err := v.values.bytes(ctx, e.start, end)
 	if err != nil {
 		return err
 	}
 	s, size, err := parseBlob(b)
 	if err != nil {
-		return corruptf(v.name(), e.start, "%s at LSN %s: %v", e.key, e.lsn, err)
+		return v.badBlob("%v", err)
 	}
-	if rest := b[size:]; len(rest) > 0 && (!e.last || len(rest) >= blockSize || !allZero(rest)) {
-		return corruptf(v.name(), e.start, "%s at LSN %s: blob of %d bytes where %d lie before the next",
-			e.key, e.lsn, size, len(b))
+	if rest := b[size:]; len(rest) > 0 && (!last || len(rest) >= blockSize || !allZero(rest)) {
+		return v.badBlob("blob of %d bytes where %d lie before the next", size, len(b))
 	}
 	if v.fn == nil {
 		return nil
 	}
-	if err := v.fn(e.key, e.lsn, e.willInit, s); err != nil {
-		return corruptf(v.name(), e.start, "%s at LSN %s: %v", e.key.Describe(), e.lsn, err)
+	if err := v.fn(page.KeyFromBytes(v.key[:]), e.lsn, e.willInit, s); err != nil {
+		return v.badBlob("%w", err)
 	}
 	return nil
+}
+
+// badBlob reports what is wrong with the blob of the last entry.
+func (v *verifier) badBlob(format string, args ...any) error {
+	return fmt.Errorf("%w: %s, offset %d: %s at LSN %s: %w", ErrCorrupt, v.name(), v.last.start,
+		page.KeyFromBytes(v.key[:]).Describe(), v.last.lsn, fmt.Errorf(format, args...))
 }
 
 func (v *verifier) corrupt(n uint32, format string, args ...any) error {

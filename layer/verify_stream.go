@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// pieceSize is what a stream reads in one go, piecesAhead how many such buffers it has.
+	// A stream has piecesAhead buffers of pieceSize; all that are free are read into at once.
 	pieceSize   = 1 << 20
-	piecesAhead = 3
+	piecesAhead = 4
 	// sumBlocksAhead is how many blocks of checksums are read in one go: those of 32 MiB.
 	sumBlocksAhead = 32
 )
@@ -57,19 +57,31 @@ func newFileStream(ctx context.Context, f *virtualfile.Handle, c *checksums, sta
 func (s *fileStream) readAhead(ctx context.Context, off int64, size int) {
 	defer close(s.done)
 	for off < s.end {
+		var reads []virtualfile.Read
 		select {
 		case b := <-s.free:
-			p := piece{buf: b, off: off, n: int(min(int64(size), s.end-off))}
-			p.err = readExactly(ctx, s.file.Disk(), []virtualfile.Read{{File: s.file, Off: off, Buf: b, Len: p.n}})
-			s.ready <- p // never waits: there is a place for each buffer
-			if p.err != nil {
-				return
-			}
-			off = p.end()
+			reads = append(reads, s.read(b, &off, size))
 		case <-ctx.Done():
 			return
 		}
+		for len(s.free) > 0 && off < s.end { // no one else takes from it
+			reads = append(reads, s.read(<-s.free, &off, size))
+		}
+		err := readExactly(ctx, s.file.Disk(), reads)
+		for _, r := range reads {
+			s.ready <- piece{buf: r.Buf, off: r.Off, n: r.Len, err: err} // never waits: there is a place for each buffer
+		}
+		if err != nil {
+			return
+		}
 	}
+}
+
+// read is that of the next piece.
+func (s *fileStream) read(b *virtualfile.Buffer, off *int64, size int) virtualfile.Read {
+	r := virtualfile.Read{File: s.file, Off: *off, Buf: b, Len: int(min(int64(size), s.end-*off))}
+	*off += int64(r.Len)
+	return r
 }
 
 // advance goes to the next piece.
