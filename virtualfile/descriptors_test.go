@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -26,7 +28,7 @@ type modelHandle struct {
 // handles, and holds the names and the contents against a model. What is done behind the Disk's back is told
 // by a named error, and never read as something else.
 func TestDescriptorsModel(t *testing.T) {
-	eachFS(t, func(t *testing.T, fsys FS, dir string) {
+	test := func(t *testing.T, fsys FS, dir string) {
 		run := 0
 		rapid.Check(t, func(rt *rapid.T) {
 			run++
@@ -50,7 +52,9 @@ func TestDescriptorsModel(t *testing.T) {
 			require.Empty(rt, d.names.mu.handles)
 			require.NoError(rt, fsys.RemoveAll(root))
 		})
-	})
+	}
+	t.Run("os", func(t *testing.T) { test(t, NewOS(), t.TempDir()) })
+	t.Run("mem", func(t *testing.T) { test(t, NewMem(), "/") })
 }
 
 type cacheModel struct {
@@ -485,4 +489,85 @@ func TestRenameFolder(t *testing.T) {
 			require.NoError(t, h.Close())
 		}
 	})
+}
+
+// fewFS has so many descriptors and no more.
+type fewFS struct {
+	FS
+	left atomic.Int32
+}
+
+type fewFile struct {
+	File
+	fs *fewFS
+}
+
+func (f *fewFS) OpenFile(name string, flags Flags) (File, error) {
+	if f.left.Add(-1) < 0 {
+		f.left.Add(1)
+		return nil, pathError("open", name, syscall.EMFILE)
+	}
+	file, err := f.FS.OpenFile(name, flags)
+	return &fewFile{file, f}, err
+}
+
+func (f *fewFile) Close() error {
+	f.fs.left.Add(1)
+	return f.File.Close()
+}
+
+// TestProcessIsOutOfDescriptors shows that a limit larger than what the process has left is no error as long
+// as one of the Disk's own can be closed.
+func TestProcessIsOutOfDescriptors(t *testing.T) {
+	few := &fewFS{FS: NewMem()}
+	few.left.Store(2)
+	d := newDisk(t, few, DiskOptions{MaxDescriptors: 100})
+	var hs []*Handle
+	for i := range 5 {
+		hs = append(hs, writeFile(t, d, fmt.Sprint(i), i, 4096))
+	}
+	for i, h := range hs {
+		require.Equal(t, marked(i, 0, 4096), read(t, h, 0, 4096))
+	}
+	require.EqualValues(t, 2, d.Metrics().Descriptors)
+	for _, h := range hs {
+		require.NoError(t, h.Close())
+	}
+	few.left.Store(0)
+	_, err := d.Open("0")
+	require.ErrorIs(t, err, syscall.EMFILE)
+	require.Zero(t, d.Metrics().Descriptors)
+	few.left.Store(2)
+}
+
+// TestGate lets many in and out while it closes: nobody is inside afterwards.
+func TestGate(t *testing.T) {
+	for range 50 {
+		var g gate
+		var inside atomic.Int32
+		g.init()
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for g.enter() {
+					inside.Add(1)
+					inside.Add(-1)
+					g.leave()
+				}
+			})
+		}
+		firsts := atomic.Int32{}
+		for range 2 {
+			wg.Go(func() {
+				if g.close() {
+					firsts.Add(1)
+					if inside.Load() != 0 {
+						t.Error("somebody is inside a closed gate")
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, firsts.Load())
+	}
 }

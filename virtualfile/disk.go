@@ -224,7 +224,7 @@ func (d *Disk) open(ctx context.Context, name string, flags Flags) (*Handle, err
 // openFile opens a file, past the page cache if the flags say so and the file system can. It gives the
 // flags for opening it again.
 func (d *Disk) openFile(name string, flags Flags) (File, Flags, error) {
-	f, err := d.fs.OpenFile(name, flags)
+	f, err := d.cache.openFile(name, flags)
 	if flags&FlagDirect == 0 || !directRefused(f, err) {
 		return f, flags &^ FlagCreate, err
 	}
@@ -238,10 +238,10 @@ func (d *Disk) openFile(name string, flags Flags) (File, Flags, error) {
 		}
 	}
 	flags &^= FlagDirect
-	f, err = d.fs.OpenFile(name, flags&^FlagCreate)
+	f, err = d.cache.openFile(name, flags&^FlagCreate)
 	if flags&FlagCreate != 0 && errors.Is(err, fs.ErrNotExist) {
 		// Linux makes the file before it refuses; other systems may not.
-		f, err = d.fs.OpenFile(name, flags)
+		f, err = d.cache.openFile(name, flags)
 	}
 	return f, flags &^ FlagCreate, err
 }
