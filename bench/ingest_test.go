@@ -46,7 +46,7 @@ func BenchmarkIngestWAL(b *testing.B) {
 			var bytes, records int64
 			cpu := startCPU()
 			for b.Loop() {
-				ingestOnce(b, f, base, segment)
+				ingestOnce(b, f, base, segment).Release()
 				bytes += int64(f.end - base.LSN)
 				records += f.records
 			}
@@ -61,6 +61,7 @@ func TestIngestBenchmark(t *testing.T) {
 	for _, f := range walFixtures {
 		base, segment := loadWALFixture(t, f)
 		mem := ingestOnce(t, f, base, segment)
+		defer mem.Release()
 		sum := crc32.NewIEEE()
 		require.NoError(t, mem.Iterate(t.Context(), func(k page.Key, lsn page.LSN, _ bool, v []byte) error {
 			fmt.Fprintf(sum, "%s %s", k, lsn)

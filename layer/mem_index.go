@@ -1,270 +1,323 @@
 package layer
 
-import "github.com/stratapg/strata/page"
+import (
+	"hash/maphash"
+	"unsafe"
 
-// slabChunk is how many elements a slab takes at a time.
-const slabChunk = 1 << 12
+	"github.com/stratapg/strata/page"
+)
 
-// slab holds elements without pointers, numbered from 1, in chunks that never move.
-type slab[T any] struct {
-	chunks []*[slabChunk]T
-	n      uint32
+// memIndex finds the versions of a key. It is three tables, all without pointers:
+//
+//   - prefixes: the first 14 bytes of keys, of which a layer has few (a relation's fork, as a rule), by number;
+//   - records: one for each value, numbered from 1 as they come;
+//   - slots: a hash from (prefix, last field) to the number of the key's newest record. Sixteen neighbouring
+//     blocks lie in one run of slots. It grows by splitting one segment of slots at a time, so that no put
+//     waits for a table to be copied.
+//
+// The writer changes it under the layer's lock; readers search it under the reader's side.
+type memIndex struct {
+	arena    memArena
+	prefixes memPrefixes
+	records  memRecords
+	slots    memSlots
 }
 
-// add gives a new zero element.
-func (s *slab[T]) add() (uint32, *T) {
+// memRecord is one version of a key. 28 bytes; words are halved so that none are lost to alignment.
+type memRecord struct {
+	prefix, last uint32 // the key
+	lsn          [2]uint32
+	place        [2]uint32 // offset in the log of values and length
+	prev         uint32    // the next older version's number, and flags
+}
+
+const (
+	memWillInit = 1 << 31
+	memFirst    = 1 << 30 // when it came, it was the first of its key
+	memNumber   = memFirst - 1
+)
+
+func (r *memRecord) at() page.LSN { return page.LSN(r.lsn[0])<<32 | page.LSN(r.lsn[1]) }
+func (r *memRecord) where() uint64 {
+	return uint64(r.place[0])<<32 | uint64(r.place[1])
+}
+func (r *memRecord) willInit() bool { return r.prev&memWillInit != 0 }
+func (r *memRecord) older() uint32  { return r.prev & memNumber }
+
+// recordsPerSlab gives slabs of 28 KiB.
+const recordsPerSlab = 1 << 10
+
+type memRecordSlab [recordsPerSlab]memRecord
+
+// memRecords are numbered from 1.
+type memRecords struct {
+	slabs []*memRecordSlab
+	n     uint32
+}
+
+func (s *memRecords) at(id uint32) *memRecord { return &s.slabs[id/recordsPerSlab][id%recordsPerSlab] }
+
+func (s *memRecords) add(a *memArena) (uint32, *memRecord) {
 	s.n++
-	if int(s.n/slabChunk) == len(s.chunks) {
-		s.chunks = append(s.chunks, new([slabChunk]T))
+	if int(s.n/recordsPerSlab) == len(s.slabs) {
+		s.slabs = append(s.slabs, (*memRecordSlab)(a.alloc(int(unsafe.Sizeof(memRecordSlab{})))))
 	}
 	return s.n, s.at(s.n)
 }
 
-func (s *slab[T]) at(id uint32) *T { return &s.chunks[id/slabChunk][id%slabChunk] }
-
-// valueChunk is how much room for values is taken at a time; larger values than a quarter of it get a chunk
-// of their own, so that little is left unused.
-const valueChunk = 1 << 20
-
-// valueChunks is an append-only store of bytes that never move.
-type valueChunks struct {
-	all  [][]byte
-	open int // the chunk that is being filled
-	used int // of it; 0 means that none is
+// memPrefixes numbers what keys have before their last field.
+type memPrefixes struct {
+	ids    map[page.Key]uint32 // by keys whose last field is 0; no pointers, so the collector skips it
+	keys   []page.Key
+	recent [1 << recentBits]uint32 // numbers by a hash of the prefix: the few that WAL speaks of at a time
 }
 
-func (c *valueChunks) grow(size int) int {
-	c.all = append(c.all, make([]byte, size))
-	return len(c.all) - 1
+const recentBits = 6
+
+func prefixOf(k page.Key) page.Key {
+	k.F6 = 0
+	return k
 }
 
-// append copies p and gives its place.
-func (c *valueChunks) append(p []byte) (chunk, offset uint32) {
-	if len(p) > valueChunk/4 {
-		i := c.grow(len(p))
-		copy(c.all[i], p)
-		return uint32(i), 0
+func recentSlot(p page.Key) uint32 {
+	const odd = 0x9E3779B1 // 2^32 divided by the golden ratio
+	return ((p.F4+uint32(p.F5)<<24)*odd ^ p.F3 + uint32(p.F1)) * odd >> (32 - recentBits)
+}
+
+// find gives a prefix's number.
+func (t *memPrefixes) find(p page.Key) (uint32, bool) {
+	if id := t.recent[recentSlot(p)]; int(id) < len(t.keys) && t.keys[id] == p {
+		return id, true
 	}
-	if c.used == 0 || c.used+len(p) > valueChunk {
-		c.open, c.used = c.grow(valueChunk), 0
+	id, ok := t.ids[p]
+	return id, ok
+}
+
+func (t *memPrefixes) findOrAdd(p page.Key) uint32 {
+	recent := &t.recent[recentSlot(p)]
+	if id := *recent; int(id) < len(t.keys) && t.keys[id] == p {
+		return id
 	}
-	at := c.used
-	copy(c.all[c.open][at:], p)
-	// Even an empty value moves on, as used 0 means "no chunk".
-	c.used += max(len(p), 1)
-	return uint32(c.open), uint32(at)
+	id, ok := t.ids[p]
+	if !ok {
+		if t.ids == nil {
+			t.ids = make(map[page.Key]uint32)
+		}
+		id = uint32(len(t.keys))
+		t.ids[p] = id
+		t.keys = append(t.keys, p)
+	}
+	*recent = id
+	return id
 }
 
-func (c *valueChunks) at(chunk, offset, n uint32) []byte {
-	return c.all[chunk][offset : offset+n : offset+n]
-}
+// memSlot holds the newest record's number, 0 for none, and bits of the key's hash.
+type memSlot struct{ tag, id uint32 }
 
-// memFan is how many keys a node of memTree has at most: some three cache misses for a search in it.
-const memFan = 64
+const (
+	// segmentSlots gives segments of 8 KiB: little to move when one is split.
+	segmentSlots = 1 << 10
+	// maxSlotDepth is how many bits tell segments apart at most. The other bits of the tag tell places in a
+	// segment apart; one that has reached this depth grows instead.
+	maxSlotDepth = 22
+)
 
-// memTree is a B+ tree from keys to the numbers of their newest versions. Keys are never removed. Its nodes
-// hold no pointers; the slices of nodes do, one for some 40 keys.
-type memTree struct {
-	leaves []*memLeaf
-	inner  []*memInner
-	root   uint32
-	height int // inner levels above the leaves
-	// last is the leaf of the last findOrAdd, where neighbours are often put next.
-	last uint32
-	// hints remember where keys were found, by a hash of the key: WAL changes the same pages again and again,
-	// and a look at one place is several times faster than a search. What a hint says is checked, as inserts
-	// move keys. Made with the first key.
-	hints []memHint
-}
-
-// memHint is the place of a key, if it is still there.
-type memHint struct{ leaf, i uint32 }
-
-// hintBits is the logarithm of the number of hints, which take 64 KiB.
-const hintBits = 13
-
-// hintOf gives the hint for k: a multiplicative hash of what differs between pages of a cluster.
-func (t *memTree) hintOf(k page.Key) *memHint {
-	const odd = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio
-	h := (uint64(k.F4)<<32 | uint64(k.F6)) * odd
-	h = (h ^ h>>29 ^ uint64(k.F3)<<8 ^ uint64(k.F5)) * odd
-	return &t.hints[h>>(64-hintBits)]
-}
-
-type memLeaf struct {
-	keys  [memFan]page.Key
-	heads [memFan]uint32
+type memSegment struct {
+	slots []memSlot // a power of two
 	n     int
-	next  uint32 // 0 for none: leaf 0 is the leftmost for good
+	depth uint8 // how many leading bits its tags share
 }
 
-type memInner struct {
-	keys [memFan]page.Key // the lower bounds of kids; that of the first counts as the lowest key
-	kids [memFan]uint32
-	n    int
+// memSlots is an extendible hash: the leading bits of a tag choose a segment, the trailing ones a place in it,
+// from which on slots are searched in turn.
+type memSlots struct {
+	dir      []uint32
+	segments []memSegment
+	bits     uint8 // that dir is indexed by
+	seed     uint64
 }
 
-// lowerBound gives the first of keys at or above k.
-func lowerBound(keys []page.Key, k page.Key) int {
-	lo, hi := 0, len(keys)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if keys[mid].Less(k) {
-			lo = mid + 1
-		} else {
-			hi = mid
+// tag hashes a key. Its last four bits are those of the block.
+func (s *memSlots) tag(prefix, last uint32) uint32 {
+	const odd1, odd2 = 0x9E3779B97F4A7C15, 0xD6E8FEB86659FD93
+	h := (uint64(prefix)<<32 | uint64(last>>4)) ^ s.seed
+	h *= odd1
+	h = (h ^ h>>32) * odd2
+	return uint32(h>>32)&^15 | last&15
+}
+
+func (s *memSlots) segment(tag uint32) *memSegment {
+	return &s.segments[s.dir[tag>>(32-s.bits)]]
+}
+
+// touch brings the place of a tag into the processor's cache.
+func (s *memSlots) touch(tag uint32) uint32 {
+	g := s.segment(tag)
+	return g.slots[tag&uint32(len(g.slots)-1)].id
+}
+
+func (s *memSlots) init(a *memArena) {
+	s.seed = maphash.String(maphash.MakeSeed(), "")
+	s.segments = []memSegment{{slots: newSlots(a, segmentSlots)}}
+	s.dir = []uint32{0}
+}
+
+func newSlots(a *memArena, n int) []memSlot {
+	s := unsafe.Slice((*memSlot)(a.alloc(n*int(unsafe.Sizeof(memSlot{})))), n)
+	clear(s)
+	return s
+}
+
+// free gives the first free slot for a tag.
+func (g *memSegment) free(tag uint32) *memSlot {
+	mask := uint32(len(g.slots) - 1)
+	for i := tag & mask; ; i = (i + 1) & mask {
+		if g.slots[i].id == 0 {
+			return &g.slots[i]
 		}
 	}
-	return lo
 }
 
-// child gives which kid k belongs to.
-func (n *memInner) child(k page.Key) int {
-	i := lowerBound(n.keys[1:n.n], k) + 1
-	if i < n.n && n.keys[i] == k {
-		return i
+// split halves the segment of a tag.
+func (s *memSlots) split(a *memArena, tag uint32) {
+	at := s.dir[tag>>(32-s.bits)]
+	g := &s.segments[at]
+	if g.depth == s.bits && s.bits < maxSlotDepth {
+		dir := make([]uint32, 2*len(s.dir))
+		for i, v := range s.dir {
+			dir[2*i], dir[2*i+1] = v, v
+		}
+		s.dir = dir
+		s.bits++
 	}
-	return i - 1
-}
-
-// seek gives the leaf and place of the first key at or above k; the place may be at the leaf's end.
-func (t *memTree) seek(k page.Key) (*memLeaf, int) {
-	if len(t.leaves) == 0 {
-		return &memLeaf{}, 0
+	if g.depth == maxSlotDepth {
+		old := g.slots
+		g.slots = newSlots(a, 2*len(old))
+		for _, e := range old {
+			if e.id != 0 {
+				*g.free(e.tag) = e
+			}
+		}
+		return
 	}
-	id := t.root
-	for range t.height {
-		n := t.inner[id]
-		id = n.kids[n.child(k)]
+	g.depth++
+	old := append([]memSlot(nil), g.slots...)
+	clear(g.slots)
+	g.n = 0
+	s.segments = append(s.segments, memSegment{slots: newSlots(a, segmentSlots), depth: g.depth})
+	// The directory's entries for the segment are neighbours; the upper half goes to the new one.
+	half := 1 << (s.bits - g.depth)
+	first := int(tag>>(32-s.bits)) &^ (2*half - 1)
+	for i := first + half; i < first+2*half; i++ {
+		s.dir[i] = uint32(len(s.segments) - 1)
 	}
-	leaf := t.leaves[id]
-	return leaf, lowerBound(leaf.keys[:leaf.n], k)
-}
-
-// nextLeaf gives the leaf that follows, or nil.
-func (t *memTree) nextLeaf(l *memLeaf) *memLeaf {
-	if l.next == 0 {
-		return nil
-	}
-	return t.leaves[l.next]
-}
-
-// findOrAdd gives the place of k's newest version, valid until the next call.
-func (t *memTree) findOrAdd(k page.Key) (head *uint32, isNew bool) {
-	if len(t.leaves) == 0 {
-		t.leaves = append(t.leaves, &memLeaf{})
-		t.hints = make([]memHint, 1<<hintBits)
-	}
-	hint := t.hintOf(k)
-	if l := t.leaves[hint.leaf]; int(hint.i) < l.n && l.keys[hint.i] == k {
-		return &l.heads[hint.i], false
-	}
-	l, i, found := t.place(k)
-	*hint = memHint{t.last, uint32(i)}
-	if found {
-		return &l.heads[i], false
-	}
-	return l.insert(i, k), true
-}
-
-// place finds where k is, or is to be inserted, in the leaf last.
-func (t *memTree) place(k page.Key) (l *memLeaf, i int, found bool) {
-	if l := t.leaves[t.last]; l.n > 0 && !k.Less(l.keys[0]) && !l.keys[l.n-1].Less(k) {
-		if i := lowerBound(l.keys[:l.n], k); l.keys[i] == k || l.n < memFan {
-			return l, i, l.keys[i] == k
+	for _, e := range old {
+		if e.id != 0 {
+			g := s.segment(e.tag)
+			*g.free(e.tag) = e
+			g.n++
 		}
 	}
-	var path [maxTreeLevels]uint32 // inner nodes, root first
-	id := t.root
-	for depth := range t.height {
-		path[depth] = id
-		n := t.inner[id]
-		id = n.kids[n.child(k)]
-	}
-	l = t.leaves[id]
-	i = lowerBound(l.keys[:l.n], k)
-	t.last = id
-	if i < l.n && l.keys[i] == k {
-		return l, i, true
-	}
-	if l.n == memFan {
-		if right, rightID := t.splitLeaf(l, i); !k.Less(right.keys[0]) || right.n == 0 {
-			t.grow(path[:t.height], boundary(right, k), rightID)
-			l, t.last = right, rightID
-			i = lowerBound(l.keys[:l.n], k)
-		} else {
-			t.grow(path[:t.height], right.keys[0], rightID)
+}
+
+// find gives a key's slot, or nil.
+func (x *memIndex) find(prefix, last, tag uint32) *memSlot {
+	g := x.slots.segment(tag)
+	mask := uint32(len(g.slots) - 1)
+	for i := tag & mask; ; i = (i + 1) & mask {
+		s := &g.slots[i]
+		if s.id == 0 {
+			return nil
+		}
+		if s.tag == tag {
+			if r := x.records.at(s.id); r.last == last && r.prefix == prefix {
+				return s
+			}
 		}
 	}
-	return l, i, false
 }
 
-// boundary gives the lower bound of a leaf into which k goes.
-func boundary(l *memLeaf, k page.Key) page.Key {
-	if l.n == 0 || k.Less(l.keys[0]) {
-		return k
+// head gives the number of a key's newest record, 0 for none.
+func (x *memIndex) head(prefix, last uint32) uint32 {
+	if s := x.find(prefix, last, x.slots.tag(prefix, last)); s != nil {
+		return s.id
 	}
-	return l.keys[0]
+	return 0
 }
 
-func (l *memLeaf) insert(i int, k page.Key) *uint32 {
-	copy(l.keys[i+1:l.n+1], l.keys[i:l.n])
-	copy(l.heads[i+1:l.n+1], l.heads[i:l.n])
-	l.keys[i], l.heads[i] = k, 0
-	l.n++
-	return &l.heads[i]
+// key gives a record's key.
+func (x *memIndex) key(r *memRecord) page.Key {
+	k := x.prefixes.keys[r.prefix]
+	k.F6 = r.last
+	return k
 }
 
-// splitLeaf makes a leaf to the right of a full one. Where keys arrive in order it stays empty for the one
-// that comes, so that leaves get full; else it takes half.
-func (t *memTree) splitLeaf(l *memLeaf, at int) (*memLeaf, uint32) {
-	right, id := &memLeaf{next: l.next}, uint32(len(t.leaves))
-	t.leaves = append(t.leaves, right)
-	from := memFan / 2
-	if at == memFan {
-		from = memFan
+// putLocked enters at most putSteps values and gives the number of keys that are new.
+func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys int) {
+	if x.slots.dir == nil {
+		x.slots.init(&x.arena)
 	}
-	right.n = copy(right.keys[:], l.keys[from:])
-	copy(right.heads[:], l.heads[from:])
-	l.n, l.next = from, id
-	return right, id
-}
-
-// grow enters a new node below the inner nodes of path, splitting those that are full.
-func (t *memTree) grow(path []uint32, key page.Key, kid uint32) {
-	for d := len(path) - 1; d >= 0; d-- {
-		n := t.inner[path[d]]
-		i := lowerBound(n.keys[1:n.n], key) + 1
-		if n.n < memFan {
-			n.insert(i, key, kid)
-			return
-		}
-		right := &memInner{}
-		from := memFan / 2
-		if i == memFan {
-			from = memFan - 1
-		}
-		right.n = copy(right.keys[:], n.keys[from:])
-		copy(right.kids[:], n.kids[from:])
-		n.n = from
-		if i > from {
-			right.insert(i-from, key, kid)
-		} else {
-			n.insert(i, key, kid)
-		}
-		key, kid = right.keys[0], uint32(len(t.inner))
-		t.inner = append(t.inner, right)
+	// First all hashes, and a look at each place: so the processor waits for all of them at once.
+	var tags, prefixes [putSteps]uint32
+	var touched uint32
+	for i := range entries {
+		k := &entries[i].Key
+		prefixes[i] = x.prefixes.findOrAdd(prefixOf(*k))
+		tags[i] = x.slots.tag(prefixes[i], k.F6)
+		touched |= x.slots.touch(tags[i])
 	}
-	root := &memInner{n: 2, kids: [memFan]uint32{t.root, kid}}
-	root.keys[1] = key
-	t.root = uint32(len(t.inner))
-	t.inner = append(t.inner, root)
-	t.height++
+	_ = touched
+	for i := range entries {
+		e := &entries[i]
+		id, r := x.records.add(&x.arena)
+		*r = memRecord{
+			prefix: prefixes[i], last: e.Key.F6,
+			lsn:   [2]uint32{uint32(e.LSN >> 32), uint32(e.LSN)},
+			place: [2]uint32{uint32(places[i] >> 32), uint32(places[i])},
+		}
+		if e.WillInit {
+			r.prev = memWillInit
+		}
+		if s := x.find(prefixes[i], e.Key.F6, tags[i]); s != nil {
+			x.link(s, id, r, e.LSN)
+			continue
+		}
+		keys++
+		r.prev |= memFirst
+		x.insert(tags[i], id)
+	}
+	return keys
 }
 
-func (n *memInner) insert(i int, k page.Key, kid uint32) {
-	copy(n.keys[i+1:n.n+1], n.keys[i:n.n])
-	copy(n.kids[i+1:n.n+1], n.kids[i:n.n])
-	n.keys[i], n.kids[i] = k, kid
-	n.n++
+// insert enters a new key. A segment is split when seven eighths are taken: until then a search looks at few
+// slots.
+func (x *memIndex) insert(tag, id uint32) {
+	for g := x.slots.segment(tag); g.n >= len(g.slots)/8*7; g = x.slots.segment(tag) {
+		x.slots.split(&x.arena, tag)
+	}
+	g := x.slots.segment(tag)
+	*g.free(tag) = memSlot{tag, id}
+	g.n++
+}
+
+// link puts a record into the chain of its key, which is newest first; one of the same LSN is left out.
+func (x *memIndex) link(s *memSlot, id uint32, r *memRecord, lsn page.LSN) {
+	var newer *memRecord
+	at := s.id
+	for at != 0 {
+		o := x.records.at(at)
+		if l := o.at(); l <= lsn {
+			if l == lsn {
+				at = o.older()
+			}
+			break
+		}
+		newer, at = o, o.older()
+	}
+	r.prev |= at
+	if newer == nil {
+		s.id = id
+	} else {
+		newer.prev = newer.prev&^memNumber | id
+	}
 }

@@ -212,7 +212,7 @@ func TestReadsEqualTheModel(t *testing.T) {
 					if v.lsn < mem.start {
 						onDisk[k] = append(onDisk[k], v)
 					} else {
-						mem.putLocked(modelKey(k), v.lsn, v.init, modelBytes(k, v.lsn, "value"))
+						memPutRaw(t, mem, modelKey(k), v.lsn, v.init, modelBytes(k, v.lsn, "value"))
 					}
 				}
 			}

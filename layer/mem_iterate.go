@@ -1,0 +1,342 @@
+package layer
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+const (
+	// residentWindow is how many values are looked up together if all are in memory: the processor waits for
+	// many of them at once, and has them in its cache when they are used.
+	residentWindow = 256
+	// spilledWindow bounds the bytes of values, and of what is noted of each, that are read back for one window.
+	// The larger, the less is read twice: values in key order lie anywhere in the file.
+	spilledWindow = 8 << 20
+	// memWindows is how many windows a walk has: one is used, one is ready, one is being read.
+	memWindows = 3
+	// maxMemWalks bounds the walks of a pool that read values back at the same time, and with the other limits
+	// the memory of all of them: 2 × (3 × 8 + 8) MiB.
+	maxMemWalks = 2
+	// readBack bounds the bytes of reads in flight of one walk or Collect; a larger value is read alone.
+	readBack = 8 << 20
+	// readRun bounds one read, readGap is how many unwanted bytes are read to save another.
+	readRun = 1 << 20
+	readGap = 32 << 10
+)
+
+// memEntry is one value on its way to the function of Iterate.
+type memEntry struct {
+	key      page.Key
+	willInit bool
+	lsn      page.LSN
+	place    uint64
+	value    []byte
+}
+
+// memWindow is some entries that follow one another.
+type memWindow struct {
+	entries []memEntry
+	wanted  []memWanted
+	buf     *virtualfile.Buffer // values that were read back
+	bytes   int                 // of them
+}
+
+// Iterate gives all values in (key, LSN) order; a value is valid during the call of fn only. An error of fn
+// ends the walk and is returned. Memory is bounded, whatever the layer holds: 4 bytes a value for the order,
+// and a few windows. Puts into a layer that is still open wait until the walk is over.
+func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, willInit bool, value []byte) error) error {
+	if !m.frozen() {
+		m.writer.Lock()
+		defer m.writer.Unlock()
+		m.writer.spill.wait()
+	}
+	w := &memWalk{m: m, x: &m.mu.index}
+	if slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil }) {
+		return w.readBack(ctx, fn)
+	}
+	w.window = &memWindow{entries: make([]memEntry, 0, residentWindow)}
+	return w.run(ctx, func() error { return w.window.give(fn) })
+}
+
+// memWalk is one Iterate under way.
+type memWalk struct {
+	m      *Mem
+	x      *memIndex
+	window *memWindow // that is being filled
+}
+
+// readBack walks a layer with an ephemeral file: while a window is used the next ones are read.
+func (w *memWalk) readBack(ctx context.Context, fn func(page.Key, page.LSN, bool, []byte) error) error {
+	select {
+	case w.m.pool.walks <- struct{}{}:
+		defer func() { <-w.m.pool.walks }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ready, free := make(chan *memWindow, memWindows), make(chan *memWindow, memWindows)
+	for range memWindows {
+		free <- new(memWindow)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(ready)
+		w.window = <-free
+		return w.run(gctx, func() error {
+			if err := w.window.fetch(gctx, w.m.pool); err != nil {
+				return err
+			}
+			ready <- w.window // has room for all windows
+			select {
+			case w.window = <-free:
+				return nil
+			case <-gctx.Done():
+				w.window = new(memWindow)
+				return gctx.Err()
+			}
+		})
+	})
+	g.Go(func() (err error) {
+		for f := range ready {
+			if err == nil {
+				err = f.give(fn)
+			}
+			f.reset()
+			free <- f
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	err := g.Wait()
+	for f := range ready {
+		f.reset()
+	}
+	w.window.reset()
+	return err
+}
+
+// run fills windows and calls full for each.
+func (w *memWalk) run(ctx context.Context, full func() error) error {
+	if w.m.mu.index.records.n == 0 {
+		return nil
+	}
+	s, ordered := newMemSort(w.x)
+	defer s.free()
+	add := func(ids []uint32) error { return w.add(ctx, ids, full) }
+	var err error
+	if ordered {
+		err = inNumbers(s.n, add)
+	} else {
+		err = s.sorted(add)
+	}
+	if err == nil && len(w.window.entries) > 0 {
+		err = full()
+	}
+	return err
+}
+
+// inNumbers calls fn with the numbers from 1 to n.
+func inNumbers(n uint32, fn func(ids []uint32) error) error {
+	var some [residentWindow]uint32
+	for id := uint32(1); id <= n; {
+		k := 0
+		for ; k < len(some) && id <= n; k++ {
+			some[k] = id
+			id++
+		}
+		if err := fn(some[:k]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add puts records into the window, and empties it where it is full.
+func (w *memWalk) add(ctx context.Context, ids []uint32, full func() error) error {
+	values := &w.m.mu.values
+	var key page.Key
+	prefix := ^uint32(0)
+	for len(ids) > 0 {
+		f := w.window
+		if f.full() {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := full(); err != nil {
+				return err
+			}
+			if w.window == f {
+				f.entries = f.entries[:0]
+			}
+			continue
+		}
+		n := min(len(ids), residentWindow-len(f.entries)%residentWindow)
+		from := len(f.entries)
+		for _, id := range ids[:n] {
+			r := w.x.records.at(id)
+			if r.prefix != prefix {
+				prefix = r.prefix
+				key = w.x.prefixes.keys[prefix]
+			}
+			key.F6 = r.last
+			f.entries = append(f.entries, memEntry{key: key, lsn: r.at(), willInit: r.willInit(), place: r.where()})
+		}
+		f.resolve(values, from)
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// full reports whether no more is to be added.
+func (f *memWindow) full() bool {
+	return len(f.entries) >= residentWindow && (f.bytes == 0 || f.bytes+len(f.entries)*entryBytes >= spilledWindow)
+}
+
+// entryBytes is what an entry takes beside its value.
+const entryBytes = 96
+
+// resolve finds the values of the entries from a number on, or notes that they are to be read. It looks at
+// the first byte of each, so that they come into the cache together.
+func (f *memWindow) resolve(values *memLog, from int) {
+	var touched byte
+	for i := from; i < len(f.entries); i++ {
+		e := &f.entries[i]
+		b, ok := values.bytes(e.place)
+		if !ok {
+			f.wanted = append(f.wanted, memWanted{file: values.chunks[placeOffset(e.place)>>values.shift].file, place: e.place, to: i})
+			f.bytes += placeLength(e.place)
+			continue
+		}
+		e.value = b
+		if len(b) > 0 {
+			touched |= b[0] | b[len(b)-1]
+		}
+	}
+	_ = touched
+}
+
+// fetch reads what is in the ephemeral file.
+func (f *memWindow) fetch(ctx context.Context, pool *MemPool) error {
+	if len(f.wanted) == 0 {
+		return nil
+	}
+	f.buf = pool.buffers().Get(f.bytes)
+	rest := f.buf.Bytes()
+	for i := range f.wanted {
+		n := placeLength(f.wanted[i].place)
+		f.wanted[i].dst, rest = rest[:n:n], rest[n:]
+		f.entries[f.wanted[i].to].value = f.wanted[i].dst
+	}
+	return readSpilled(ctx, pool, f.wanted)
+}
+
+// give hands all entries over.
+func (f *memWindow) give(fn func(page.Key, page.LSN, bool, []byte) error) error {
+	for i := range f.entries {
+		e := &f.entries[i]
+		if err := fn(e.key, e.lsn, e.willInit, e.value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *memWindow) reset() {
+	if f.buf != nil {
+		f.buf.Release()
+	}
+	clear(f.entries)
+	clear(f.wanted)
+	*f = memWindow{entries: f.entries[:0], wanted: f.wanted[:0]}
+}
+
+// memWanted is a value to be read from an ephemeral file into dst, which has its length. to is for the caller.
+type memWanted struct {
+	file  *memFile
+	place uint64
+	dst   []byte
+	to    int
+}
+
+// readSpilled reads values in the order in which they lie, neighbours together, and checks them.
+func readSpilled(ctx context.Context, pool *MemPool, list []memWanted) error {
+	slices.SortFunc(list, func(a, b memWanted) int {
+		return cmp.Or(cmp.Compare(a.file.number, b.file.number), cmp.Compare(a.place, b.place))
+	})
+	var reads []virtualfile.Read
+	var counts []int // of values in each
+	release := func() {
+		for i := range reads {
+			reads[i].Buf.Release()
+		}
+		reads, counts = reads[:0], counts[:0]
+	}
+	defer release()
+	for len(list) > 0 {
+		rest, bytes := list, 0
+		for len(rest) > 0 {
+			k, r := nextRun(rest)
+			if bytes > 0 && bytes+r.Len > readBack {
+				break
+			}
+			r.Buf = pool.buffers().Get(r.Len)
+			reads, counts = append(reads, r), append(counts, k)
+			rest, bytes = rest[k:], bytes+r.Len
+		}
+		pool.count(func(s *MemStats) { s.Read += int64(bytes) })
+		if err := pool.o.Disk.ReadMulti(ctx, reads); err != nil {
+			return err
+		}
+		for i := range reads {
+			if err := takeRun(&reads[i], list[:counts[i]]); err != nil {
+				return err
+			}
+			list = list[counts[i]:]
+		}
+		release()
+	}
+	return nil
+}
+
+// nextRun gives a read for the first values of a list, and how many they are.
+func nextRun(list []memWanted) (int, virtualfile.Read) {
+	f := list[0].file
+	start, end := f.span(list[0].place)
+	n := 1
+	for ; n < len(list) && list[n].file == f; n++ {
+		s, e := f.span(list[n].place)
+		if s-end > readGap || e-start > readRun {
+			break
+		}
+		end = e
+	}
+	return n, virtualfile.Read{File: f.h, Off: start, Len: int(end - start)}
+}
+
+// takeRun checks what was read and copies the values that lie in it.
+func takeRun(r *virtualfile.Read, list []memWanted) error {
+	f := list[0].file
+	if r.Err != nil {
+		return fmt.Errorf("read %d bytes at %d of ephemeral file %s: %w", r.Len, r.Off, f.h.Name(), r.Err)
+	}
+	b := r.Buf.Bytes()[r.At : r.At+r.N]
+	if err := f.verify(r.Off, b, nil); err != nil {
+		return err
+	}
+	for i := range list {
+		at := placeOffset(list[i].place) - r.Off
+		if at+int64(len(list[i].dst)) > int64(len(b)) {
+			return corruptf(f.h.Name(), r.Off+int64(r.N), "the file ends within a value at %d", placeOffset(list[i].place))
+		}
+		copy(list[i].dst, b[at:])
+	}
+	return nil
+}
