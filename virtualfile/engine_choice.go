@@ -1,6 +1,9 @@
 package virtualfile
 
-import "os"
+import (
+	"fmt"
+	"os"
+)
 
 // uringSwitch is the environment variable that forbids io_uring if it says "off": for operators whose kernel
 // has a fault in it, and for tests.
@@ -26,3 +29,16 @@ func newEngine(o DiskOptions) (engine, error) {
 
 // uringOff tells that io_uring was forbidden from outside.
 func uringOff() bool { return os.Getenv(uringSwitch) == "off" }
+
+// String gives the name that options and metrics have for the engine.
+func (k EngineKind) String() string {
+	switch k {
+	case EngineDefault:
+		return "default"
+	case EngineStd:
+		return "std"
+	case EngineURing:
+		return "uring"
+	}
+	return fmt.Sprintf("EngineKind(%d)", uint8(k))
+}

@@ -1,6 +1,9 @@
 package virtualfile
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
 
 // abandon is called for a batch that nobody waits for any more, for the reason err. What is still queued
 // ends at once. What the kernel has keeps its buffer and its file until the kernel answers; it is asked to
@@ -74,6 +77,6 @@ func (u *uring) fail(err error) {
 	u.mu.queue = u.mu.queue[:0]
 	u.mu.Unlock()
 	for _, r := range queue {
-		r.x.end(r.x.do())
+		u.std.hand(context.Background(), r.x) // which never ends
 	}
 }

@@ -9,23 +9,15 @@ import (
 	"unsafe"
 )
 
-// enqueue queues the batch's transfers, and submits them if nobody else is about to. It tells whether the
-// caller must lead.
-func (u *uring) enqueue(b *batch) bool {
+// enqueue queues the batch's transfers, and submits them if nobody else is about to.
+func (u *uring) enqueue(b *batch) role {
 	u.mu.Lock()
 	if u.mu.broken != nil {
 		u.mu.Unlock()
-		for i := range b.xs {
-			if x := &b.xs[i]; x.fd >= 0 {
-				x.end(x.do())
-			}
-		}
-		return false
+		return refused
 	}
 	for i := range b.xs {
-		if x := &b.xs[i]; x.fd >= 0 {
-			u.mu.queue = append(u.mu.queue, request{x: x})
-		}
+		u.mu.queue = append(u.mu.queue, request{x: &b.xs[i]})
 	}
 	lead := u.mu.lead
 	var n uint32
@@ -36,8 +28,11 @@ func (u *uring) enqueue(b *batch) bool {
 		n = u.fillLocked()
 	}
 	u.mu.Unlock()
+	if lead == noLeader {
+		return mustLead
+	}
 	u.submit(n)
-	return lead == noLeader
+	return mustWait
 }
 
 // submit hands over what was published, while somebody else waits for completions.
@@ -156,7 +151,7 @@ func (u *uring) round(most time.Duration) int {
 	return int(n)
 }
 
-// wait is the ring's, or a mere pause if the kernel takes no more calls: what it already has goes on.
+// wait is the ring's. Once that has failed it is a mere pause: what the kernel already has goes on.
 func (u *uring) wait(n uint32, most time.Duration) error {
 	u.mu.Lock()
 	broken := u.mu.broken
@@ -166,7 +161,7 @@ func (u *uring) wait(n uint32, most time.Duration) error {
 	}
 	pause := time.NewTimer(most)
 	<-pause.C
-	return nil
+	return broken
 }
 
 // settleLocked takes one completion. It gives the transfer if that has ended; if there is more to do it is

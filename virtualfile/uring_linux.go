@@ -2,6 +2,7 @@ package virtualfile
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -45,7 +46,7 @@ const (
 // for a short time only, and hands over then, so that its context ends its wait in any case.
 //
 // Reads of 9 KiB with O_DIRECT, thousands of reads/s and µs of CPU per read, of the whole process, on two
-// cores; callers x reads per batch. Medians of five runs, which scatter by about 10 %:
+// cores; callers x reads per batch. Typical of two to five short runs, which scatter by 10 to 20 %:
 //
 //	                                          1x1      8x1     32x1     64x1     1x20
 //	pread                                   20 32    43 21    43 21    41 21    19 36
@@ -68,6 +69,7 @@ const (
 // that reaps, which the queues shared with the kernel do not do as far as Go can see.
 type uring struct {
 	ring  *ring
+	std   *stdEngine // for files without descriptors, and should the ring fail
 	log   *slog.Logger
 	tasks *tasks.Group
 	done  [uringReap]cqe // the leader's
@@ -80,7 +82,7 @@ type uring struct {
 		free     []uint16 // slots
 		inFlight int      // slots in use
 		serial   uint64
-		broken   error // the kernel takes no more calls; transfers go the way of stdEngine
+		broken   error // the kernel takes no more calls
 	}
 }
 
@@ -90,6 +92,15 @@ const (
 	noLeader leadership = iota
 	leaderBusy
 	leaderWaits // in the kernel
+)
+
+// role is what is left for a caller to do.
+type role uint8
+
+const (
+	mustWait role = iota
+	mustLead
+	refused // nothing was queued: the ring has failed
 )
 
 // slot is a transfer that the kernel has. The id comes back with the completion; it holds the slot's number
@@ -119,7 +130,7 @@ func newURing(log *slog.Logger) (*uring, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &uring{ring: r, log: log, tasks: tasks.New()}
+	u := &uring{ring: r, std: newStdEngine(), log: log, tasks: tasks.New()}
 	for i := range uringDepth {
 		u.mu.free = append(u.mu.free, uint16(i))
 	}
@@ -131,20 +142,20 @@ func (*uring) kind() EngineKind { return EngineURing }
 // close needs that nothing is in flight; then the goroutine that follows is at its end.
 func (u *uring) close() error {
 	u.tasks.Stop()
-	return u.ring.close()
+	return errors.Join(u.std.close(), u.ring.close())
 }
 
 func (u *uring) run(ctx context.Context, b *batch) error {
-	ringed := false
 	for i := range b.xs {
-		if x := &b.xs[i]; x.fd < 0 {
-			x.end(x.do())
-		} else {
-			ringed = true
+		if b.xs[i].fd < 0 {
+			return u.std.run(ctx, b)
 		}
 	}
-	if ringed && u.enqueue(b) {
+	switch u.enqueue(b) {
+	case mustLead:
 		u.leadFor(ctx, b)
+	case refused:
+		return u.std.run(ctx, b)
 	}
 	err := b.wait(ctx)
 	if err != nil {
