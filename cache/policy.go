@@ -27,7 +27,7 @@ const (
 )
 
 // smallShare is the part of the slots that the small queue has: one in so many. Measured: see the package doc.
-const smallShare = 10
+const smallShare = 20
 
 func newS3FIFO(slots []slot, first uint32) policy {
 	small := max(1, len(slots)/smallShare)
