@@ -41,9 +41,22 @@ type Options struct {
 	// Pressure slows Put down as debt grows, and stops it at a limit. Default: UnflushedStop is as much as the
 	// open layer and MaxFrozenLayers frozen ones; there are no limits on the height of the L0 stack.
 	Pressure Pressure
-	// MaxOpenFiles bounds the layer files that are kept open, of all timelines together; default 512, at
-	// least 8. Reads that need more at once go beyond it and close them afterwards.
+	// Memory is what the engine may hold in large buffers and caches, of all timelines together; default 1
+	// GiB, at least 64 MiB. Half of it is for values not yet written, which go to a scratch file beyond that, a
+	// quarter for compaction, an eighth for index blocks, a sixteenth each for reads in flight and for
+	// transfers. Nearly all of it lies outside the Go heap: docs/design/memory.md tells how to set GOMEMLIMIT.
+	Memory int64
+	// MaxOpenFiles bounds the descriptors of layer files that are kept open, of all timelines together; at least
+	// 8. Default: what the process's limit leaves room for. Layers beyond it are opened again when they are read.
 	MaxOpenFiles int
+	// IOMode says which layer files go past the kernel's page cache; default: those read and those written, where
+	// the platform can.
+	IOMode virtualfile.Mode
+	// IOEngine says how reads reach the kernel; default: the one that measurements favour, where it is allowed.
+	IOEngine virtualfile.EngineKind
+	// ValidateIO checks every transfer of layer files against the alignment that direct I/O asks for, in every
+	// mode. It is for tests; it costs little.
+	ValidateIO bool
 	// ImageLayerSize is how many stored bytes of pages an import puts into one file; default 128 MiB, at
 	// least 64 KiB.
 	ImageLayerSize int64
@@ -69,7 +82,8 @@ const (
 	defaultCheckpointTimeout  = 10 * time.Minute
 	defaultMaxFrozenLayers    = 2
 	maxMaxFrozenLayers        = 64
-	defaultMaxOpenFiles       = 512
+	defaultMemory             = 1 << 30
+	minMemory                 = 64 << 20
 	minMaxOpenFiles           = 8
 	maxMaxOpenFiles           = 1 << 20
 	defaultImageLayerSize     = 128 << 20
@@ -89,7 +103,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.MaxFrozenLayers, defaultMaxFrozenLayers)
 	orDefault(&o.CheckpointTimeout, Every(defaultCheckpointTimeout))
 	orDefault(&o.Pressure.UnflushedStop, int64(o.MaxFrozenLayers+1)*o.CheckpointDistance)
-	orDefault(&o.MaxOpenFiles, defaultMaxOpenFiles)
+	orDefault(&o.Memory, defaultMemory)
 	orDefault(&o.ImageLayerSize, defaultImageLayerSize)
 	return o
 }
@@ -126,8 +140,15 @@ func (o Options) Validate() error {
 	if d := o.CheckpointTimeout.d; d < 0 {
 		errs = append(errs, fmt.Errorf("strata.Options.CheckpointTimeout is Every(%s): want Every(0) for never, or more", d))
 	}
+	bound("Memory", o.Memory, minMemory, math.MaxInt64/16)
 	bound("MaxOpenFiles", int64(o.MaxOpenFiles), minMaxOpenFiles, maxMaxOpenFiles)
 	bound("ImageLayerSize", o.ImageLayerSize, minImageLayerSize, maxImageLayerSize)
+	if o.IOMode > virtualfile.DirectRW {
+		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
+	}
+	if o.IOEngine > virtualfile.EngineURing {
+		errs = append(errs, fmt.Errorf("strata.Options.IOEngine is %d: want one of virtualfile's engines", o.IOEngine))
+	}
 	return errors.Join(errs...)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/internal/clock"
+	"github.com/stratapg/strata/internal/offheap"
 	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo"
 )
@@ -23,9 +24,10 @@ type Config struct {
 	// Pressure slows Put down before that; zeros are no limits.
 	Pressure           Pressure
 	MaxOpenFiles       int
-	BlockCache         int64 // bytes; 0 for the default
+	Memory             int64 // bytes, of which everything that is large gets a share
 	IOMode             virtualfile.Mode
 	IOEngine           virtualfile.EngineKind
+	ValidateIO         bool
 	MinManifestRewrite int64
 	Redoer             walredo.Redoer
 	Logger             *slog.Logger
@@ -39,6 +41,7 @@ type Env struct {
 	// Disk is where layer files are, Blocks what is kept of their indexes.
 	Disk     *virtualfile.Disk
 	Blocks   *cache.Blocks
+	Shares   *MemoryShares
 	holds    atomic.Int64 // the store's, and one for each timeline that may be read
 	counters counters
 	jobs     atomic.Uint64
@@ -47,17 +50,22 @@ type Env struct {
 
 // NewEnv makes the shared part of a store's timelines.
 func NewEnv(c Config) (*Env, error) {
+	shares, err := newMemoryShares(c.Memory)
+	if err != nil {
+		return nil, err
+	}
 	d, err := virtualfile.NewDisk(c.FS, virtualfile.DiskOptions{
-		Mode: c.IOMode, Engine: c.IOEngine, MaxDescriptors: c.MaxOpenFiles, Logger: c.Logger,
+		Mode: c.IOMode, Engine: c.IOEngine, Validate: c.ValidateIO, MaxDescriptors: c.MaxOpenFiles,
+		InFlight: shares.Reads, Logger: c.Logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := cache.New(cache.Options{Bytes: c.BlockCache})
+	blocks, err := cache.New(cache.Options{Bytes: min(shares.Blocks.Limit(), offheap.MaxArea)})
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	e := &Env{Config: c, Disk: d, Blocks: blocks}
+	e := &Env{Config: c, Disk: d, Blocks: blocks, Shares: shares}
 	e.holds.Store(1)
 	return e, nil
 }
@@ -65,7 +73,9 @@ func NewEnv(c Config) (*Env, error) {
 // Metrics gives the counters as they are now.
 func (e *Env) Metrics() Metrics {
 	m := e.counters.snapshot()
-	m.OpenFiles = e.Disk.Metrics().Descriptors
+	m.Disk, m.Blocks, m.Shares = e.Disk.Metrics(), e.Blocks.Stats(), e.Shares.Stats()
+	m.OpenFiles = m.Disk.Descriptors
+	m.OffHeapBytes = offheap.InUse()
 	m.HeldBytes = e.counters.heldBytes.Load()
 	m.MemoryBytes = e.memory.Load()
 	return m

@@ -1,6 +1,11 @@
 package timeline
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/virtualfile"
+)
 
 // Metrics are counters of all timelines that share them since the store was opened.
 type Metrics struct {
@@ -23,6 +28,13 @@ type Metrics struct {
 	HeldBytes int64
 	// MemoryBytes is the size of all layers in memory now.
 	MemoryBytes int64
+	// OffHeapBytes is the memory outside the Go heap now, of the whole process.
+	OffHeapBytes int64
+	// Disk is what the door to layer files did, Blocks the cache of their index blocks, Shares who has how much
+	// of Options.Memory.
+	Disk   virtualfile.DiskMetrics
+	Blocks cache.Stats
+	Shares []ShareStats
 }
 
 // counters is Metrics while it changes.

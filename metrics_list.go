@@ -1,0 +1,84 @@
+package strata
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/internal/timeline"
+)
+
+const (
+	counter = prometheus.CounterValue
+	gauge   = prometheus.GaugeValue
+)
+
+// addTimelines defines what all timelines did together.
+func (c *collector) addTimelines() {
+	c.add("put_batches_total", "Batches put.", counter, func(m *Metrics) int64 { return m.PutBatches })
+	c.add("put_values_total", "Values put.", counter, func(m *Metrics) int64 { return m.PutValues })
+	c.add("put_bytes_total", "Serialized size of the values put.", counter, func(m *Metrics) int64 { return m.PutBytes })
+	c.add("put_waits_total", "Puts that waited for a flush or a compaction.", counter, func(m *Metrics) int64 { return m.PutWaits })
+	c.add("put_pauses_total", "Puts that were slowed down by debt.", counter, func(m *Metrics) int64 { return m.PutPauses })
+	c.add("put_wait_nanoseconds_total", "Time that puts waited or were slowed down.", counter, func(m *Metrics) int64 { return m.PutWaitNanos })
+	c.add("flushes_total", "Layers written from memory.", counter, func(m *Metrics) int64 { return m.Flushes })
+	c.add("flush_bytes_total", "Size of the layers written from memory.", counter, func(m *Metrics) int64 { return m.FlushBytes })
+	c.add("flush_errors_total", "Attempts to write a layer that failed.", counter, func(m *Metrics) int64 { return m.FlushErrors })
+	c.add("manifest_edits_total", "Edits published in manifests.", counter, func(m *Metrics) int64 { return m.ManifestEdits })
+	c.add("manifest_bytes_total", "Bytes written to manifests.", counter, func(m *Metrics) int64 { return m.ManifestBytes })
+	c.add("manifest_rewrites_total", "Manifests written anew.", counter, func(m *Metrics) int64 { return m.ManifestRewrites })
+	c.add("reads_total", "Reads of one or many keys.", counter, func(m *Metrics) int64 { return m.Reads })
+	c.add("read_keys_total", "Values given by reads.", counter, func(m *Metrics) int64 { return m.ReadKeys })
+	c.add("layer_visits_total", "Layers asked by reads, in memory or on disk.", counter, func(m *Metrics) int64 { return m.LayerVisits })
+	c.add("redos_total", "Pages rebuilt from records.", counter, func(m *Metrics) int64 { return m.Redos })
+	c.add("redo_records_total", "Records applied to rebuild pages.", counter, func(m *Metrics) int64 { return m.RedoRecords })
+	c.add("redo_errors_total", "Pages that could not be rebuilt.", counter, func(m *Metrics) int64 { return m.RedoErrors })
+	c.add("file_opens_total", "Layer files opened.", counter, func(m *Metrics) int64 { return m.FileOpens })
+	c.add("open_files", "Layer files open.", gauge, func(m *Metrics) int64 { return m.OpenFiles })
+	c.add("memory_bytes", "Size of the layers in memory.", gauge, func(m *Metrics) int64 { return m.MemoryBytes })
+	c.add("held_bytes", "Size of layers that only reads and snapshots still hold.", gauge, func(m *Metrics) int64 { return m.HeldBytes })
+}
+
+// addDisk defines what the door to layer files did.
+func (c *collector) addDisk() {
+	c.add("disk_operations_total", "Transfers of layer files begun.", counter, func(m *Metrics) int64 { return m.Disk.Reads }, "operation", "read")
+	c.add("disk_operations_total", "Transfers of layer files begun.", counter, func(m *Metrics) int64 { return m.Disk.Writes }, "operation", "write")
+	c.add("disk_operations_total", "Transfers of layer files begun.", counter, func(m *Metrics) int64 { return m.Disk.Syncs }, "operation", "sync")
+	c.add("disk_bytes_total", "Bytes of layer files transferred.", counter, func(m *Metrics) int64 { return m.Disk.ReadBytes }, "operation", "read")
+	c.add("disk_bytes_total", "Bytes of layer files transferred.", counter, func(m *Metrics) int64 { return m.Disk.WriteBytes }, "operation", "write")
+	c.add("disk_failures_total", "Transfers of layer files that failed.", counter, func(m *Metrics) int64 { return m.Disk.Failed })
+	c.add("disk_batches_total", "Batches of transfers handed to the engine.", counter, func(m *Metrics) int64 { return m.Disk.Batches })
+	c.add("disk_reopens_total", "Files opened again as their descriptor had been taken away.", counter, func(m *Metrics) int64 { return m.Disk.Reopens })
+	c.add("disk_descriptor_waits_total", "Times that all descriptors were in use.", counter, func(m *Metrics) int64 { return m.Disk.DescriptorWaits })
+	c.add("disk_direct_refused_total", "Files opened through the page cache as the file system refuses direct I/O.", counter, func(m *Metrics) int64 { return m.Disk.DirectRefused })
+	c.add("disk_descriptors", "Descriptors open.", gauge, func(m *Metrics) int64 { return m.Disk.Descriptors })
+	c.add("disk_descriptors_limit", "Descriptors that may be open.", gauge, func(m *Metrics) int64 { return m.Disk.DescriptorLimit })
+	c.add("disk_handles", "Virtual files open.", gauge, func(m *Metrics) int64 { return m.Disk.Handles })
+	c.add("disk_buffer_bytes", "Memory of transfer buffers.", gauge, func(m *Metrics) int64 { return m.Disk.BuffersInUse }, "state", "used")
+	c.add("disk_buffer_bytes", "Memory of transfer buffers.", gauge, func(m *Metrics) int64 { return m.Disk.BuffersIdle }, "state", "idle")
+}
+
+// addBlocks defines what the block cache did, by kind of content.
+func (c *collector) addBlocks() {
+	for k := range cache.Kinds {
+		c.add("block_cache_hits_total", "Blocks found in the cache.", counter, func(m *Metrics) int64 { return m.Blocks.Hits[k] }, "kind", k.String())
+		c.add("block_cache_misses_total", "Blocks loaded into the cache.", counter, func(m *Metrics) int64 { return m.Blocks.Misses[k] }, "kind", k.String())
+		c.add("block_cache_waits_total", "Blocks that another one's load was waited for.", counter, func(m *Metrics) int64 { return m.Blocks.Waits[k] }, "kind", k.String())
+		c.add("block_cache_failures_total", "Loads that failed.", counter, func(m *Metrics) int64 { return m.Blocks.Failures[k] }, "kind", k.String())
+		c.add("block_cache_evictions_total", "Blocks that gave way to others.", counter, func(m *Metrics) int64 { return m.Blocks.Evictions[k] }, "kind", k.String())
+		c.add("block_cache_bypasses_total", "Misses for which there was no room.", counter, func(m *Metrics) int64 { return m.Blocks.Bypasses[k] }, "kind", k.String())
+		c.add("block_cache_bytes", "Size of the blocks held.", gauge, func(m *Metrics) int64 { return m.Blocks.Bytes[k] }, "kind", k.String())
+	}
+	c.add("block_cache_limit_bytes", "Size of the blocks that may be held.", gauge, func(m *Metrics) int64 { return m.Blocks.Limit })
+}
+
+// addMemory defines who has how much of Options.Memory.
+func (c *collector) addMemory() {
+	for i, name := range timeline.MemoryShareNames() {
+		share := func(m *Metrics) timeline.ShareStats { return m.Shares[i] }
+		c.add("memory_share_limit_bytes", "Memory that a share may have.", gauge, func(m *Metrics) int64 { return share(m).Limit }, "share", name)
+		c.add("memory_share_used_bytes", "Memory that a share has given out.", gauge, func(m *Metrics) int64 { return share(m).Used }, "share", name)
+		c.add("memory_share_high_bytes", "The most that a share ever gave out.", gauge, func(m *Metrics) int64 { return share(m).High }, "share", name)
+		c.add("memory_share_waits_total", "Requests that waited for a share.", counter, func(m *Metrics) int64 { return share(m).Waits }, "share", name)
+	}
+	c.add("off_heap_bytes", "Memory outside the Go heap, of the whole process.", gauge, func(m *Metrics) int64 { return m.OffHeapBytes })
+}
