@@ -69,73 +69,73 @@ type cacheModel struct {
 
 const modelFileSize = 1024
 
-func (m *cacheModel) anyName(t *rapid.T, label string) string {
-	return filepath.Join(m.root, rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(t, label))
+func (m *cacheModel) anyName(rt *rapid.T, label string) string {
+	return filepath.Join(m.root, rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}).Draw(rt, label))
 }
 
-func (m *cacheModel) anyHandle(t *rapid.T) *modelHandle {
+func (m *cacheModel) anyHandle(rt *rapid.T) *modelHandle {
 	if len(m.handles) == 0 {
-		t.Skip("no handle")
+		rt.Skip("no handle")
 	}
-	return rapid.SampledFrom(m.handles).Draw(t, "handle")
+	return rapid.SampledFrom(m.handles).Draw(rt, "handle")
 }
 
-func (m *cacheModel) create(t *rapid.T) {
-	name := m.anyName(t, "name")
+func (m *cacheModel) create(rt *rapid.T) {
+	name := m.anyName(rt, "name")
 	if _, taken := m.files[name]; taken {
 		_, err := m.d.Create(name)
-		require.ErrorIs(t, err, fs.ErrExist)
+		require.ErrorIs(rt, err, fs.ErrExist)
 		return
 	}
 	m.seed++
 	h, err := m.d.Create(name)
-	require.NoError(t, err)
+	require.NoError(rt, err)
 	b := m.d.Buffers().Get(modelFileSize)
 	defer b.Release()
 	copy(b.Bytes(), marked(m.seed, 0, modelFileSize))
-	require.NoError(t, h.WriteAt(b, 0, modelFileSize, 0))
+	require.NoError(rt, h.WriteAt(b, 0, modelFileSize, 0))
 	m.files[name] = m.seed
 	m.handles = append(m.handles, &modelHandle{h, m.seed, name})
 }
 
-func (m *cacheModel) open(t *rapid.T) {
-	name := m.anyName(t, "name")
+func (m *cacheModel) open(rt *rapid.T) {
+	name := m.anyName(rt, "name")
 	h, err := m.d.Open(name)
 	seed, there := m.files[name]
 	if !there {
-		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.ErrorIs(rt, err, fs.ErrNotExist)
 		return
 	}
-	require.NoError(t, err)
+	require.NoError(rt, err)
 	m.handles = append(m.handles, &modelHandle{h, seed, name})
 }
 
 // judge says what a read of a handle may have given.
-func (m *cacheModel) judge(t *rapid.T, x *modelHandle, b []byte, err error) {
+func (m *cacheModel) judge(rt *rapid.T, x *modelHandle, b []byte, err error) {
 	if x.name == "" && err != nil {
-		require.ErrorIs(t, err, ErrGone)
-		require.ErrorContains(t, err, x.h.Name())
+		require.ErrorIs(rt, err, ErrGone)
+		require.ErrorContains(rt, err, x.h.Name())
 		return
 	}
-	require.NoError(t, err)
-	require.Equal(t, marked(x.seed, 0, modelFileSize), b)
+	require.NoError(rt, err)
+	require.Equal(rt, marked(x.seed, 0, modelFileSize), b)
 }
 
-func (m *cacheModel) read(t *rapid.T) {
-	x := m.anyHandle(t)
+func (m *cacheModel) read(rt *rapid.T) {
+	x := m.anyHandle(rt)
 	b, err := tryRead(context.Background(), x.h, 0, modelFileSize)
-	m.judge(t, x, b, err)
+	m.judge(rt, x, b, err)
 }
 
 // readAll reads through all handles in one batch, which takes more descriptors than there are.
-func (m *cacheModel) readAll(t *rapid.T) {
+func (m *cacheModel) readAll(rt *rapid.T) {
 	var reads []Read
 	for _, x := range m.handles {
 		reads = append(reads, Read{File: x.h, Buf: m.d.Buffers().Get(modelFileSize), Len: modelFileSize})
 	}
-	require.NoError(t, m.d.ReadMulti(context.Background(), reads))
+	require.NoError(rt, m.d.ReadMulti(context.Background(), reads))
 	for i, r := range reads {
-		m.judge(t, m.handles[i], r.Buf.Bytes()[:r.N], r.Err)
+		m.judge(rt, m.handles[i], r.Buf.Bytes()[:r.N], r.Err)
 		r.Buf.Release()
 	}
 }
@@ -150,13 +150,13 @@ func (m *cacheModel) forget(name string) {
 	}
 }
 
-func (m *cacheModel) rename(t *rapid.T) {
-	from, to := m.anyName(t, "from"), m.anyName(t, "to")
+func (m *cacheModel) rename(rt *rapid.T) {
+	from, to := m.anyName(rt, "from"), m.anyName(rt, "to")
 	if from == to {
-		t.Skip("no rename")
+		rt.Skip("no rename")
 	}
 	rename := m.d.Rename
-	fresh := rapid.Bool().Draw(t, "fresh")
+	fresh := rapid.Bool().Draw(rt, "fresh")
 	if fresh {
 		rename = m.d.RenameNew
 	}
@@ -165,11 +165,11 @@ func (m *cacheModel) rename(t *rapid.T) {
 	_, taken := m.files[to]
 	switch {
 	case !there:
-		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.ErrorIs(rt, err, fs.ErrNotExist)
 	case taken && fresh:
-		require.ErrorIs(t, err, fs.ErrExist)
+		require.ErrorIs(rt, err, fs.ErrExist)
 	default:
-		require.NoError(t, err)
+		require.NoError(rt, err)
 		m.forget(to)
 		delete(m.files, from)
 		m.files[to] = seed
@@ -181,49 +181,49 @@ func (m *cacheModel) rename(t *rapid.T) {
 	}
 }
 
-func (m *cacheModel) remove(t *rapid.T) {
-	name := m.anyName(t, "name")
+func (m *cacheModel) remove(rt *rapid.T) {
+	name := m.anyName(rt, "name")
 	err := m.d.Remove(name)
 	if _, there := m.files[name]; !there {
-		require.ErrorIs(t, err, fs.ErrNotExist)
+		require.ErrorIs(rt, err, fs.ErrNotExist)
 		return
 	}
-	require.NoError(t, err)
+	require.NoError(rt, err)
 	m.forget(name)
 }
 
 // replace swaps a file for another of the same size behind the Disk's back.
-func (m *cacheModel) replace(t *rapid.T) {
-	name := m.anyName(t, "name")
+func (m *cacheModel) replace(rt *rapid.T) {
+	name := m.anyName(rt, "name")
 	if _, there := m.files[name]; !there {
-		t.Skip("no file")
+		rt.Skip("no file")
 	}
 	m.seed++
 	temp := filepath.Join(m.root, "other")
 	f, err := m.fs.Create(temp)
-	require.NoError(t, err)
+	require.NoError(rt, err)
 	_, err = f.Write(marked(m.seed, 0, modelFileSize))
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
-	require.NoError(t, m.fs.Rename(temp, name))
+	require.NoError(rt, err)
+	require.NoError(rt, f.Close())
+	require.NoError(rt, m.fs.Rename(temp, name))
 	m.forget(name)
 	m.files[name] = m.seed
 }
 
-func (m *cacheModel) close(t *rapid.T) {
-	x := m.anyHandle(t)
-	require.NoError(t, x.h.Close())
+func (m *cacheModel) close(rt *rapid.T) {
+	x := m.anyHandle(rt)
+	require.NoError(rt, x.h.Close())
 	m.handles = slices.DeleteFunc(m.handles, func(y *modelHandle) bool { return x == y })
 }
 
-func (m *cacheModel) invariants(t *rapid.T) {
+func (m *cacheModel) invariants(rt *rapid.T) {
 	s := m.d.Metrics()
-	require.LessOrEqual(t, s.Descriptors, int64(m.limit))
-	require.EqualValues(t, len(m.handles), s.Handles)
-	require.LessOrEqual(t, openDescriptors(m.root), m.limit)
+	require.LessOrEqual(rt, s.Descriptors, int64(m.limit))
+	require.EqualValues(rt, len(m.handles), s.Handles)
+	require.LessOrEqual(rt, openDescriptors(m.root), m.limit)
 	for _, x := range m.handles {
 		if x.name != "" {
-			require.Equal(t, x.name, x.h.Name())
+			require.Equal(rt, x.name, x.h.Name())
 		}
 	}
 }
