@@ -65,8 +65,8 @@ func TestFlipChangesOneBitOfWhatIsRead(t *testing.T) {
 }
 
 func TestFlipChangesOneBitOfTheDiskAndNotTheCallersBytes(t *testing.T) {
-	eachMode(t, func(t *testing.T, d *Disk, dir string, faulty func(x *Fault) *Disk) {
-		d = faulty(&Fault{Op: OpWrite, Nth: 1, Effect: Flip, Bit: 8*1000 + 1})
+	eachMode(t, func(t *testing.T, _ *Disk, dir string, faulty func(x *Fault) *Disk) {
+		d := faulty(&Fault{Op: OpWrite, Nth: 1, Effect: Flip, Bit: 8*1000 + 1})
 		h, err := d.Create(dir + "/f")
 		require.NoError(t, err)
 		b := d.Buffers().Get(BufferAlign)

@@ -57,7 +57,8 @@ type memEntry struct {
 	node   *memNode
 }
 
-// memChange is one change of entries: one half of a rename is not durable without the other.
+// memChange is one change of entries. A rename whose new name is durable is durable whole. With its old name
+// alone gone for good, as where the wrong folder was synced, the file may be lost.
 type memChange struct {
 	number  uint64
 	durable bool
@@ -310,7 +311,7 @@ func (m *MemFS) SyncDir(dir string) error {
 		return pathError("sync", dir, syscall.ENOTDIR)
 	}
 	for _, p := range n.pending {
-		p.change.durable = true
+		p.change.durable = p.change.durable || p.node != nil
 	}
 	n.durable, n.pending = maps.Clone(n.entries), nil
 	return nil

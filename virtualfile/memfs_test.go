@@ -153,6 +153,13 @@ func TestCrashKeepsARenameBetweenFoldersWhole(t *testing.T) {
 	for seed := range uint64(50) {
 		require.Equal(t, "y/f", find(seed))
 	}
+	require.NoError(t, m.Rename("y/f", "x/f"))
+	require.NoError(t, m.SyncDir("y"))
+	lost := false
+	for seed := range uint64(50) {
+		lost = lost || find(seed) == ""
+	}
+	require.True(t, lost, "the folder to sync first is the one with the new name")
 }
 
 func TestCapacity(t *testing.T) {

@@ -182,3 +182,14 @@ func TestReadFileIsBounded(t *testing.T) {
 		require.Len(t, content(t, fsys, name), 100)
 	})
 }
+
+func TestReadFileThatFailsGivesNothing(t *testing.T) {
+	eachFS(t, func(t *testing.T, fsys FS, dir string) {
+		name := filepath.Join(dir, "a")
+		require.NoError(t, WriteFileAtomic(fsys, name, make([]byte, 100)))
+		b, err := ReadFile(NewFaulty(fsys, &Fault{Op: OpRead, Nth: 1}), name, 100)
+		require.ErrorIs(t, err, ErrInjected)
+		require.ErrorContains(t, err, "read 0 of 100 bytes")
+		require.Empty(t, b)
+	})
+}
