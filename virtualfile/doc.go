@@ -84,5 +84,15 @@
 //
 // # Failed writes
 //
-// See ErrBroken.
+// A file whose sync failed, or a write to which failed for more than want of space, is given up: Handles and
+// files of a Sticky file system say ErrBroken from then on, which tells why. Nothing is tried again behind the
+// caller's back; an interrupted or partial write is gone on with. A Writer stays with its first error.
+//
+// A full disk breaks nothing. A Reserve holds space back, so that what frees some has what it needs for that.
+//
+// # What survives a crash
+//
+// The bytes of a synced file under a name that was synced. WriteFileAtomic, CreateFileAtomic, DurableRename and
+// DurableMkdirAll do that in the right order, and leave, whenever it crashes, what was or what is to be.
+// SetAside moves out of the way what nobody knows.
 package virtualfile
