@@ -144,6 +144,10 @@ func (b *batch) recycle() {
 
 // wait waits for all transfers or for ctx.
 func (b *batch) wait(ctx context.Context) error {
+	if ctx.Done() == nil {
+		<-b.done
+		return nil
+	}
 	select {
 	case <-b.done:
 		return nil
