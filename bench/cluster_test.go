@@ -83,7 +83,13 @@ func fillPage(tb testing.TB, p bufpage.Page, block uint32) {
 // openStore makes a store in a new folder; Open's other options are o's.
 func openStore(tb testing.TB, o strata.Options) *strata.Tenant {
 	tb.Helper()
-	o.Dir, o.CreateIfMissing = filepath.Join(tb.TempDir(), "store"), true
+	return openStoreAt(tb, filepath.Join(tb.TempDir(), "store"), o)
+}
+
+// openStoreAt makes a store in a folder.
+func openStoreAt(tb testing.TB, dir string, o strata.Options) *strata.Tenant {
+	tb.Helper()
+	o.Dir, o.CreateIfMissing = dir, true
 	e, err := strata.Open(context.Background(), o)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, e.Close()) })
