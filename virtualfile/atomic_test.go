@@ -127,6 +127,17 @@ func TestAtomicFilesAtEveryCrash(t *testing.T) {
 				}
 			})
 	})
+	t.Run("set aside first", func(t *testing.T) {
+		everyCrash(t, func(m *MemFS) {
+			require.NoError(t, DurableMkdirAll(m, "/", "/d"))
+			fileWith(t, m, "d/f", []byte("1"))
+		}, func(fsys FS) error { _, err := SetAside(fsys, "d/f"); return err },
+			func(t *testing.T, found *MemFS, done bool) {
+				from, to := finds(t, found, "d/f"), finds(t, found, "d/"+SetAsideDir+"/f")
+				require.ElementsMatch(t, []string{"1", "none"}, []string{from, to})
+				require.True(t, !done || to == "1")
+			})
+	})
 	t.Run("set aside", func(t *testing.T) {
 		everyCrash(t, func(m *MemFS) {
 			require.NoError(t, DurableMkdirAll(m, "/", "/d/"+SetAsideDir))

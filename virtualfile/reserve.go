@@ -65,12 +65,12 @@ func (r *Reserve) Release() error {
 func (r *Reserve) Refill() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	temp := r.name + TempSuffix
 	if st, err := r.fs.Stat(r.name); err == nil && st.Size == r.size {
 		r.mu.held = true
-		return nil
+		return removeIfThere(r.fs, temp)
 	}
 	r.mu.held = false
-	temp := r.name + TempSuffix
 	err := removeIfThere(r.fs, r.name) // of another size
 	if err == nil {
 		err = r.fill(temp)

@@ -53,6 +53,30 @@ func TestReserveOfAFullDiskIsTakenLater(t *testing.T) {
 	require.ErrorIs(t, err, syscall.EIO)
 }
 
+// What a try that did not end has left takes no space for long.
+func TestReserveLeavesNoHalfBehind(t *testing.T) {
+	m := NewMem()
+	m.SetCapacity(reserveSize + undoPage)
+	leave := func() {
+		f, err := m.Create("reserve" + TempSuffix)
+		require.NoError(t, err)
+		require.NoError(t, allocate(f, undoPage))
+		require.NoError(t, f.Close())
+	}
+	written := NewFaulty(m, &Fault{Op: OpAllocate, Nth: 1, Sticky: true, Err: errors.ErrUnsupported})
+	r, err := NewReserve(written, "reserve", reserveSize)
+	require.NoError(t, err)
+	leave()
+	require.NoError(t, r.Refill())
+	require.EqualValues(t, reserveSize, m.Used())
+	leave()
+	require.NoError(t, r.Release())
+	require.Zero(t, m.Used())
+	m.SetCapacity(reserveSize - 1)
+	require.ErrorIs(t, r.Refill(), syscall.ENOSPC)
+	require.Zero(t, m.Used(), "zeros that found no place")
+}
+
 func TestReserveOnEveryFileSystem(t *testing.T) {
 	eachFS(t, func(t *testing.T, fsys FS, dir string) {
 		name := filepath.Join(dir, "reserve")
