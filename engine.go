@@ -35,6 +35,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	store, err := tenant.Open(ctx, tenant.Options{
 		Dir:             o.Dir,
 		CreateIfMissing: o.CreateIfMissing,
+		ReserveBytes:    o.DiskReserve,
 		Config: timeline.Config{
 			FS:                 o.FS,
 			ReadOnly:           o.ReadOnly,

@@ -49,6 +49,9 @@ type Options struct {
 	// MaxOpenFiles bounds the descriptors of layer files that are kept open, of all timelines together; at least
 	// 8. Default: what the process's limit leaves room for. Layers beyond it are opened again when they are read.
 	MaxOpenFiles int
+	// DiskReserve is the space held back in the store, so that on a full disk manifests can still be written;
+	// default 16 MiB. A negative one is none.
+	DiskReserve int64
 	// IOMode says which layer files go past the kernel's page cache; default: those read and those written, where
 	// the platform can.
 	IOMode virtualfile.Mode
@@ -84,6 +87,8 @@ const (
 	maxMaxFrozenLayers        = 64
 	defaultMemory             = 1 << 30
 	minMemory                 = 64 << 20
+	defaultDiskReserve        = 16 << 20
+	maxDiskReserve            = 16 << 30
 	minMaxOpenFiles           = 8
 	maxMaxOpenFiles           = 1 << 20
 	defaultImageLayerSize     = 128 << 20
@@ -104,6 +109,8 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.CheckpointTimeout, Every(defaultCheckpointTimeout))
 	orDefault(&o.Pressure.UnflushedStop, int64(o.MaxFrozenLayers+1)*o.CheckpointDistance)
 	orDefault(&o.Memory, defaultMemory)
+	orDefault(&o.DiskReserve, defaultDiskReserve)
+	o.DiskReserve = max(o.DiskReserve, 0)
 	orDefault(&o.ImageLayerSize, defaultImageLayerSize)
 	return o
 }
@@ -140,6 +147,7 @@ func (o Options) Validate() error {
 	if d := o.CheckpointTimeout.d; d < 0 {
 		errs = append(errs, fmt.Errorf("strata.Options.CheckpointTimeout is Every(%s): want Every(0) for never, or more", d))
 	}
+	bound("DiskReserve", o.DiskReserve, math.MinInt64, maxDiskReserve)
 	bound("Memory", o.Memory, minMemory, math.MaxInt64/16)
 	bound("MaxOpenFiles", int64(o.MaxOpenFiles), minMaxOpenFiles, maxMaxOpenFiles)
 	bound("ImageLayerSize", o.ImageLayerSize, minImageLayerSize, maxImageLayerSize)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -89,6 +90,32 @@ func TestFullDiskAtDirectorySync(t *testing.T) {
 	require.Equal(t, firstLSN+8, tl.DiskConsistentLSN())
 	require.Len(t, tl.Layers(), 1)
 	require.Empty(t, tl.Info().WriteError)
+}
+
+// TestFullDiskAtManifest: what is flushed counts although the manifest found no room, for the store holds some
+// back; and it takes it again.
+func TestFullDiskAtManifest(t *testing.T) {
+	ctx := context.Background()
+	var armed atomic.Bool
+	full := &virtualfile.Fault{Op: virtualfile.OpWrite, Nth: 1, Err: syscall.ENOSPC, Path: func(name string) bool {
+		return armed.Load() && strings.HasSuffix(name, manifest.FileName)
+	}}
+	mem := virtualfile.NewMem()
+	o := testOptions(virtualfile.NewFaulty(mem, full))
+	o.ReserveBytes = 64 << 10
+	_, _, tl := opened(t, o)
+	st, err := mem.Stat("store/" + reserveName)
+	require.NoError(t, err)
+	require.Equal(t, o.ReserveBytes, st.Size)
+
+	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+8, []byte("x")))
+	armed.Store(true)
+	require.NoError(t, tl.Flush(ctx))
+	require.Equal(t, 1, full.Hits(), "the disk was full")
+	require.Equal(t, firstLSN+8, tl.DiskConsistentLSN())
+	st, err = mem.Stat("store/" + reserveName)
+	require.NoError(t, err, "it was taken again after the flush")
+	require.Equal(t, o.ReserveBytes, st.Size)
 }
 
 // TestForeignFilesAreSetAside: what nobody knows does not keep a store from opening; it is moved where a human

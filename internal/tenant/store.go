@@ -28,7 +28,9 @@ var (
 type Options struct {
 	Dir             string
 	CreateIfMissing bool
-	Config          timeline.Config
+	// ReserveBytes is the space that is held back for manifests on a full disk; 0 is none.
+	ReserveBytes int64
+	Config       timeline.Config
 }
 
 // Store is an open store.
@@ -71,6 +73,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	if err := s.file.Check(o.Config.ReadOnly); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(s.dir, storeFileName), err)
+	}
+	if o.Config.Reserve, err = s.reserve(o); err != nil {
+		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}
 	if s.env, err = timeline.NewEnv(o.Config); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
@@ -178,6 +183,18 @@ func (s *Store) readOrCreate(o Options) (err error) {
 	}
 	// The store file comes last: what has one is whole.
 	return virtualfile.WriteFileAtomic(s.fs, filepath.Join(s.dir, storeFileName), s.file.Encode())
+}
+
+// reserve takes the space that a full disk leaves for manifests.
+func (s *Store) reserve(o Options) (*virtualfile.Reserve, error) {
+	if o.Config.ReadOnly || o.ReserveBytes == 0 {
+		return nil, nil
+	}
+	r, err := virtualfile.NewReserve(s.fs, filepath.Join(s.dir, reserveName), o.ReserveBytes)
+	if err == nil && r.Held() == 0 {
+		o.Config.Logger.Warn("the disk is too full for the reserve that manifests would need", "store", s.dir, "bytes", o.ReserveBytes)
+	}
+	return r, err
 }
 
 func (s *Store) tenantDir(id page.TenantID) string {

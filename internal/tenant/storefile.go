@@ -18,6 +18,7 @@ import (
 const (
 	storeFileName = "STRATA"
 	lockFileName  = "LOCK"
+	reserveName   = "RESERVE"
 	tenantsName   = "tenants"
 	timelinesName = "timelines"
 

@@ -28,6 +28,7 @@ type Config struct {
 	IOMode             virtualfile.Mode
 	IOEngine           virtualfile.EngineKind
 	ValidateIO         bool
+	Reserve            *virtualfile.Reserve // space for manifests on a full disk; nil if there is none
 	MinManifestRewrite int64
 	Redoer             walredo.Redoer
 	Logger             *slog.Logger

@@ -89,7 +89,7 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 	if t.env.Events.FlushBegin != nil {
 		t.env.Events.FlushBegin(info)
 	}
-	begin := t.env.Clock()
+	begin, size := t.env.Clock(), f.mem.Size()
 	err := t.checkDir()
 	if err == nil {
 		err = t.writeFrozen(ctx, f)
@@ -99,7 +99,8 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 	}
 	info.Duration, info.Err = t.env.Clock().Sub(begin), err
 	if err == nil {
-		t.meter.add(f.mem.Size(), info.Duration)
+		t.meter.add(size, info.Duration)
+		t.refillReserve()
 		info.Layer = f.written
 	}
 	if t.env.Events.FlushEnd != nil {
@@ -172,19 +173,13 @@ func (t *Timeline) publishFrozen(f *frozen) error {
 	if err != nil {
 		return err
 	}
-	p, err := t.log.Publish(&e)
-	if err != nil {
+	if err := t.publish(&e); err != nil {
 		return err
 	}
-	c := &t.env.counters
-	c.manifestEdits.Add(1)
-	c.manifestBytes.Add(p.Bytes)
-	if p.Rewritten {
-		c.manifestRewrites.Add(1)
-	}
+	size := f.mem.Size() // it may be gone with the view that has it
 	t.update(func(v *view) { v.layers, v.frozen = layers, v.frozen[1:] })
 	t.durable.Store(&at)
 	t.durableLSN.advance(at.last)
-	t.env.memory.Add(-f.mem.Size())
+	t.env.memory.Add(-size)
 	return nil
 }

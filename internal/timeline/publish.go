@@ -1,0 +1,44 @@
+package timeline
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/stratapg/strata/internal/timeline/manifest"
+)
+
+// publish makes an edit durable in the manifest. On a full disk the store's reserve is given up for it: an
+// edit that cannot be written would keep what has been flushed from counting, and what has been collected
+// from being removed. The caller has the flusher's turn.
+func (t *Timeline) publish(e *manifest.Edit) error {
+	p, err := t.log.Publish(e)
+	if errors.Is(err, syscall.ENOSPC) && t.env.Reserve != nil && t.env.Reserve.Held() > 0 {
+		if err := t.env.Reserve.Release(); err != nil {
+			return err
+		}
+		t.env.Logger.Warn("the disk is full: its reserve was used to write a manifest; make room",
+			"timeline", t.meta.Name, "manifest", t.log.Path())
+		p, err = t.log.Publish(e)
+	}
+	if err != nil {
+		return err
+	}
+	c := &t.env.counters
+	c.manifestEdits.Add(1)
+	c.manifestBytes.Add(p.Bytes)
+	if p.Rewritten {
+		c.manifestRewrites.Add(1)
+	}
+	return nil
+}
+
+// refillReserve takes the reserve again if it was given up and there is room.
+func (t *Timeline) refillReserve() {
+	r := t.env.Reserve
+	if r == nil || r.Held() > 0 {
+		return
+	}
+	if err := r.Refill(); err == nil {
+		t.env.Logger.Info("there is room on the disk again: its reserve is held")
+	}
+}
