@@ -63,7 +63,9 @@ type verifier struct {
 	keyLen  int
 	entries int64
 	last    place // the entry whose blob ends where the next one's begins
-	key     [maxKeyLen]byte
+	node    *treeNode
+	at      int             // it is that entry of node or, without a node,
+	key     [maxKeyLen]byte // it has this key
 	orphans [maxTreeLevels][]orphan
 }
 
@@ -212,7 +214,8 @@ func (v *verifier) leaf(ctx context.Context, n uint32, node *treeNode) error {
 	p := copy(key[:], node.prefix)
 	for i := range node.n {
 		copy(key[p:v.keyLen], node.suffix(i))
-		if v.entries > 0 && bytes.Compare(key[:v.keyLen], v.key[:v.keyLen]) <= 0 {
+		if i > 0 && bytes.Compare(node.suffix(i), node.suffix(i-1)) <= 0 ||
+			i == 0 && v.entries > 0 && bytes.Compare(key[:v.keyLen], v.key[:v.keyLen]) <= 0 {
 			return v.corrupt(n, "key %x of entry %d does not ascend", string(key[:v.keyLen]), i)
 		}
 		value := node.value(i)
@@ -238,10 +241,19 @@ func (v *verifier) leaf(ctx context.Context, n uint32, node *treeNode) error {
 				return err
 			}
 		}
-		v.last, v.key = e, key
+		v.last, v.node, v.at = e, node, i
 		v.entries++
 	}
+	v.key, v.node = key, nil
 	return nil
+}
+
+// lastKey gives the key of the last entry.
+func (v *verifier) lastKey() page.Key {
+	if v.node != nil {
+		v.node.copyKey(v.key[:v.keyLen], v.at)
+	}
+	return page.KeyFromBytes(v.key[:])
 }
 
 // blob checks the blob of the last entry, which ends at end; that of the file's last one is followed by
@@ -262,7 +274,7 @@ func (v *verifier) blob(ctx context.Context, end int64, last bool) error {
 	if v.fn == nil {
 		return nil
 	}
-	if err := v.fn(page.KeyFromBytes(v.key[:]), e.lsn, e.willInit, s); err != nil {
+	if err := v.fn(v.lastKey(), e.lsn, e.willInit, s); err != nil {
 		return v.badBlob("%w", err)
 	}
 	return nil
@@ -271,7 +283,7 @@ func (v *verifier) blob(ctx context.Context, end int64, last bool) error {
 // badBlob reports what is wrong with the blob of the last entry.
 func (v *verifier) badBlob(format string, args ...any) error {
 	return fmt.Errorf("%w: %s, offset %d: %s at LSN %s: %w", ErrCorrupt, v.name(), v.last.start,
-		page.KeyFromBytes(v.key[:]).Describe(), v.last.lsn, fmt.Errorf(format, args...))
+		v.lastKey().Describe(), v.last.lsn, fmt.Errorf(format, args...))
 }
 
 func (v *verifier) corrupt(n uint32, format string, args ...any) error {

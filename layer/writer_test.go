@@ -1,11 +1,9 @@
 package layer
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -76,66 +74,12 @@ func TestFinishDoesNotReplace(t *testing.T) {
 	require.Len(t, names, 1)
 }
 
-// Every operation of writing a layer fails once: the error says so, and no file of a layer's name is there
-// unless the layer is whole.
-func TestWritingSurvivesEveryFault(t *testing.T) {
-	for _, image := range []bool{false, true} {
-		for nth := 1; ; nth++ {
-			fault := &virtualfile.Fault{Nth: nth, Torn: 100}
-			m := virtualfile.NewMem()
-			d, err := writeSome(virtualfile.NewFaulty(m, fault), image)
-			if fault.Hits() == 0 {
-				require.NoError(t, err)
-				require.Greater(t, nth, 4)
-				break
-			}
-			names, lerr := m.List("/")
-			require.NoError(t, lerr)
-			if err == nil {
-				require.Equal(t, []string{d.FileName()}, names)
-				continue
-			}
-			require.ErrorIs(t, err, virtualfile.ErrInjected)
-			for _, n := range names {
-				require.True(t, strings.HasSuffix(n, virtualfile.TempSuffix), n)
-			}
-		}
-	}
-}
-
-func writeSome(fsys virtualfile.FS, image bool) (Desc, error) {
-	value := bytes.Repeat([]byte("0123456789abcdef"), 1000)
-	if image {
-		w, err := NewImageWriter(diskOn(fsys), "/", testID, page.FullRange, 8, 1, WriterOptions{Compression: Compression{Disabled: true}})
-		if err != nil {
-			return Desc{}, err
-		}
-		defer w.Abort()
-		for i := range 100 {
-			if err := w.Add(modelKey(i), value); err != nil {
-				return Desc{}, err
-			}
-		}
-		return w.Finish(page.MaxKey)
-	}
-	w, err := NewDeltaWriter(diskOn(fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, WriterOptions{})
-	if err != nil {
-		return Desc{}, err
-	}
-	defer w.Abort()
-	for i := range 100 {
-		if err := w.Add(modelKey(i), 8, true, value); err != nil {
-			return Desc{}, err
-		}
-	}
-	return w.Finish(page.MaxKey)
-}
-
 // After Finish and a sync of the folder a crash leaves the layer whole; before that, whole or not at all,
 // apart from temporary files.
 func TestLayersSurviveCrashes(t *testing.T) {
 	m := virtualfile.NewMem()
-	d, err := writeSome(m, false)
+	w := writings()[0]
+	d, err := w.write(m)
 	require.NoError(t, err)
 	check := func(fsys virtualfile.FS) {
 		r, err := openOn(fsys, "/", testID, d)
