@@ -6,6 +6,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 
+	"github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/internal/offheap"
 )
 
@@ -78,6 +79,8 @@ type Options struct {
 	// Bytes bounds the memory of the cache, metadata included; at least MinBytes. It is taken from the system as
 	// it is used. With less than the index blocks in use, reads load them again and again. Default 64 MiB.
 	Bytes int64
+	// Budget, if set, is charged with Bytes until the memory is given back; New fails if it has less left.
+	Budget *budget.Share
 	// Observe is told of every block that is asked for, in the caller's goroutine, for traces. Default none.
 	Observe func(k Key, kind Kind)
 
@@ -86,12 +89,12 @@ type Options struct {
 
 // Blocks is a cache of blocks. All methods may be called concurrently. Close must be called.
 type Blocks struct {
+	options Options
 	area    []byte // the blocks, off the Go heap: slot i has the i-th
 	slots   []slot
 	shards  []shard
 	shift   uint // hash >> shift is the shard
 	each    uint32
-	observe func(k Key, kind Kind)
 
 	busy     atomic.Int64 // slots that are not free
 	drained  atomic.Bool  // Close has been through all shards
@@ -110,6 +113,10 @@ func New(o Options) (*Blocks, error) {
 	if o.newPolicy == nil {
 		o.newPolicy = newS3FIFO
 	}
+	if !o.Budget.TryAcquire(o.Bytes) {
+		st := o.Budget.Stats()
+		return nil, fmt.Errorf("cache: %d bytes wanted of share %q, which has %d of %d left", o.Bytes, st.Name, st.Limit-st.Used, st.Limit)
+	}
 	slots := o.Bytes / (BlockSize + metadata)
 	shards := int64(1)
 	for shards < maxShards && slots/(shards*2) >= shardSlots {
@@ -118,15 +125,16 @@ func New(o Options) (*Blocks, error) {
 	each := slots / shards
 	area, err := offheap.Alloc(int(shards * each * BlockSize))
 	if err != nil {
+		o.Budget.Release(o.Bytes)
 		return nil, fmt.Errorf("cache: %w", err)
 	}
 	c := &Blocks{
+		options: o,
 		area:    area,
 		slots:   make([]slot, shards*each),
 		shards:  make([]shard, shards),
 		shift:   uint(64 - bits.Len64(uint64(shards-1))),
 		each:    uint32(each),
-		observe: o.Observe,
 	}
 	for i := range c.shards {
 		first := uint32(i) * c.each
@@ -177,5 +185,6 @@ func (c *Blocks) release() {
 func (c *Blocks) freeArea() {
 	if c.freed.CompareAndSwap(false, true) {
 		offheap.Free(c.area)
+		c.options.Budget.Release(c.options.Bytes)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/internal/offheap"
 )
 
@@ -170,6 +171,21 @@ func TestOptionsAreChecked(t *testing.T) {
 		require.LessOrEqual(t, table+64*len(c.slots), metadata*len(c.slots))
 		require.NoError(t, c.Close())
 	}
+}
+
+func TestBudgetIsCharged(t *testing.T) {
+	share, err := budget.New(3*MinBytes).Share("blocks", 3*MinBytes)
+	require.NoError(t, err)
+	c, err := New(Options{Bytes: 2 * MinBytes, Budget: share})
+	require.NoError(t, err)
+	require.EqualValues(t, 2*MinBytes, share.Used())
+	_, err = New(Options{Bytes: 2 * MinBytes, Budget: share})
+	require.ErrorContains(t, err, `share "blocks"`)
+	p := get(t, c, Key{1, 1})
+	require.Error(t, c.Close())
+	require.EqualValues(t, 2*MinBytes, share.Used(), "the memory is still there")
+	p.Release()
+	require.Zero(t, share.Used())
 }
 
 func TestAddedBlockIsFound(t *testing.T) {

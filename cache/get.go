@@ -66,8 +66,8 @@ func (c *Blocks) unpin(i uint32) {
 // If all blocks that could make room are pinned, the block is loaded into memory of its own, which
 // goes with its last pin.
 func (c *Blocks) Get(ctx context.Context, k Key, kind Kind, load Loader) (Pin, error) {
-	if c.observe != nil {
-		c.observe(k, kind)
+	if c.options.Observe != nil {
+		c.options.Observe(k, kind)
 	}
 	h := k.hash()
 	if p, ok := c.lookup(k, h); ok {
@@ -79,8 +79,8 @@ func (c *Blocks) Get(ctx context.Context, k Key, kind Kind, load Loader) (Pin, e
 // TryGet gives a block if the cache has it.
 func (c *Blocks) TryGet(k Key) (Pin, bool) {
 	p, ok := c.lookup(k, k.hash())
-	if ok && c.observe != nil {
-		c.observe(k, Kind(c.slots[p.slot].kind.Load()))
+	if ok && c.options.Observe != nil {
+		c.options.Observe(k, Kind(c.slots[p.slot].kind.Load()))
 	}
 	return p, ok
 }
@@ -231,8 +231,8 @@ func (c *Blocks) Add(k Key, kind Kind, b []byte) error {
 		return errSize
 	}
 	kind = min(kind, Kinds-1)
-	if c.observe != nil {
-		c.observe(k, kind)
+	if c.options.Observe != nil {
+		c.options.Observe(k, kind)
 	}
 	h := k.hash()
 	sh := c.shardOf(h)
