@@ -25,6 +25,7 @@ func newCollector(e *Engine) *collector {
 	c.addTimelines()
 	c.addDisk()
 	c.addBlocks()
+	c.addMems()
 	c.addMemory()
 	return c
 }

@@ -71,6 +71,17 @@ func (c *collector) addBlocks() {
 	c.add("block_cache_limit_bytes", "Size of the blocks that may be held.", gauge, func(m *Metrics) int64 { return m.Blocks.Limit })
 }
 
+// addMems defines what holds values not yet written.
+func (c *collector) addMems() {
+	c.add("unflushed_memory_bytes", "Memory of values not yet written.", gauge, func(m *Metrics) int64 { return m.Mems.Memory })
+	c.add("unflushed_beyond_bytes", "Of it, beyond its share.", gauge, func(m *Metrics) int64 { return m.Mems.Beyond })
+	c.add("ephemeral_bytes", "Values not yet written that are in ephemeral files.", gauge, func(m *Metrics) int64 { return m.Mems.Spilled })
+	c.add("ephemeral_files", "Ephemeral files.", gauge, func(m *Metrics) int64 { return m.Mems.Files })
+	c.add("ephemeral_written_bytes_total", "Bytes written to ephemeral files.", counter, func(m *Metrics) int64 { return m.Mems.Written })
+	c.add("ephemeral_read_bytes_total", "Bytes read from ephemeral files.", counter, func(m *Metrics) int64 { return m.Mems.Read })
+	c.add("ephemeral_errors_total", "Writes to ephemeral files that failed.", counter, func(m *Metrics) int64 { return m.Mems.SpillErrors })
+}
+
 // addMemory defines who has how much of Options.Memory.
 func (c *collector) addMemory() {
 	for i, name := range timeline.MemoryShareNames() {

@@ -77,6 +77,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Config.Reserve, err = s.reserve(o); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}
+	o.Config.Scratch = s.dir
 	if s.env, err = timeline.NewEnv(o.Config); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/offheap"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo"
 )
@@ -24,7 +25,8 @@ type Config struct {
 	// Pressure slows Put down before that; zeros are no limits.
 	Pressure           Pressure
 	MaxOpenFiles       int
-	Memory             int64 // bytes, of which everything that is large gets a share
+	Scratch            string // the folder of ephemeral files, which exists
+	Memory             int64  // bytes, of which everything that is large gets a share
 	IOMode             virtualfile.Mode
 	IOEngine           virtualfile.EngineKind
 	ValidateIO         bool
@@ -43,7 +45,8 @@ type Env struct {
 	Disk     *virtualfile.Disk
 	Blocks   *cache.Blocks
 	Shares   *MemoryShares
-	holds    atomic.Int64 // the store's, and one for each timeline that may be read
+	mems     *layer.MemPool // of in-memory layers; nil if there is nothing to write
+	holds    atomic.Int64   // the store's, and one for each timeline that may be read
 	counters counters
 	jobs     atomic.Uint64
 	memory   atomic.Int64 // bytes in layers not yet written
@@ -67,6 +70,12 @@ func NewEnv(c Config) (*Env, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	e := &Env{Config: c, Disk: d, Blocks: blocks, Shares: shares}
+	if !c.ReadOnly {
+		e.mems, err = layer.NewMemPool(layer.MemPoolOptions{Disk: d, Dir: c.Scratch, Budget: shares.Layers})
+	}
+	if err != nil {
+		return nil, errors.Join(err, blocks.Close(), d.Close())
+	}
 	e.holds.Store(1)
 	return e, nil
 }
@@ -75,6 +84,9 @@ func NewEnv(c Config) (*Env, error) {
 func (e *Env) Metrics() Metrics {
 	m := e.counters.snapshot()
 	m.Disk, m.Blocks, m.Shares = e.Disk.Metrics(), e.Blocks.Stats(), e.Shares.Stats()
+	if e.mems != nil {
+		m.Mems = e.mems.Stats()
+	}
 	m.OpenFiles = m.Disk.Descriptors
 	m.OffHeapBytes = offheap.InUse()
 	m.HeldBytes = e.counters.heldBytes.Load()
@@ -89,6 +101,9 @@ func (e *Env) Close() error { return e.release() }
 func (e *Env) release() error {
 	if e.holds.Add(-1) > 0 {
 		return nil
+	}
+	if e.mems != nil {
+		e.mems.Close()
 	}
 	return errors.Join(e.Blocks.Close(), e.Disk.Close())
 }

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -30,6 +31,8 @@ type Metrics struct {
 	MemoryBytes int64
 	// OffHeapBytes is the memory outside the Go heap now, of the whole process.
 	OffHeapBytes int64
+	// Mems is the memory of values not yet written, and what of them is in ephemeral files.
+	Mems layer.MemStats
 	// Disk is what the door to layer files did, Blocks the cache of their index blocks, Shares who has how much
 	// of Options.Memory.
 	Disk   virtualfile.DiskMetrics

@@ -159,7 +159,7 @@ func (t *Timeline) freeze() {
 	f := &frozen{mem: v.open, lsns: page.LSNRange{Start: v.start, End: end}, prev: at.prev}
 	t.update(func(v *view) {
 		v.frozen = append(v.frozen, f)
-		v.open, v.start = layer.NewMem(end, nil), end
+		v.open, v.start = layer.NewMem(end, t.env.mems), end
 	})
 	t.wakeFlusher()
 }

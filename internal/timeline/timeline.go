@@ -112,7 +112,7 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	t.lastLSN.advance(p.last)
 	t.durableLSN.advance(p.last)
 	t.files = newLayerFiles(env, dir, t.id)
-	t.view.Store(newView(t, layer.NewMem(p.last+1, nil), p.last+1, m))
+	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
 	env.holds.Add(1)
 	if !env.ReadOnly {
 		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime))
