@@ -127,6 +127,26 @@ func TestCrashForgetsNamesInEveryWay(t *testing.T) {
 	}
 }
 
+// With many changes, those before some moment survive together far more often than any lot would have it.
+func TestCrashKeepsWhatAJournalHad(t *testing.T) {
+	m := NewMem()
+	const files = 20
+	for i := range files {
+		f, err := m.Create(fmt.Sprintf("%02d", i))
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+	}
+	prefixes := 0
+	for seed := range uint64(300) {
+		names, err := m.CrashClone(seed).List("/")
+		require.NoError(t, err)
+		if n := len(names); n > 0 && n < files && names[n-1] == fmt.Sprintf("%02d", n-1) {
+			prefixes++
+		}
+	}
+	require.Greater(t, prefixes, 30)
+}
+
 // Once the new folder of a file that moved is synced, the old one does not have it either.
 func TestCrashKeepsARenameBetweenFoldersWhole(t *testing.T) {
 	m := NewMem()
