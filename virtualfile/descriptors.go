@@ -189,12 +189,12 @@ func (c *descriptors) relieve() bool {
 
 // publish puts h, which has a file and a slot now, into the ring.
 func (c *descriptors) publish(h *Handle, pins int32) {
+	h.used.Store(true)
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	h.place = len(c.mu.ring)
 	c.mu.ring = append(c.mu.ring, h)
-	c.mu.Unlock()
-	h.used.Store(true)
-	h.pins.Store(pins)
+	h.pins.Store(pins) // under the lock: the clock must not find it with less than it has
 }
 
 // takeLocked takes h's descriptor away if nobody uses it.
