@@ -1,6 +1,7 @@
 package virtualfile
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"testing"
@@ -64,7 +65,8 @@ func TestNamesAreHeldDuringARename(t *testing.T) {
 	a := writeFile(t, d, "a", 1, 4096)
 	defer a.Close()
 	busy := func(name string) bool {
-		err := d.names.settle(nil, func() string { return name })
+		var noWait context.Context
+		err := d.names.settle(noWait, func() string { return name })
 		if err == nil {
 			d.names.mu.Unlock()
 		}
