@@ -113,11 +113,14 @@ func corpus(t testing.TB, n int) (out []sampleLayer) {
 	return out
 }
 
-// flips gives the bits to flip of a file: all of a small one or where every is set, else of each kind of
-// block some.
-func flips(r *rand.Rand, size int, every bool) func(yield func(bit int) bool) {
+// smallFile is the most bytes of a file of which the long form flips every bit.
+const smallFile = 64 << 10
+
+// flips gives the bits to flip of a file: in the long form every one of a small file, else one of every
+// step-th byte, and as many at the start of the summary, the root of the index, the checksums and the footer.
+func flips(r *rand.Rand, size, step int) func(yield func(bit int) bool) {
 	return func(yield func(bit int) bool) {
-		if every {
+		if testkit.Long() && size <= smallFile {
 			for bit := range size * 8 {
 				if !yield(bit) {
 					return
@@ -125,14 +128,14 @@ func flips(r *rand.Rand, size int, every bool) func(yield func(bit int) bool) {
 			}
 			return
 		}
-		for range 60 {
-			if !yield(r.IntN(size * 8)) {
+		for at := r.IntN(step); at < size; at += step {
+			if !yield(at*8 + r.IntN(8)) {
 				return
 			}
 		}
 		for _, from := range []int{0, size - blockSize, size - 2*blockSize, size - 3*blockSize} {
-			for range 30 {
-				if !yield((from + r.IntN(100)) * 8) {
+			for range max(1, size/step/10) {
+				if !yield((from+r.IntN(100))*8 + r.IntN(8)) {
 					return
 				}
 			}
@@ -143,7 +146,6 @@ func flips(r *rand.Rand, size int, every bool) func(yield func(bit int) bool) {
 // Whichever bit of a file is flipped, Verify finds it, whether or not the manifest promises a trailer.
 func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	every := testkit.Long()
 	tried, layers := 0, corpus(t, 200)
 	for i, l := range layers {
 		b := bytes.Clone(l.content)
@@ -152,7 +154,11 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 		f, err := mem.OpenAppend(l.desc.FileName())
 		require.NoError(t, err)
 		disk := diskOn(mem)
-		for bit := range flips(r, len(b), every) {
+		step := max(1, len(b)/100)
+		if i < 2 {
+			step = 1 // every byte
+		}
+		for bit := range flips(r, len(b), step) {
 			flip := func() {
 				b[bit/8] ^= 1 << (bit % 8)
 				_, err := f.WriteAt(b[bit/8:bit/8+1], int64(bit/8))
@@ -172,4 +178,82 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 		require.NoError(t, f.Close())
 	}
 	t.Logf("%d layers, %d flips, all found", len(layers), tried)
+}
+
+// Whichever bit of a file is flipped, a read of all its keys gives each value as it was, or an error for it:
+// never another value, and never none.
+func TestReadsOfFlippedFilesGiveErrorsOrTheTruth(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	layers := corpus(t, 200)
+	tried, errs, right := 0, 0, 0
+	for _, l := range layers {
+		b := bytes.Clone(l.content)
+		mem := virtualfile.NewMem()
+		put(t, mem, l.desc.FileName(), b)
+		f, err := mem.OpenAppend(l.desc.FileName())
+		require.NoError(t, err)
+		for bit := range flips(r, len(b), max(1, len(b)/10)) {
+			flip := func() {
+				b[bit/8] ^= 1 << (bit % 8)
+				_, err := f.WriteAt(b[bit/8:bit/8+1], int64(bit/8))
+				require.NoError(t, err)
+			}
+			flip()
+			e, n, err := l.read(mem)
+			if err != nil {
+				t.Fatalf("%s: bit %d of byte %d is flipped: %v", l.name, bit%8, bit/8, err)
+			}
+			flip()
+			tried, errs, right = tried+1, errs+e, right+n
+		}
+		require.NoError(t, f.Close())
+	}
+	t.Logf("%d layers, %d flips: %d errors, %d values, all right", len(layers), tried, errs, right)
+}
+
+// read reads all keys of the layer as a timeline does, and counts errors and right values. The error says
+// that something is neither.
+func (l *sampleLayer) read(fs virtualfile.FS) (errs, right int, err error) {
+	ctx := context.Background()
+	corrupt := func(err error) error {
+		if !errors.Is(err, ErrCorrupt) {
+			return fmt.Errorf("another error than of corruption: %w", err)
+		}
+		errs++
+		return nil
+	}
+	rd, err := openOn(fs, "/", testID, l.desc)
+	if err != nil {
+		return errs, 0, corrupt(err)
+	}
+	defer rd.Close()
+	keys := page.NewSet(page.Range{Start: modelKey(0), End: modelKey(1 << 20)})
+	c := NewCollector(keys, 0x1000)
+	defer c.Release()
+	if err := rd.Collect(ctx, c, keys, page.LSNRange{Start: 1, End: 0x1001}); err != nil {
+		return errs, 0, corrupt(err)
+	}
+	if err := c.Fetch(ctx); err != nil {
+		return errs, 0, corrupt(err)
+	}
+	for k, found := range c.Results() {
+		for i, v := range found {
+			if v.Err != nil {
+				if err := corrupt(v.Err); err != nil {
+					return errs, right, err
+				}
+				continue
+			}
+			name := fmt.Sprint(k, v.LSN)
+			init := l.desc.Image || i == len(found)-1
+			if want := fmt.Sprint(init, v.Value); l.want[name] != want {
+				return errs, right, fmt.Errorf("%s is %.60q, not %.60q", name, want, l.want[name])
+			}
+			right++
+		}
+	}
+	if errs == 0 && right != len(l.want) {
+		return errs, right, fmt.Errorf("%d values without an error, there are %d", right, len(l.want))
+	}
+	return errs, right, nil
 }
