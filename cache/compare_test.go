@@ -129,7 +129,10 @@ func TestCompare(t *testing.T) {
 			require.Greater(t, got["s3-fifo"][0], got[other][0]-noise)
 			require.Greater(t, got["s3-fifo"][1], got[other][1]-noise)
 		}
-		require.Greater(t, got["s3-fifo"][1], got["s3-fifo"][0]-2*noise, "scans cost hits")
+		lost := func(name string) float64 { return got[name][0] - got[name][1] }
+		const short = 0.005 // what the shortest run may be off, being all warm-up
+		require.Less(t, lost("s3-fifo"), lost("clock")+short, "hits lost to scans")
+		require.Less(t, lost("s3-fifo"), lost("lru")+short, "hits lost to scans")
 	}
 }
 
