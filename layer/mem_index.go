@@ -21,6 +21,7 @@ type memIndex struct {
 	prefixes memPrefixes
 	records  memRecords
 	slots    memSlots
+	touched  uint32 // keeps the compiler from leaving out reads whose values nobody needs
 }
 
 // memRecord is one version of a key. 28 bytes; words are halved so that none are lost to alignment.
@@ -168,14 +169,31 @@ func newSlots(a *memArena, n int) []memSlot {
 	return s
 }
 
+// probeStep spreads what collides: the k-th slot that is searched is k steps behind the one before. As it is
+// odd, all slots have their turn; as it is 16 and one, neighbours that find another neighbourhood in their
+// place move on together.
+const probeStep = 17
+
 // free gives the first free slot for a tag.
 func (g *memSegment) free(tag uint32) *memSlot {
 	mask := uint32(len(g.slots) - 1)
-	for i := tag & mask; ; i = (i + 1) & mask {
-		if g.slots[i].id == 0 {
-			return &g.slots[i]
-		}
+	i := tag & mask
+	for step := uint32(probeStep); g.slots[i].id != 0; step += probeStep {
+		i = (i + step) & mask
 	}
+	return &g.slots[i]
+}
+
+// full says that a segment is to be split: until three quarters are taken a search looks at few slots.
+func (g *memSegment) full() bool { return g.n >= len(g.slots)/4*3 }
+
+// grow makes room in the segment of a tag, and gives a free slot.
+func (s *memSlots) grow(a *memArena, tag uint32) (*memSegment, *memSlot) {
+	for s.segment(tag).full() {
+		s.split(a, tag)
+	}
+	g := s.segment(tag)
+	return g, g.free(tag)
 }
 
 // split halves the segment of a tag.
@@ -220,29 +238,28 @@ func (s *memSlots) split(a *memArena, tag uint32) {
 	}
 }
 
-// find gives a key's slot, or nil.
-func (x *memIndex) find(prefix, last, tag uint32) *memSlot {
-	g := x.slots.segment(tag)
+// find gives a key's slot, or the free one where its search ended.
+func (x *memIndex) find(g *memSegment, prefix, last, tag uint32) *memSlot {
 	mask := uint32(len(g.slots) - 1)
-	for i := tag & mask; ; i = (i + 1) & mask {
+	i := tag & mask
+	for step := uint32(probeStep); ; step += probeStep {
 		s := &g.slots[i]
 		if s.id == 0 {
-			return nil
+			return s
 		}
 		if s.tag == tag {
 			if r := x.records.at(s.id); r.last == last && r.prefix == prefix {
 				return s
 			}
 		}
+		i = (i + step) & mask
 	}
 }
 
 // head gives the number of a key's newest record, 0 for none.
 func (x *memIndex) head(prefix, last uint32) uint32 {
-	if s := x.find(prefix, last, x.slots.tag(prefix, last)); s != nil {
-		return s.id
-	}
-	return 0
+	tag := x.slots.tag(prefix, last)
+	return x.find(x.slots.segment(tag), prefix, last, tag).id
 }
 
 // key gives a record's key.
@@ -260,13 +277,17 @@ func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys i
 	// First all hashes, and a look at each place: so the processor waits for all of them at once.
 	var tags, prefixes [putSteps]uint32
 	var touched uint32
+	var prefix uint32
 	for i := range entries {
 		k := &entries[i].Key
-		prefixes[i] = x.prefixes.findOrAdd(prefixOf(*k))
-		tags[i] = x.slots.tag(prefixes[i], k.F6)
+		if i == 0 || prefixOf(*k) != prefixOf(entries[i-1].Key) {
+			prefix = x.prefixes.findOrAdd(prefixOf(*k))
+		}
+		prefixes[i] = prefix
+		tags[i] = x.slots.tag(prefix, k.F6)
 		touched |= x.slots.touch(tags[i])
 	}
-	_ = touched
+	x.touched = touched
 	for i := range entries {
 		e := &entries[i]
 		id, r := x.records.add(&x.arena)
@@ -278,26 +299,21 @@ func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys i
 		if e.WillInit {
 			r.prev = memWillInit
 		}
-		if s := x.find(prefixes[i], e.Key.F6, tags[i]); s != nil {
+		g := x.slots.segment(tags[i])
+		s := x.find(g, prefixes[i], e.Key.F6, tags[i])
+		if s.id != 0 {
 			x.link(s, id, r, e.LSN)
 			continue
 		}
 		keys++
 		r.prev |= memFirst
-		x.insert(tags[i], id)
+		if g.full() {
+			g, s = x.slots.grow(&x.arena, tags[i])
+		}
+		*s = memSlot{tags[i], id}
+		g.n++
 	}
 	return keys
-}
-
-// insert enters a new key. A segment is split when seven eighths are taken: until then a search looks at few
-// slots.
-func (x *memIndex) insert(tag, id uint32) {
-	for g := x.slots.segment(tag); g.n >= len(g.slots)/8*7; g = x.slots.segment(tag) {
-		x.slots.split(&x.arena, tag)
-	}
-	g := x.slots.segment(tag)
-	*g.free(tag) = memSlot{tag, id}
-	g.n++
 }
 
 // link puts a record into the chain of its key, which is newest first; one of the same LSN is left out.

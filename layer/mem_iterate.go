@@ -15,11 +15,11 @@ import (
 const (
 	// residentWindow is how many values are looked up together if all are in memory: the processor waits for
 	// many of them at once, and has them in its cache when they are used.
-	residentWindow = 256
+	residentWindow = 512
 	// spilledWindow bounds the bytes of values, and of what is noted of each, that are read back for one window.
 	// The larger, the less is read twice: values in key order lie anywhere in the file.
 	spilledWindow = 8 << 20
-	// memWindows is how many windows a walk has: one is used, one is ready, one is being read.
+	// memWindows is how many windows a walk has: one is used, one is ready, one is being filled.
 	memWindows = 3
 	// maxMemWalks bounds the walks of a pool that read values back at the same time, and with the other limits
 	// the memory of all of them: 2 × (3 × 8 + 8) MiB.
@@ -46,6 +46,7 @@ type memWindow struct {
 	wanted  []memWanted
 	buf     *virtualfile.Buffer // values that were read back
 	bytes   int                 // of them
+	touched byte
 }
 
 // Iterate gives all values in (key, LSN) order; a value is valid during the call of fn only. An error of fn
@@ -57,12 +58,18 @@ func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, wil
 		defer m.writer.Unlock()
 		m.writer.spill.wait()
 	}
-	w := &memWalk{m: m, x: &m.mu.index}
-	if slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil }) {
-		return w.readBack(ctx, fn)
+	if m.mu.index.records.n == 0 {
+		return ctx.Err()
 	}
-	w.window = &memWindow{entries: make([]memEntry, 0, residentWindow)}
-	return w.run(ctx, func() error { return w.window.give(fn) })
+	if slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil }) {
+		select {
+		case m.pool.walks <- struct{}{}:
+			defer func() { <-m.pool.walks }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return (&memWalk{m: m, x: &m.mu.index}).ahead(ctx, fn)
 }
 
 // memWalk is one Iterate under way.
@@ -72,14 +79,9 @@ type memWalk struct {
 	window *memWindow // that is being filled
 }
 
-// readBack walks a layer with an ephemeral file: while a window is used the next ones are read.
-func (w *memWalk) readBack(ctx context.Context, fn func(page.Key, page.LSN, bool, []byte) error) error {
-	select {
-	case w.m.pool.walks <- struct{}{}:
-		defer func() { <-w.m.pool.walks }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// ahead hands over windows while another goroutine fills the next ones: so the sorting and the waiting for
+// memory or disk is done beside the work of fn.
+func (w *memWalk) ahead(ctx context.Context, fn func(page.Key, page.LSN, bool, []byte) error) error {
 	ready, free := make(chan *memWindow, memWindows), make(chan *memWindow, memWindows)
 	for range memWindows {
 		free <- new(memWindow)
@@ -93,41 +95,34 @@ func (w *memWalk) readBack(ctx context.Context, fn func(page.Key, page.LSN, bool
 				return err
 			}
 			ready <- w.window // has room for all windows
+			w.window = nil
 			select {
 			case w.window = <-free:
 				return nil
 			case <-gctx.Done():
-				w.window = new(memWindow)
 				return gctx.Err()
 			}
 		})
 	})
-	g.Go(func() (err error) {
-		for f := range ready {
-			if err == nil {
-				err = f.give(fn)
-			}
-			f.reset()
-			free <- f
-			if err != nil {
-				return err
+	var err error
+	for f := range ready {
+		if err == nil {
+			if err = f.give(fn); err != nil {
+				g.Go(func() error { return err }) // ends the other side
 			}
 		}
-		return nil
-	})
-	err := g.Wait()
-	for f := range ready {
 		f.reset()
+		free <- f // has room for all windows
 	}
-	w.window.reset()
+	err = g.Wait()
+	if w.window != nil {
+		w.window.reset()
+	}
 	return err
 }
 
 // run fills windows and calls full for each.
 func (w *memWalk) run(ctx context.Context, full func() error) error {
-	if w.m.mu.index.records.n == 0 {
-		return nil
-	}
 	s, ordered := newMemSort(w.x)
 	defer s.free()
 	add := func(ids []uint32) error { return w.add(ctx, ids, full) }
@@ -173,9 +168,6 @@ func (w *memWalk) add(ctx context.Context, ids []uint32, full func() error) erro
 			if err := full(); err != nil {
 				return err
 			}
-			if w.window == f {
-				f.entries = f.entries[:0]
-			}
 			continue
 		}
 		n := min(len(ids), residentWindow-len(f.entries)%residentWindow)
@@ -220,7 +212,7 @@ func (f *memWindow) resolve(values *memLog, from int) {
 			touched |= b[0] | b[len(b)-1]
 		}
 	}
-	_ = touched
+	f.touched = touched // or the compiler would leave the reads out
 }
 
 // fetch reads what is in the ephemeral file.

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	bytebudget "github.com/stratapg/strata/internal/budget"
+	shares "github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -22,7 +22,7 @@ type MemPoolOptions struct {
 	Dir  string
 	// Budget bounds the memory of all layers of the pool. Nil means that there is no bound: nothing goes to
 	// disk. The indexes of layers count too, but cannot go to disk: they may exceed it.
-	Budget *bytebudget.Share
+	Budget *shares.Share
 	// Grace is how many bytes beyond the budget may be taken while values cannot be written to disk, so that
 	// a failure that passes is not felt. Default 64 MiB; puts fail when it is used up.
 	Grace int64

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
-	bytebudget "github.com/stratapg/strata/internal/budget"
+	shares "github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/internal/offheap"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -44,7 +44,7 @@ func memDisk(t require.TestingT, fs virtualfile.FS) *virtualfile.Disk {
 }
 
 func memPool(t require.TestingT, d *virtualfile.Disk, bytes int64, chunk int) *MemPool {
-	share, err := bytebudget.New(bytes).Share("mem", bytes)
+	share, err := shares.New(bytes).Share("mem", bytes)
 	require.NoError(t, err)
 	p, err := NewMemPool(MemPoolOptions{Disk: d, Dir: "mem", Budget: share, Chunk: chunk})
 	require.NoError(t, err)
@@ -372,7 +372,9 @@ func TestMemSlotsWithoutBits(t *testing.T) {
 	x.slots.init(&x.arena)
 	const tag = 0xABCDE5 << 8
 	for id := range uint32(3 * segmentSlots) {
-		x.insert(tag|id&15, id+1)
+		g, s := x.slots.grow(&x.arena, tag|id&15)
+		*s = memSlot{tag | id&15, id + 1}
+		g.n++
 	}
 	found := map[uint32]bool{}
 	for _, s := range x.slots.segment(tag).slots {
