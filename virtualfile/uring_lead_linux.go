@@ -2,7 +2,6 @@ package virtualfile
 
 import (
 	"context"
-	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -71,11 +70,7 @@ func (u *uring) fillLocked() uint32 {
 // describe tells the kernel what is left of the transfer.
 func (x *transfer) describe(e *sqe, id uint64) {
 	p, off := x.next()
-	e.op = opRead
-	if x.write {
-		e.op = opWrite
-	}
-	e.fd, e.off, e.userData = int32(x.fd), uint64(off), id
+	e.op, e.fd, e.off, e.userData = opRead, int32(x.fd), uint64(off), id
 	e.addr, e.len = uint64(uintptr(unsafe.Pointer(unsafe.SliceData(p)))), uint32(len(p))
 }
 
@@ -85,7 +80,7 @@ func (u *uring) leadFor(ctx context.Context, b *batch) {
 		if u.round(callerLeads) == 0 || b.left.Load() == 0 || ctx.Err() != nil {
 			break
 		}
-		runtime.Gosched() // those whose transfers ended may have new ones, which can go in the same call
+		u.crowd.yield() // those whose transfers ended may have new ones, which can go in the same call
 	}
 	u.mu.Lock()
 	idle := u.idleLocked()
@@ -98,7 +93,7 @@ func (u *uring) leadFor(ctx context.Context, b *batch) {
 // follow leads until nothing is under way.
 func (u *uring) follow() {
 	for {
-		runtime.Gosched() // as in leadFor
+		u.crowd.yield() // as in leadFor
 		u.mu.Lock()
 		idle := u.idleLocked()
 		u.mu.Unlock()

@@ -30,7 +30,10 @@ const (
 	maxRetries = 64
 )
 
-// uring is the engine that uses one io_uring for all.
+// uring is the engine that uses one io_uring for all reads. Writes go the way of stdEngine: those that make a
+// file longer, which is what ours do, cannot be begun without waiting, so the kernel passes them to threads
+// of its own. 512 KiB at a time with O_DIRECT: 1,730 MiB/s at 105 µs of CPU each with pwrite, 1,350 at 145
+// through the ring; 16 KiB: 163 and 41 against 97 and 100; with the page cache 16 KiB cost twice the CPU.
 //
 // Somebody has to wait in the kernel for completions: the leader. Any caller finds one of three states:
 //
@@ -64,14 +67,19 @@ const (
 // kernel again. Registered buffers and files save 0.5 µs of a bare loop's 5: not worth a table of them.
 // Waiting for an eighth of what is in flight instead of for one saves 2 µs at depth 32, and 10 % of the reads.
 //
+// From the page cache a batch of 20 costs 1.3 µs of CPU a read, with pread 2; single reads cost the same.
+//
+// While others compute on all processors, reads go the way of stdEngine too: see crowd.
+//
 // Memory safety: an entry of slots owns the transfer, which owns its buffer and its file's descriptor, until
 // the kernel has answered, whoever still waits for it. mu orders the goroutine that submits before the one
 // that reaps, which the queues shared with the kernel do not do as far as Go can see.
 type uring struct {
 	ring  *ring
-	std   *stdEngine // for files without descriptors, and should the ring fail
+	std   *stdEngine // for writes, for files without descriptors, and should the ring fail
 	log   *slog.Logger
 	tasks *tasks.Group
+	crowd crowd
 	done  [uringReap]cqe // the leader's
 
 	mu struct {
@@ -131,6 +139,7 @@ func newURing(log *slog.Logger) (*uring, error) {
 		return nil, err
 	}
 	u := &uring{ring: r, std: newStdEngine(), log: log, tasks: tasks.New()}
+	u.crowd.born = time.Now()
 	for i := range uringDepth {
 		u.mu.free = append(u.mu.free, uint16(i))
 	}
@@ -147,9 +156,12 @@ func (u *uring) close() error {
 
 func (u *uring) run(ctx context.Context, b *batch) error {
 	for i := range b.xs {
-		if b.xs[i].fd < 0 {
+		if x := &b.xs[i]; x.fd < 0 || x.write {
 			return u.std.run(ctx, b)
 		}
+	}
+	if u.crowd.now() {
+		return u.std.run(ctx, b)
 	}
 	switch u.enqueue(b) {
 	case mustLead:

@@ -27,6 +27,7 @@ func uringDisk(t testing.TB, fsys FS, o DiskOptions) (*Disk, *uring) {
 	if !ok {
 		testkit.Skip(t, "io_uring is not available here")
 	}
+	u.crowd.blind = true
 	t.Cleanup(func() { requireIdle(t, u) })
 	return d, u
 }

@@ -35,7 +35,6 @@ const (
 	opNop         = 0
 	opAsyncCancel = 14
 	opRead        = 22
-	opWrite       = 23
 )
 
 // sqe is a submission: what the kernel is asked to do.
