@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 )
 
 // Identity says whose layers these are. Both stand in every file's summary; only the tenant is checked, as
@@ -100,6 +101,43 @@ func ParseName(s string) (Desc, error) {
 	}
 	d.Generation = uint32(gen)
 	return d, nil
+}
+
+// NameKind says what a file in a folder of layers is, by its name.
+type NameKind uint8
+
+const (
+	// NameForeign is that of nothing that is written here.
+	NameForeign NameKind = iota
+	// NameTemporary is that of a file that was being written, or of one that lived as long as its process:
+	// ours, and Neon's of downloads and in-memory layers. Without its process it is of no use.
+	NameTemporary
+	// NameLayer is that of a layer file on the local disk.
+	NameLayer
+)
+
+// Neon's temporary names are those in virtualfile.TempSuffix, and these. Source: Neon,
+// pageserver/src/tenant/timeline/init.rs.
+const (
+	downloadSuffix = ".temp_download"
+	neonEphemeral  = "ephemeral-" // and a number
+)
+
+// Classify tells what a name is, and describes the layer if it is that of one. A layer's must be what
+// FileName writes: bare names and remote ones are foreign, and so is a layer's with something behind it.
+func Classify(name string) (NameKind, Desc) {
+	number, ephemeral := strings.CutPrefix(name, neonEphemeral)
+	if ephemeral {
+		_, err := strconv.ParseUint(number, 10, 32)
+		ephemeral = err == nil
+	}
+	if ephemeral || strings.HasSuffix(name, virtualfile.TempSuffix) || strings.HasSuffix(name, downloadSuffix) {
+		return NameTemporary, Desc{}
+	}
+	if d, err := ParseName(name); err == nil && d.FileName() == name {
+		return NameLayer, d
+	}
+	return NameForeign, Desc{}
 }
 
 const (

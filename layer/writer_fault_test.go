@@ -167,7 +167,7 @@ func TestSpilledIndexGivesTheSameFile(t *testing.T) {
 		require.Equal(t, 1, files)
 		require.True(t, bytes.Equal(whole, spilled), w.name)
 		// A budget that has nothing to give does the same, and gets back what it gave.
-		share, err := shares.New(1 << 20).Share("index", segmentSize)
+		share, err := shares.New(1<<20).Share("index", segmentSize)
 		require.NoError(t, err)
 		o.Budget = share
 		charged, files := file(o)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"sync"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
@@ -133,12 +132,16 @@ func (o *Opened) sort(ctx context.Context, f *found, name string) error {
 		return err
 	}
 	reason := ""
+	kind, d := layer.Classify(name)
 	switch {
 	case st.IsDir:
 		reason = "a folder, which a timeline has not"
-	case strings.HasSuffix(name, virtualfile.TempSuffix):
+	case kind == layer.NameTemporary:
+	case kind == layer.NameForeign:
+		reason = "no file of a timeline"
 	default:
-		reason, err = o.strange(ctx, name, st.Size)
+		d.Size = st.Size
+		reason, err = o.strange(ctx, d)
 	}
 	if reason != "" {
 		f.foreign = append(f.foreign, foreign{name, reason})
@@ -149,12 +152,7 @@ func (o *Opened) sort(ctx context.Context, f *found, name string) error {
 }
 
 // strange says why a file is no leftover: only a whole layer of this very timeline is.
-func (o *Opened) strange(ctx context.Context, name string, size int64) (reason string, err error) {
-	d, err := layer.ParseName(name)
-	if err != nil || d.FileName() != name {
-		return "no file of a timeline", nil
-	}
-	d.Size = size
+func (o *Opened) strange(ctx context.Context, d layer.Desc) (reason string, err error) {
 	r, err := o.open(ctx, d)
 	switch {
 	case errors.Is(err, layer.ErrCorrupt):
