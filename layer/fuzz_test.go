@@ -67,10 +67,14 @@ func FuzzBlob(f *testing.F) {
 // smallLayer writes a layer of a few entries and gives its bytes, without a trailer, which would
 // find all damage before anything else does.
 func smallLayer(t testing.TB, image bool) (Desc, []byte) {
+	return smallLayerWith(t, image, WriterOptions{Unchecked: true})
+}
+
+func smallLayerWith(t testing.TB, image bool, o WriterOptions) (Desc, []byte) {
 	fs := virtualfile.NewMem()
 	var d Desc
 	if image {
-		w, err := NewImageWriter(diskOn(fs), "/", testID, page.FullRange, 0x40, 1, WriterOptions{Unchecked: true})
+		w, err := NewImageWriter(diskOn(fs), "/", testID, page.FullRange, 0x40, 1, o)
 		require.NoError(t, err)
 		for i := range 40 {
 			require.NoError(t, w.Add(modelKey(i), bytes.Repeat([]byte{byte(i)}, 10*i)))
@@ -78,7 +82,7 @@ func smallLayer(t testing.TB, image bool) (Desc, []byte) {
 		d, err = w.Finish(page.MaxKey)
 		require.NoError(t, err)
 	} else {
-		w, err := NewDeltaWriter(diskOn(fs), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 0x1000}, 1, WriterOptions{Unchecked: true})
+		w, err := NewDeltaWriter(diskOn(fs), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 0x1000}, 1, o)
 		require.NoError(t, err)
 		for i := range 400 {
 			require.NoError(t, w.Add(modelKey(i/8), page.LSN(8+8*(i%8)), i%3 == 0, bytes.Repeat([]byte{byte(i)}, i)))

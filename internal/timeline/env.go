@@ -23,7 +23,11 @@ type Config struct {
 	CheckpointTimeout time.Duration
 	MaxFrozen         int // frozen layers that may wait before Put does
 	// Pressure slows Put down before that; zeros are no limits.
-	Pressure           Pressure
+	Pressure Pressure
+	// MaxSnapshotAge ends older snapshots, MaxHeldBytes the oldest ones while more is held for readers; 0 is no
+	// limit.
+	MaxSnapshotAge     time.Duration
+	MaxHeldBytes       int64
 	MaxOpenFiles       int
 	Scratch            string // the folder of ephemeral files, which exists
 	Memory             int64  // bytes, of which everything that is large gets a share
@@ -42,14 +46,15 @@ type Config struct {
 type Env struct {
 	Config
 	// Disk is where layer files are, Blocks what is kept of their indexes.
-	Disk     *virtualfile.Disk
-	Blocks   *cache.Blocks
-	Shares   *MemoryShares
-	mems     *layer.MemPool // of in-memory layers; nil if there is nothing to write
-	holds    atomic.Int64   // the store's, and one for each timeline that may be read
-	counters counters
-	jobs     atomic.Uint64
-	memory   atomic.Int64 // bytes in layers not yet written
+	Disk      *virtualfile.Disk
+	Blocks    *cache.Blocks
+	Shares    *MemoryShares
+	mems      *layer.MemPool // of in-memory layers; nil if there is nothing to write
+	holds     atomic.Int64   // the store's, and one for each timeline that may be read
+	snapshots snapshots
+	counters  counters
+	jobs      atomic.Uint64
+	memory    atomic.Int64 // bytes in layers not yet written
 }
 
 // NewEnv makes the shared part of a store's timelines.
@@ -90,6 +95,9 @@ func (e *Env) Metrics() Metrics {
 	m.OpenFiles = m.Disk.Descriptors
 	m.OffHeapBytes = offheap.InUse()
 	m.HeldBytes = e.counters.heldBytes.Load()
+	if s, n := e.snapshots.oldest(); s != nil {
+		m.Snapshots, m.OldestSnapshot = int64(n), e.Clock().Sub(s.begun)
+	}
 	m.MemoryBytes = e.memory.Load()
 	return m
 }

@@ -13,6 +13,8 @@ var (
 	ErrReadOnly = errors.New("store is open read-only")
 	// ErrClosed says that the timeline has been closed.
 	ErrClosed = errors.New("timeline is closed")
+	// ErrSnapshotEnded says that a snapshot became too old, or held too much.
+	ErrSnapshotEnded = errors.New("snapshot has ended")
 	// ErrRefused marks a batch that cannot be put: nothing of it was stored.
 	ErrRefused = errors.New("batch refused")
 	// ErrBackpressure says that a batch would have had to wait: nothing of it was stored. Try again later.

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/layer"
@@ -25,6 +26,9 @@ type Metrics struct {
 	Redos, RedoRecords, RedoErrors int64
 	// OpenFiles is the number of layer files open now, FileOpens how often one was opened.
 	OpenFiles, FileOpens int64
+	// Snapshots is how many are open now, OldestSnapshot the age of the first of them.
+	Snapshots      int64
+	OldestSnapshot time.Duration
 	// HeldBytes is the size of layers, in memory or on disk, that only reads and snapshots still hold.
 	HeldBytes int64
 	// MemoryBytes is the size of all layers in memory now.

@@ -113,6 +113,7 @@ func (t *Timeline) update(fn func(v *view), removed ...layer.Desc) {
 	t.changedLocked()
 	t.mu.Unlock()
 	old.release()
+	t.env.endOldSnapshots()
 }
 
 // endViews gives up the timeline's hold on the last view. What is pinned stays until it is released.
