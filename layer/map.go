@@ -15,7 +15,7 @@ import (
 // Images and deltas lie in a tree each, L0s in a stack of their own. Memory is 64 bytes a layer for its
 // description, and as much again for the trees.
 type Map struct {
-	images, deltas *mapNode
+	images, deltas mapNode
 	l0             L0Stack
 }
 
@@ -168,30 +168,29 @@ func (m *Map) Find(d Desc) (Desc, bool) {
 func (m *Map) Search(k page.Key, end page.LSN) (Hit, bool) {
 	key := packKey(k)
 	image := m.images.newest(&key, end, nil)
-	delta := m.l0.s.newest(&key, end, nil)
-	delta = m.deltas.newest(&key, end, delta)
+	if image != nil && image.hi >= end {
+		return Hit{Ref{image}, image.lsns()}, true
+	}
+	delta := m.deltas.newest(&key, end, m.l0.s.newest(&key, end, image))
 	switch {
-	case image == nil && delta == nil:
+	case delta == nil:
 		return Hit{}, false
-	case delta == nil || image != nil && min(image.hi, end) >= min(delta.hi, end):
-		return Hit{image, image.lsns()}, true
+	case delta == image:
+		return Hit{Ref{image}, image.lsns()}, true
 	}
 	lsns := page.LSNRange{Start: delta.lo, End: min(delta.hi, end)}
 	if image != nil {
 		lsns.Start = max(lsns.Start, image.hi)
 	}
-	return Hit{delta, lsns}, true
+	return Hit{Ref{delta}, lsns}, true
 }
 
 // Hit is a layer that Search found.
 type Hit struct {
-	e *packed
+	Ref
 	// LSNs are those to ask the layer for.
 	LSNs page.LSNRange
 }
-
-// Desc describes the layer.
-func (h Hit) Desc() Desc { return h.e.desc() }
 
 // Overlapping gives, in no particular order, the layers that share a key with keys and an LSN with lsns.
 func (m *Map) Overlapping(keys page.Range, lsns page.LSNRange) iter.Seq[Desc] {

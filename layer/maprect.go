@@ -59,6 +59,17 @@ func (k mapKey) bit(n uint) uint64 {
 	return uint64(k.c) >> (143 - n) & 1
 }
 
+// window gives 64 bits from bit n on, below keyBits, with zeros behind the last.
+func (k *mapKey) window(n uint) uint64 {
+	switch {
+	case n < 64:
+		return k.a<<n | k.b>>(64-n)
+	case n < 128:
+		return k.b<<(n-64) | uint64(k.c)<<48>>(128-n)
+	}
+	return uint64(k.c) << 48 << (n - 128)
+}
+
 // firstDifference gives the number of the first bit in which k and o differ; keyBits if none does.
 func (k mapKey) firstDifference(o mapKey) uint {
 	if x := k.a ^ o.a; x != 0 {

@@ -55,8 +55,8 @@ func (r *rect) meets(ranges []keyRange, low, end page.LSN) bool {
 // overlapping calls fn, newest first, for every layer that overlaps one of the sorted ranges, ends above low
 // and starts below end.
 func (s *stack) overlapping(ranges []keyRange, low, end page.LSN, fn func(*packed) bool) bool {
-	for i := len(s.ents) - 1; i >= 0; i-- {
-		if e := &s.ents[i]; e.meets(ranges, low, end) && !fn(e) {
+	for i := len(s.leaf.ents) - 1; i >= 0; i-- {
+		if e := &s.leaf.ents[i]; e.meets(ranges, low, end) && !fn(e) {
 			return false
 		}
 	}
@@ -69,29 +69,34 @@ func (s *stack) overlapping(ranges []keyRange, low, end page.LSN, fn func(*packe
 }
 
 func (n *mapNode) overlapping(ranges []keyRange, low, end page.LSN, fn func(*packed) bool) bool {
-	if n == nil || n.box.lo >= end || n.box.hi <= low {
+	if n.box.lo >= end || n.box.hi <= low {
 		return true
 	}
 	if ranges = narrow(ranges, &n.box); len(ranges) == 0 {
 		return true
 	}
-	return n.kids[0].overlapping(ranges, low, end, fn) && n.cell.overlapping(ranges, low, end, fn) &&
-		n.kids[1].overlapping(ranges, low, end, fn)
-}
-
-// each calls fn for every layer.
-func (n *mapNode) each(fn func(*packed) bool) bool {
-	return n == nil || n.kids[0].each(fn) && n.cell.each(fn) && n.kids[1].each(fn)
+	for i := range n.bucket.ents {
+		if e := &n.bucket.ents[i]; e.meets(ranges, low, end) && !fn(e) {
+			return false
+		}
+	}
+	for i := range n.cells {
+		if !n.cells[i].overlapping(ranges, low, end, fn) {
+			return false
+		}
+	}
+	for i := range n.kids {
+		if !n.kids[i].overlapping(ranges, low, end, fn) {
+			return false
+		}
+	}
+	return true
 }
 
 // nextStart gives the lowest start above k and below limit of a layer whose start LSN is in [low, end); else
 // limit.
 func (s *stack) nextStart(k, limit mapKey, low, end page.LSN) mapKey {
-	for i := range s.ents {
-		if e := &s.ents[i]; e.lo >= low && e.lo < end && k.less(e.start()) && e.start().less(limit) {
-			limit = e.start()
-		}
-	}
+	limit = nextStartOf(s.leaf.ents, k, limit, low, end)
 	for i := range s.kids {
 		kid := &s.kids[i]
 		switch {
@@ -106,12 +111,24 @@ func (s *stack) nextStart(k, limit mapKey, low, end page.LSN) mapKey {
 }
 
 func (n *mapNode) nextStart(k, limit mapKey, low, end page.LSN) mapKey {
-	if n == nil || n.box.lo >= end || n.box.hi <= low || !n.box.start().less(limit) || !k.less(n.box.end()) {
+	if n.box.lo >= end || n.box.hi <= low || !n.box.start().less(limit) || !k.less(n.box.end()) {
 		return limit
 	}
-	limit = n.kids[0].nextStart(k, limit, low, end)
-	if n.cell.n > 0 {
-		limit = n.cell.nextStart(k, limit, low, end)
+	limit = nextStartOf(n.bucket.ents, k, limit, low, end)
+	for i := range n.cells {
+		limit = n.cells[i].nextStart(k, limit, low, end)
 	}
-	return n.kids[1].nextStart(k, limit, low, end)
+	for i := range n.kids {
+		limit = n.kids[i].nextStart(k, limit, low, end)
+	}
+	return limit
+}
+
+func nextStartOf(es []packed, k, limit mapKey, low, end page.LSN) mapKey {
+	for i := range es {
+		if e := &es[i]; e.lo >= low && e.lo < end && k.less(e.start()) && e.start().less(limit) {
+			limit = e.start()
+		}
+	}
+	return limit
 }

@@ -13,28 +13,24 @@ import (
 // cell of a healthy map, a search for a key below an LSN takes one path.
 type stack struct {
 	rect
-	ents []packed // of a leaf
-	kids []stack  // of an inner node
+	leaf  leaf    // of a leaf
+	kids  []stack // of an inner node
+	loose bool    // start LSNs of the kids do not ascend
 }
 
 const (
 	// maxLeaf and maxKids bound what a change copies: 2 KiB and 3.3 KiB a level.
-	maxLeaf = 32
+	maxLeaf = 16
 	maxKids = 32
 )
 
 // leafOf makes a leaf of es, which it keeps.
-func leafOf(es []packed) (s stack) {
-	for i := range es {
-		s.grow(&es[i].rect, 1)
-	}
-	s.ents = es
-	return s
-}
+func leafOf(es []packed) stack { return stack{rect: boxOf(es), leaf: newLeaf(es)} }
 
 func innerOf(kids []stack) (s stack) {
 	for i := range kids {
 		s.grow(&kids[i].rect, kids[i].n)
+		s.loose = s.loose || i > 0 && kids[i].lo < kids[i-1].lo
 	}
 	s.kids = kids
 	return s
@@ -42,6 +38,8 @@ func innerOf(kids []stack) (s stack) {
 
 // stackOf makes a stack of ordered layers, which it copies.
 func stackOf(es []packed) (s stack) { return s.with(es) }
+
+func (s *stack) len() int { return int(s.n) }
 
 // with gives the stack with es too, which are ordered and not in it.
 func (s *stack) with(es []packed) stack {
@@ -58,8 +56,8 @@ func (s *stack) with(es []packed) stack {
 // insert gives the nodes that take the place of s, on its level.
 func (s *stack) insert(es []packed) []stack {
 	if s.kids == nil {
-		atEnd := s.n == 0 || comparePacked(&s.ents[len(s.ents)-1], &es[0]) < 0
-		return groups(mergePacked(s.ents, es), maxLeaf, atEnd, leafOf)
+		atEnd := s.n == 0 || comparePacked(&s.leaf.ents[len(s.leaf.ents)-1], &es[0]) < 0
+		return groups(mergePacked(s.leaf.ents, es), maxLeaf, atEnd, leafOf)
 	}
 	out := make([]stack, 0, len(s.kids)+1)
 	atEnd := true
@@ -98,23 +96,11 @@ func groups[T any](all []T, limit int, atEnd bool, node func([]T) stack) []stack
 	return out
 }
 
-func mergePacked(a, b []packed) []packed {
-	out := make([]packed, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if comparePacked(&a[0], &b[0]) < 0 {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
-		}
-	}
-	return append(append(out, a...), b...)
-}
-
 func (s *stack) first() *packed {
 	for s.kids != nil {
 		s = &s.kids[0]
 	}
-	return &s.ents[0]
+	return &s.leaf.ents[0]
 }
 
 // without gives the stack without es, which are ordered and in it.
@@ -131,15 +117,7 @@ func (s *stack) without(es []packed) stack {
 
 func (s *stack) cut(es []packed) stack {
 	if s.kids == nil {
-		keep := make([]packed, 0, max(0, len(s.ents)-len(es)))
-		for i := range s.ents {
-			if len(es) > 0 && comparePacked(&s.ents[i], &es[0]) == 0 {
-				es = es[1:]
-				continue
-			}
-			keep = append(keep, s.ents[i])
-		}
-		return leafOf(keep)
+		return leafOf(subtractPacked(s.leaf.ents, es))
 	}
 	keep := make([]stack, 0, len(s.kids))
 	for i := range s.kids {
@@ -166,12 +144,12 @@ func (s *stack) cut(es []packed) stack {
 
 // joinable reports whether two neighbours are so empty that they should be one.
 func joinable(a, b *stack) bool {
-	return len(a.ents)+len(b.ents) <= maxLeaf/2 && len(a.kids)+len(b.kids) <= maxKids/2
+	return len(a.leaf.ents)+len(b.leaf.ents) <= maxLeaf/2 && len(a.kids)+len(b.kids) <= maxKids/2
 }
 
 func join(a, b *stack) stack {
 	if a.kids == nil {
-		return leafOf(slices.Concat(a.ents, b.ents))
+		return leafOf(slices.Concat(a.leaf.ents, b.leaf.ents))
 	}
 	return innerOf(slices.Concat(a.kids, b.kids))
 }
@@ -185,27 +163,26 @@ func (s *stack) find(e *packed) *packed {
 		}
 		s = &s.kids[i]
 	}
-	for i := range s.ents {
-		if comparePacked(&s.ents[i], e) == 0 {
-			return &s.ents[i]
-		}
-	}
-	return nil
+	return s.leaf.find(e)
 }
 
 // newest gives the layer with the highest end of those that cover k and start below end, if it is higher
 // than that of best.
 func (s *stack) newest(k *mapKey, end page.LSN, best *packed) *packed {
-	for i := len(s.ents) - 1; i >= 0; i-- {
-		e := &s.ents[i]
-		if best != nil && e.hi <= best.hi {
-			return best
-		}
-		if e.lo < end && e.covers(k) {
-			return e
+	if s.kids == nil {
+		return s.leaf.newest(k, end, best)
+	}
+	i := len(s.kids)
+	if !s.loose {
+		for low := 0; low < i; {
+			if mid := (low + i) / 2; s.kids[mid].lo < end {
+				low = mid + 1
+			} else {
+				i = mid
+			}
 		}
 	}
-	for i := len(s.kids) - 1; i >= 0; i-- {
+	for i--; i >= 0; i-- {
 		kid := &s.kids[i]
 		if best != nil && kid.hi <= best.hi {
 			return best
@@ -223,8 +200,8 @@ func (s *stack) all() iter.Seq[*packed] {
 }
 
 func (s *stack) each(yield func(*packed) bool) bool {
-	for i := len(s.ents) - 1; i >= 0; i-- {
-		if !yield(&s.ents[i]) {
+	for i := len(s.leaf.ents) - 1; i >= 0; i-- {
+		if !yield(&s.leaf.ents[i]) {
 			return false
 		}
 	}

@@ -1,205 +1,373 @@
 package layer
 
 import (
+	"math/bits"
 	"slices"
 
 	"github.com/stratapg/strata/page"
 )
 
-// mapNode is a node of a persistent interval trie over the bits of keys. The layers of a node have all bits
-// before its split in common. Those whose first and last key differ there first lie in its cell: they all
-// hold the key at which its halves meet, so that in a healthy timeline they lie one upon another, and the
-// cell is a stack. The others are below, in the half that holds them whole. A few layers make a bucket,
-// which is not divided.
+// mapNode is a node of a persistent interval trie over the digits of keys. The layers of a node have all
+// digits before its own in common. One whose first and last key differ in that digit lies in the cell of the
+// first bit that differs and the bits of the digit before that: all layers of a cell hold the key at which
+// the halves meet, so that in a healthy timeline they lie one upon another, and the cell is a stack. Others
+// are in the kid of their digit. A few layers make a bucket, which is not divided.
 //
 // Each layer lies in one place, which its keys alone determine: nothing is ever rebalanced, an insertion or
-// removal copies the path to that place, and the shape of a tree depends on its content alone. A path has
-// at most keyBits nodes; about the logarithm of the number of layers with keys as they are.
+// removal copies the path to that place, and the shape of a tree depends on its content alone. A path has at
+// most one node for each digit of a key; with keys as they are, it grows as the logarithm of the number of
+// layers.
 type mapNode struct {
-	split uint64 // the bit that divides the halves; bucket for none
-	cell  stack
-	kids  [2]*mapNode
-	box   rect // around all layers of the node
+	at       uint8  // the first bit of the node's digit; bucketAt for a bucket
+	hasCells uint16 // bit i for cell i
+	hasKids  uint16 // bit i for digit i
+	box      rect   // around all layers of the node
+	bucket   leaf
+	cells    []stack   // those there are
+	kids     []mapNode // likewise
 }
 
 const (
-	// bucket is the split of a node that is not divided.
-	bucket = keyBits + 1
-	// maxBucket was measured: smaller ones make more nodes, larger ones are slower to search.
-	maxBucket = 8
+	digitBits = 4
+	digits    = 1 << digitBits
+
+	bucketAt = 255
+	// maxBucket is small enough to be searched layer by layer. Smaller ones make more nodes.
+	maxBucket = 16
+	// maxOutside is the number of layers that a divided node keeps though they do not have its digits.
+	maxOutside = 8
 )
 
-// bucketOf makes an undivided node of ordered layers, which it keeps.
-func bucketOf(es []packed) *mapNode {
-	n := &mapNode{split: bucket, cell: leafOf(es)}
-	n.box = n.cell.rect
-	return n
-}
-
-// newNode makes a node of its parts.
-func newNode(split uint, cell stack, kids [2]*mapNode) *mapNode {
-	n := &mapNode{split: uint64(split), cell: cell, kids: kids, box: cell.rect}
-	for _, k := range kids {
-		if k != nil {
-			n.box.grow(&k.box, k.box.n)
+// onPath gives the cells that hold layers which may cover a key of a digit, as bits: cell 1 is the one that
+// is divided by the first bit, cells 2 and 3 by the second, and so on.
+var onPath = func() (out [digits]uint16) {
+	for d := range out {
+		for n := range digitBits {
+			out[d] |= 1 << cellOf(uint64(d), n)
 		}
 	}
+	return out
+}()
+
+// cellOf gives the number of the cell for layers of which bit n of the digit is the first that differs.
+func cellOf(digit uint64, n int) int { return 1<<n | int(digit>>(digitBits-n)) }
+
+// digit gives the four bits of k from bit at on, a multiple of four below keyBits.
+func (k *mapKey) digit(at uint8) uint64 {
+	switch at >> 6 {
+	case 0:
+		return k.a >> (60 - at) & (digits - 1)
+	case 1:
+		return k.b >> (124 - at) & (digits - 1)
+	}
+	return uint64(k.c) >> (140 - at) & (digits - 1)
+}
+
+// digitOf gives the first bit of the digit in which a box is divided. Layers of one single key have one
+// behind the last.
+func digitOf(split uint) uint8 { return uint8(split &^ (digitBits - 1)) }
+
+// places is the number of cells and kids of a node. Cells are numbered from 1.
+const places = 2 * digits
+
+// place gives where in a node a layer belongs: the number of its cell, or of its kid above those.
+func (e *packed) place(at uint8) int {
+	split := digitOf(e.split())
+	start := e.start()
 	switch {
-	case n.box.n == 0:
-		return nil
-	case n.box.n <= maxBucket:
-		es := n.append(make([]packed, 0, n.box.n))
-		slices.SortFunc(es, func(a, b packed) int { return comparePacked(&a, &b) })
-		return bucketOf(es)
-	case n.box.n == n.count(0):
-		return kids[0]
-	case n.box.n == n.count(1):
-		return kids[1]
+	case at == keyBits:
+		return 1
+	case split == at:
+		return cellOf(start.digit(at), int(e.split()-uint(at)))
 	}
-	return n
+	return digits + int(start.digit(at))
 }
 
-func (n *mapNode) count(half int) uint32 {
-	if n.kids[half] == nil {
-		return 0
-	}
-	return n.kids[half].box.n
+// bucketOf makes an undivided node of ordered layers, which it keeps.
+func bucketOf(es []packed) mapNode {
+	return mapNode{at: bucketAt, bucket: newLeaf(es), box: boxOf(es)}
 }
 
-func (n *mapNode) len() int {
-	if n == nil {
-		return 0
-	}
-	return int(n.box.n)
-}
-
-// append appends all layers in no order.
-func (n *mapNode) append(out []packed) []packed {
-	if n == nil {
-		return out
-	}
-	out = n.kids[0].append(out)
-	for e := range n.cell.all() {
-		out = append(out, *e)
-	}
-	return n.kids[1].append(out)
-}
-
-// parts are layers by where they go at a split: in one of the halves, or the cell.
-type parts struct {
-	cell   []packed
-	halves [2][]packed
-}
-
-// divide keeps the order.
-func divide(es []packed, split uint) (p parts) {
-	if len(es) == 1 {
-		// The most frequent case needs no copy.
-		switch at := es[0].split(); {
-		case at == split:
-			p.cell = es
-		default:
-			p.halves[es[0].start().bit(split)] = es
-		}
-		return p
-	}
+func boxOf(es []packed) (box rect) {
 	for i := range es {
-		if es[i].split() == split {
-			p.cell = append(p.cell, es[i])
-		} else {
-			half := &p.halves[es[i].start().bit(split)]
-			*half = append(*half, es[i])
-		}
+		box.grow(&es[i].rect, 1)
 	}
-	return p
+	return box
 }
 
 // buildMapTree makes a tree of ordered layers.
-func buildMapTree(es []packed) *mapNode {
-	if len(es) == 0 {
-		return nil
-	}
+func buildMapTree(es []packed) mapNode {
 	if len(es) <= maxBucket {
 		return bucketOf(slices.Clone(es))
 	}
-	var box rect
-	for i := range es {
-		box.grow(&es[i].rect, 1)
+	box := boxOf(es)
+	n := mapNode{at: digitOf(box.split())}
+	return n.changed(es, (*stack).with, (*mapNode).with)
+}
+
+func (n *mapNode) len() int { return int(n.box.n) }
+
+// fits reports whether a layer has all digits before the node's own in common with the layers of its cells
+// and kids.
+func (n *mapNode) fits(e *packed) bool {
+	inner := n.inner()
+	return digitOf(min(e.split(), e.start().firstDifference(inner.start()))) >= n.at
+}
+
+// inner gives a box within the node, as it is without its bucket.
+func (n *mapNode) inner() *rect {
+	if len(n.cells) > 0 {
+		return &n.cells[0].rect
 	}
-	at := box.split()
-	p := divide(es, at)
-	return newNode(at, stackOf(p.cell), [2]*mapNode{buildMapTree(p.halves[0]), buildMapTree(p.halves[1])})
+	return &n.kids[0].box
 }
 
 // with gives the tree with es too, which are ordered and not in it.
-func (n *mapNode) with(es []packed) *mapNode {
-	if len(es) == 0 {
-		return n
-	}
-	if n == nil {
+func (n *mapNode) with(es []packed) mapNode {
+	switch {
+	case len(es) == 0:
+		return *n
+	case n.len() == 0:
 		return buildMapTree(es)
+	case n.at == bucketAt:
+		return buildMapTree(mergePacked(n.bucket.ents, es))
 	}
-	if n.split == bucket {
-		return buildMapTree(mergePacked(n.cell.ents, es))
+	inside, outside := n.sides(es)
+	out := *n
+	if len(inside) > 0 {
+		out = n.changed(inside, (*stack).with, (*mapNode).with)
 	}
-	box := n.box
+	if len(outside) == 0 {
+		return out
+	}
+	outside = mergePacked(out.bucket.ents, outside)
+	out.setBucket(nil)
+	if len(outside) <= maxOutside {
+		out.setBucket(outside)
+		return out
+	}
+	// The node becomes a kid of one that holds those too.
+	box := out.box
+	for i := range outside {
+		box.grow(&outside[i].rect, 1)
+	}
+	start := out.inner().start()
+	above := mapNode{at: digitOf(box.split()), kids: []mapNode{out}}
+	above.hasKids = 1 << start.digit(above.at)
+	return above.changed(outside, (*stack).with, (*mapNode).with)
+}
+
+// sides parts layers into those that fit the node's digits and others. A divided node has few of these.
+func (n *mapNode) sides(es []packed) (inside, outside []packed) {
+	if len(es) == 1 {
+		if n.fits(&es[0]) {
+			return es, nil
+		}
+		return nil, es
+	}
 	for i := range es {
-		box.grow(&es[i].rect, 1)
+		if n.fits(&es[i]) {
+			inside = append(inside, es[i])
+		} else {
+			outside = append(outside, es[i])
+		}
 	}
-	at := box.split()
-	p := divide(es, at)
-	if at == uint(n.split) {
-		return newNode(at, n.cell.with(p.cell), [2]*mapNode{n.kids[0].with(p.halves[0]), n.kids[1].with(p.halves[1])})
+	return inside, outside
+}
+
+// setBucket gives a divided node, which is not shared yet, other layers outside.
+func (n *mapNode) setBucket(es []packed) {
+	n.bucket, n.box = newLeaf(es), boxOf(es)
+	n.bucket.exact = false // keys of the node may lie outside of them
+	for i := range n.cells {
+		n.box.grow(&n.cells[i].rect, n.cells[i].n)
 	}
-	// The new layers reach beyond the node: it becomes one half of a new one, or part of that.
-	half := n.box.start().bit(at)
-	var kids [2]*mapNode
-	kids[half] = n.with(p.halves[half])
-	kids[1-half] = buildMapTree(p.halves[1-half])
-	return newNode(at, stackOf(p.cell), kids)
+	for i := range n.kids {
+		n.box.grow(&n.kids[i].box, n.kids[i].box.n)
+	}
 }
 
 // without gives the tree without es, which are ordered and in it.
-func (n *mapNode) without(es []packed) *mapNode {
-	if len(es) == 0 {
-		return n
+func (n *mapNode) without(es []packed) mapNode {
+	switch {
+	case len(es) == 0:
+		return *n
+	case n.at == bucketAt:
+		return bucketOf(subtractPacked(n.bucket.ents, es))
 	}
-	if n.split == bucket {
-		left := n.cell.without(es)
-		if left.n == 0 {
-			return nil
+	inside, outside := n.sides(es)
+	if len(outside) > 0 {
+		left := *n
+		left.setBucket(subtractPacked(n.bucket.ents, outside))
+		n = &left
+	}
+	return n.changed(inside, (*stack).without, (*mapNode).without)
+}
+
+// changed gives the divided node after a change of the cells and kids to which es belong.
+func (n *mapNode) changed(es []packed, cell func(*stack, []packed) stack, kid func(*mapNode, []packed) mapNode) mapNode {
+	parts, from := divide(es, n.at)
+	out := mapNode{at: n.at}
+	out.cells, out.hasCells = changedPlaces(n.cells, n.hasCells, parts, from[:digits+1], cell, (*stack).len)
+	out.kids, out.hasKids = changedPlaces(n.kids, n.hasKids, parts, from[digits:], kid, (*mapNode).len)
+	out.setBucket(n.bucket.ents)
+	if out.len() <= maxBucket {
+		return bucketOf(out.ordered(out.len()))
+	}
+	if len(out.kids) == 1 && out.kids[0].at != bucketAt {
+		// A node with one kid costs every search a step. Its layers lie outside of the kid.
+		only := out.kids[0]
+		if n := out.len() - only.len() + len(only.bucket.ents); n <= maxOutside {
+			out.kids = nil
+			only.setBucket(mergePacked(only.bucket.ents, out.ordered(n)))
+			return only
 		}
-		return bucketOf(left.ents)
 	}
-	p := divide(es, uint(n.split))
-	return newNode(uint(n.split), n.cell.without(p.cell), [2]*mapNode{n.kids[0].without(p.halves[0]), n.kids[1].without(p.halves[1])})
+	return out
+}
+
+// ordered gives all layers, about n, in order.
+func (n *mapNode) ordered(about int) []packed {
+	out := make([]packed, 0, about)
+	n.each(func(e *packed) bool {
+		out = append(out, *e)
+		return true
+	})
+	slices.SortFunc(out, func(a, b packed) int { return comparePacked(&a, &b) })
+	return out
+}
+
+// changedPlaces gives the cells or the kids of a node, those there are, after a change of those that have
+// layers to change them by: parts[from[i]:from[i+1]] for place i.
+func changedPlaces[T any](old []T, has uint16, parts []packed, from []int, change func(*T, []packed) T, length func(*T) int) ([]T, uint16) {
+	if from[0] == from[digits] {
+		return old, has
+	}
+	out, now := make([]T, 0, len(old)+1), uint16(0)
+	for i := range digits {
+		part := parts[from[i]:from[i+1]]
+		if has>>i&1 != 0 {
+			out, old = append(out, old[0]), old[1:]
+		} else if len(part) > 0 {
+			var none T
+			out = append(out, none)
+		} else {
+			continue
+		}
+		last := &out[len(out)-1]
+		if len(part) > 0 {
+			*last = change(last, part)
+		}
+		if length(last) == 0 {
+			out = out[:len(out)-1]
+		} else {
+			now |= 1 << i
+		}
+	}
+	return out, now
+}
+
+// divide orders layers by their places in a node, and otherwise as they are: those of place i are
+// out[from[i]:from[i+1]].
+func divide(es []packed, at uint8) (out []packed, from [places + 1]int) {
+	if len(es) == 1 {
+		for i := es[0].place(at) + 1; i <= places; i++ {
+			from[i] = 1
+		}
+		return es, from
+	}
+	for i := range es {
+		from[es[i].place(at)+1]++
+	}
+	for i := range places {
+		from[i+1] += from[i]
+	}
+	out = make([]packed, len(es))
+	next := from
+	for i := range es {
+		p := es[i].place(at)
+		out[next[p]] = es[i]
+		next[p]++
+	}
+	return out, from
+}
+
+// each calls fn for every layer.
+func (n *mapNode) each(fn func(*packed) bool) bool {
+	for i := range n.bucket.ents {
+		if !fn(&n.bucket.ents[i]) {
+			return false
+		}
+	}
+	for i := range n.cells {
+		if !n.cells[i].each(fn) {
+			return false
+		}
+	}
+	for i := range n.kids {
+		if !n.kids[i].each(fn) {
+			return false
+		}
+	}
+	return true
 }
 
 // find gives the layer of e's identity, or nil.
 func (n *mapNode) find(e *packed) *packed {
-	at := uint64(e.split())
-	for n != nil && n.split < at {
-		n = n.kids[e.start().bit(uint(n.split))]
+	for n.at != bucketAt && n.fits(e) {
+		p := e.place(n.at)
+		if p < digits {
+			if n.hasCells>>p&1 == 0 {
+				return nil
+			}
+			return n.cells[rank(n.hasCells, p)].find(e)
+		}
+		if n.hasKids>>(p-digits)&1 == 0 {
+			return nil
+		}
+		n = &n.kids[rank(n.hasKids, p-digits)]
 	}
-	if n == nil || n.split != at && n.split != bucket {
-		return nil
-	}
-	return n.cell.find(e)
+	return n.bucket.find(e)
 }
+
+// rank gives the index of place i among those there are.
+func rank(has uint16, i int) int { return bits.OnesCount16(has & (1<<i - 1)) }
 
 // newest gives the layer with the highest end of those that cover k and start below end, if it is higher
 // than that of best.
 func (n *mapNode) newest(k *mapKey, end page.LSN, best *packed) *packed {
-	words := [4]uint64{k.a, k.b, uint64(k.c) << 48}
-	for n != nil {
-		if n.cell.lo < end && n.cell.covers(k) && (best == nil || n.cell.hi > best.hi) {
-			best = n.cell.newest(k, end, best)
+	for n.box.lo < end && (best == nil || n.box.hi > best.hi && best.hi < end) {
+		if n.at >= keyBits {
+			return n.newestHere(k, end, best)
 		}
-		if n.split >= keyBits {
-			break
+		if len(n.bucket.ents) > 0 {
+			best = n.bucket.newest(k, end, best)
 		}
-		// Bits before the split may differ from k's. Then nothing below covers it, which costs time only.
-		n = n.kids[words[n.split>>6&3]>>(^n.split&63)&1]
+		d := k.digit(n.at)
+		for on := n.hasCells & onPath[d]; on != 0; on &= on - 1 {
+			c := &n.cells[bits.OnesCount16(n.hasCells&(on&-on-1))]
+			if c.lo < end && c.covers(k) && (best == nil || c.hi > best.hi) {
+				best = c.newest(k, end, best)
+			}
+		}
+		if n.hasKids>>d&1 == 0 {
+			return best
+		}
+		// Digits between those of the node and the kid may differ from k's. Then nothing in the kid covers
+		// it, which costs time only.
+		n = &n.kids[bits.OnesCount16(n.hasKids&(1<<d-1))]
+	}
+	return best
+}
+
+// newestHere searches a node that has no digit: a bucket, or the layers of one single key.
+func (n *mapNode) newestHere(k *mapKey, end page.LSN, best *packed) *packed {
+	if !n.box.covers(k) {
+		return best
+	}
+	best = n.bucket.newest(k, end, best)
+	if n.at == keyBits && n.cells[0].covers(k) {
+		best = n.cells[0].newest(k, end, best)
 	}
 	return best
 }
