@@ -8,9 +8,10 @@ import (
 )
 
 const (
-	// A stream has piecesAhead buffers of pieceSize; all that are free are read into at once.
-	pieceSize   = 1 << 20
-	piecesAhead = 4
+	// A stream reads piecesAtOnce pieces of pieceSize while it looks at as many.
+	pieceSize    = 1 << 20
+	piecesAtOnce = 3
+	piecesAhead  = 2 * piecesAtOnce
 	// sumBlocksAhead is how many blocks of checksums are read in one go: those of 32 MiB.
 	sumBlocksAhead = 32
 )
@@ -58,14 +59,18 @@ func (s *fileStream) readAhead(ctx context.Context, off int64, size int) {
 	defer close(s.done)
 	for off < s.end {
 		var reads []virtualfile.Read
-		select {
-		case b := <-s.free:
-			reads = append(reads, s.read(b, &off, size))
-		case <-ctx.Done():
-			return
-		}
-		for len(s.free) > 0 && off < s.end { // no one else takes from it
-			reads = append(reads, s.read(<-s.free, &off, size))
+		for len(reads) < piecesAtOnce && off < s.end {
+			select {
+			case b := <-s.free:
+				r := virtualfile.Read{File: s.file, Off: off, Buf: b, Len: int(min(int64(size), s.end-off))}
+				reads = append(reads, r)
+				off += int64(r.Len)
+			case <-ctx.Done():
+				for _, r := range reads {
+					s.free <- r.Buf
+				}
+				return
+			}
 		}
 		err := readExactly(ctx, s.file.Disk(), reads)
 		for _, r := range reads {
@@ -75,13 +80,6 @@ func (s *fileStream) readAhead(ctx context.Context, off int64, size int) {
 			return
 		}
 	}
-}
-
-// read is that of the next piece.
-func (s *fileStream) read(b *virtualfile.Buffer, off *int64, size int) virtualfile.Read {
-	r := virtualfile.Read{File: s.file, Off: *off, Buf: b, Len: int(min(int64(size), s.end-*off))}
-	*off += int64(r.Len)
-	return r
 }
 
 // advance goes to the next piece.
