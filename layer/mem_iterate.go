@@ -107,7 +107,7 @@ func (w *memWalk) ahead(ctx context.Context, fn func(page.Key, page.LSN, bool, [
 	var err error
 	for f := range ready {
 		if err == nil {
-			if err = f.give(fn); err != nil {
+			if err = f.give(ctx, fn); err != nil {
 				g.Go(func() error { return err }) // ends the other side
 			}
 		}
@@ -231,8 +231,11 @@ func (f *memWindow) fetch(ctx context.Context, pool *MemPool) error {
 }
 
 // give hands all entries over.
-func (f *memWindow) give(fn func(page.Key, page.LSN, bool, []byte) error) error {
+func (f *memWindow) give(ctx context.Context, fn func(page.Key, page.LSN, bool, []byte) error) error {
 	for i := range f.entries {
+		if i%residentWindow == residentWindow-1 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		e := &f.entries[i]
 		if err := fn(e.key, e.lsn, e.willInit, e.value); err != nil {
 			return err

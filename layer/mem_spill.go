@@ -67,10 +67,11 @@ func (s *memSpiller) room(ctx context.Context, n int) (memBlock, error) {
 			failed = failed || s.err != nil
 			continue
 		}
+		values := &s.m.mu.values
 		started := !failed && len(s.flying) < spillDepth && s.start()
 		switch {
-		case started && s.err == nil:
-			// It ends soon.
+		case started && s.err == nil && values.beyond <= spillDepth<<values.shift:
+			// It ends soon. After failures there is more in memory, and the next case waits for it to go.
 			b, _ := pool.take(n, true)
 			return b, nil
 		case len(s.flying) > 0:
@@ -175,7 +176,7 @@ func (s *memSpiller) finish(j *memSpill) {
 	c := &s.m.mu.values.chunks[j.slot]
 	b := c.block
 	c.block, c.file = memBlock{}, j.file
-	s.m.mu.values.memory -= int64(b.Len())
+	s.m.mu.values.hold(b, -1)
 	s.m.mu.Unlock()
 	s.m.pool.give(b, true)
 }
@@ -238,6 +239,20 @@ func (f *memFile) write(slot int64, b *virtualfile.Buffer, n int) error {
 	f.mu.Unlock()
 	f.pool.count(func(s *MemStats) { s.Spilled += int64(size); s.Written += int64(size) })
 	return nil
+}
+
+// cut forgets the chunks from a number on: their values were not taken.
+func (f *memFile) cut(chunks int64) {
+	var n int64
+	f.mu.Lock()
+	for slot, sums := range f.sums {
+		if slot >= chunks {
+			n += int64(len(sums)) * memSumBytes
+			delete(f.sums, slot)
+		}
+	}
+	f.mu.Unlock()
+	f.pool.count(func(s *MemStats) { s.Spilled -= n })
 }
 
 // used reports whether a chunk is in the file.

@@ -29,6 +29,16 @@ type memLog struct {
 	shift  uint
 	chunks []memChunk
 	memory int64 // in blocks
+	beyond int64 // of it, what the budget had no room for
+}
+
+// hold counts a block's memory, n times.
+func (l *memLog) hold(b memBlock, n int64) {
+	n *= int64(b.Len())
+	l.memory += n
+	if !b.charged {
+		l.beyond += n
+	}
 }
 
 // memChunk is in memory or in a file; or neither, if it is behind the first of a large value's.
@@ -127,7 +137,7 @@ func (m *Mem) putSlowly(ctx context.Context, value []byte) (place uint64, err er
 	}
 	m.mu.Lock()
 	l.chunks = append(append(l.chunks, chunk), make([]memChunk, slots-1)...)
-	l.memory += int64(block.Len())
+	l.hold(block, 1)
 	m.mu.Unlock()
 	if large {
 		return placeOf(int64(slot)<<l.shift, len(value)), nil
@@ -153,11 +163,14 @@ func (m *Mem) rollBack(t memTail, chunks int) {
 	l := &m.mu.values
 	for i := chunks; i < len(l.chunks); i++ {
 		if b := l.chunks[i].block; b.Buffer != nil {
-			l.memory -= int64(b.Len())
+			l.hold(b, -1)
 			m.pool.give(b, false)
 		}
 	}
 	l.chunks = l.chunks[:chunks]
+	for _, f := range w.spill.files {
+		f.cut(int64(chunks))
+	}
 	w.spill.next = min(w.spill.next, chunks)
 	w.tail = memTail{}
 	if t.open && l.chunks[t.slot].block.Buffer != nil {
