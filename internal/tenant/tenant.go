@@ -275,6 +275,18 @@ func (t *Tenant) Import(ctx context.Context, m manifest.Meta, prev page.LSN, o I
 	}))
 }
 
+// Adopt makes a timeline of what an index of Neon's lists. The tenant of a must be this one.
+func (t *Tenant) Adopt(ctx context.Context, a timeline.Adoption) (*timeline.Timeline, error) {
+	if a.Tenant != t.id {
+		return nil, fmt.Errorf("adopt timeline %s: its layers belong to tenant %s, not to %s", a.ID, a.Tenant, t.id)
+	}
+	if err := t.beginCreate(ctx, a.Name, &a.ID); err != nil {
+		return nil, err
+	}
+	defer func() { <-t.making }()
+	return t.made(timeline.Adopt(ctx, t.store.env, t.dir, a))
+}
+
 // close closes every timeline.
 func (t *Tenant) close() error {
 	t.mu.Lock()

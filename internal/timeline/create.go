@@ -16,22 +16,33 @@ import (
 // with a temporary name, which is then renamed. fill, if not nil, writes the first layers into that folder;
 // after any error nothing is left that a later Open would take for a timeline.
 func Create(ctx context.Context, env *Env, parent string, m manifest.Meta, prev page.LSN, ancestor *Timeline, fill func(dir string) ([]layer.Desc, error)) (*Timeline, error) {
-	dir := filepath.Join(parent, m.Timeline.String())
+	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev}
+	return createAs(ctx, env, parent, s, ancestor, func(dir string, s *manifest.State) (err error) {
+		if fill != nil {
+			s.Layers, err = fill(dir)
+		}
+		return err
+	})
+}
+
+// createAs is Create of any state. fill completes it.
+func createAs(ctx context.Context, env *Env, parent string, s manifest.State, ancestor *Timeline, fill func(dir string, s *manifest.State) error) (*Timeline, error) {
+	dir := filepath.Join(parent, s.Timeline.String())
 	temp := dir + virtualfile.TempSuffix
-	tl, err := create(ctx, env, parent, dir, temp, m, prev, ancestor, fill)
+	tl, err := create(ctx, env, dir, temp, s, ancestor, fill)
 	if err != nil {
-		err = errors.Join(fmt.Errorf("new timeline %s: %w", m.Name, err), env.FS.RemoveAll(temp))
+		err = errors.Join(fmt.Errorf("new timeline %s: %w", s.Name, err), env.FS.RemoveAll(temp))
 		return nil, err
 	}
 	if env.Events.TimelineMade != nil {
-		env.Events.TimelineMade(TimelineMadeInfo{m.Tenant, m.Timeline, m.Name, m.InitialLSN, len(tl.Layers())})
+		env.Events.TimelineMade(TimelineMadeInfo{s.Tenant, s.Timeline, s.Name, s.InitialLSN, len(tl.Layers())})
 	}
 	return tl, nil
 }
 
-func create(ctx context.Context, env *Env, parent, dir, temp string, m manifest.Meta, prev page.LSN, ancestor *Timeline, fill func(dir string) ([]layer.Desc, error)) (*Timeline, error) {
-	if !m.InitialLSN.Aligned() || m.InitialLSN == page.InvalidLSN {
-		return nil, fmt.Errorf("it cannot begin at LSN %s: not a multiple of 8 above 0", m.InitialLSN)
+func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, ancestor *Timeline, fill func(dir string, s *manifest.State) error) (*Timeline, error) {
+	if !s.InitialLSN.Aligned() || s.InitialLSN == page.InvalidLSN {
+		return nil, fmt.Errorf("it cannot begin at LSN %s: not a multiple of 8 above 0", s.InitialLSN)
 	}
 	if err := env.FS.RemoveAll(temp); err != nil {
 		return nil, err
@@ -39,12 +50,8 @@ func create(ctx context.Context, env *Env, parent, dir, temp string, m manifest.
 	if err := env.FS.MkdirAll(temp); err != nil {
 		return nil, err
 	}
-	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev}
-	if fill != nil {
-		var err error
-		if s.Layers, err = fill(temp); err != nil {
-			return nil, err
-		}
+	if err := fill(temp, &s); err != nil {
+		return nil, err
 	}
 	// The manifest comes last, and with it the folder's entries become durable.
 	if err := manifest.Create(env.FS, temp, s); err != nil {
@@ -56,6 +63,7 @@ func create(ctx context.Context, env *Env, parent, dir, temp string, m manifest.
 	if err := env.FS.Rename(temp, dir); err != nil {
 		return nil, err
 	}
+	parent := filepath.Dir(dir)
 	if err := env.FS.SyncDir(parent); err != nil {
 		return nil, errors.Join(err, env.FS.RemoveAll(dir))
 	}

@@ -70,7 +70,7 @@ func NewEnv(c Config) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	blocks, err := cache.New(cache.Options{Bytes: min(shares.Blocks.Limit(), offheap.MaxArea)})
+	blocks, err := cache.New(cache.Options{Bytes: min(shares.Blocks.Limit(), offheap.MaxArea), Budget: shares.Blocks})
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}

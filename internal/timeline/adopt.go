@@ -1,0 +1,138 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/internal/upload/index"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/control"
+)
+
+// Adoption says which timeline of Neon's a new timeline is made of.
+type Adoption struct {
+	Tenant page.TenantID
+	ID     page.TimelineID
+	Name   string
+	Index  *index.Part
+	// Ancestor is the timeline that the index names, nil if it names none.
+	Ancestor *Timeline
+	// Place puts the file of a layer into a folder, under Desc.FileName, durably but for the folder's entry.
+	Place func(ctx context.Context, dir string, d layer.Desc) error
+}
+
+// Adopt makes a timeline in the folder parent of what an index lists, durably and in one step. What a
+// manifest has and an index has not (segment size, checksums) is read from the cluster's own control file.
+// Neon does not say whether WAL came from its own computes; its flavour is assumed, which also knows what a
+// stock server of 16 and 17 writes.
+func Adopt(ctx context.Context, env *Env, parent string, a Adoption) (*Timeline, error) {
+	s, err := a.state()
+	if err != nil {
+		return nil, fmt.Errorf("adopt timeline %s: %w", a.ID, err)
+	}
+	return createAs(ctx, env, parent, s, a.Ancestor, func(dir string, s *manifest.State) error {
+		for _, d := range s.Layers {
+			if err := a.Place(ctx, dir, d); err != nil {
+				return fmt.Errorf("layer %s: %w", d.Name(), err)
+			}
+		}
+		return a.complete(ctx, env, dir, s)
+	})
+}
+
+// state is what the index alone says.
+func (a *Adoption) state() (s manifest.State, err error) {
+	m := a.Index.Metadata
+	if !a.Index.DeletedAt.IsZero() {
+		return s, fmt.Errorf("it was deleted at %s", a.Index.DeletedAt)
+	}
+	s = manifest.State{DiskConsistentLSN: m.DiskConsistentLSN, Cutoff: m.GCCutoffLSN}
+	s.Meta = manifest.Meta{Tenant: a.Tenant, Timeline: a.ID, Name: a.Name, Version: pg.Version(m.PgVersion),
+		Flavour: pg.Neon, InitialLSN: m.InitdbLSN}
+	if !s.Version.Supported() {
+		return s, fmt.Errorf("PostgreSQL %d: %w", m.PgVersion, pg.ErrUnsupportedVersion)
+	}
+	if m.PrevRecordLSN != nil {
+		s.PrevRecordLSN = *m.PrevRecordLSN
+	}
+	if err := a.inherit(&s); err != nil {
+		return s, err
+	}
+	if s.Layers, err = a.Index.Descs(); err != nil {
+		return s, err
+	}
+	s.Layers = slices.DeleteFunc(s.Layers, func(d layer.Desc) bool { return fromTheFuture(d, m.DiskConsistentLSN) })
+	slices.SortFunc(s.Layers, func(a, b layer.Desc) int { return strings.Compare(a.Name(), b.Name()) })
+	return s, nil
+}
+
+// fromTheFuture says that a layer holds what is not durable: its writer made it of records that it lost again.
+// No record ends just above the durable LSN, so an image there, at the end of the last delta, holds no such
+// thing (Neon drops it too: pageserver/src/tenant/timeline/init.rs).
+func fromTheFuture(d layer.Desc, durable page.LSN) bool {
+	if d.Image {
+		return d.LSNs.Start > durable+1
+	}
+	return d.LSNs.End > durable+1
+}
+
+// inherit takes over from the ancestor what all timelines of a cluster have in common.
+func (a *Adoption) inherit(s *manifest.State) error {
+	m := a.Index.Metadata
+	if (m.Ancestor == nil) != (a.Ancestor == nil) || m.Ancestor != nil && *m.Ancestor != a.Ancestor.ID() {
+		return errors.New("its ancestor is another one than the index names")
+	}
+	if m.Ancestor == nil {
+		return nil
+	}
+	if last := a.Ancestor.LastRecordLSN(); m.AncestorLSN > last {
+		return fmt.Errorf("%w: it branches at LSN %s from timeline %s, which ends at %s", ErrCorrupt, m.AncestorLSN, a.Ancestor.Name(), last)
+	}
+	from := a.Ancestor.meta
+	s.Flavour, s.WALSegSize, s.SystemID, s.Checksums, s.HintBits = from.Flavour, from.WALSegSize, from.SystemID, from.Checksums, from.HintBits
+	s.Ancestor, s.AncestorLSN = *m.Ancestor, m.AncestorLSN
+	// Neon keeps the first LSN of the whole history; a branch begins at its branch point.
+	s.InitialLSN = m.AncestorLSN
+	return nil
+}
+
+// complete reads what the control file says, which lies in the layers.
+func (a *Adoption) complete(ctx context.Context, env *Env, dir string, s *manifest.State) error {
+	if a.Ancestor != nil {
+		return nil
+	}
+	probe, err := newTimeline(env, dir, *s, nil, nil)
+	if err != nil {
+		return err
+	}
+	defer probe.discard()
+	raw, err := datadir.At(probe, s.DiskConsistentLSN, s.Version).ControlFile(ctx)
+	if err != nil {
+		return fmt.Errorf("control file: %w", err)
+	}
+	f, err := control.Parse(raw)
+	if err != nil {
+		return err
+	}
+	if f.Version() != s.Version {
+		return fmt.Errorf("%w: the control file is PostgreSQL %d's, the index says %d", ErrCorrupt, f.Version(), s.Version)
+	}
+	s.WALSegSize, s.SystemID, s.Checksums = f.WALSegSize(), f.SystemID(), f.ChecksumVersion() != 0
+	s.HintBits = s.Checksums || f.Settings().WALLogHints
+	return nil
+}
+
+// discard ends a timeline that was never published.
+func (t *Timeline) discard() {
+	t.closed.Store(true)
+	close(t.ended)
+	t.tasks.Stop()
+	t.endViews()
+}
