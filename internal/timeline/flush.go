@@ -149,7 +149,7 @@ func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err
 	d = layer.Desc{Keys: page.FullRange, LSNs: f.lsns, Generation: localGeneration}
 	// A former attempt may have left the file; no manifest can name it yet.
 	name := filepath.Join(t.dir, d.FileName())
-	if err := t.env.FS.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := t.env.Disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
 	w, err := layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, page.MinKey, f.lsns, localGeneration, layer.WriterOptions{})
