@@ -11,7 +11,7 @@ import (
 const (
 	placeLengthBits = 28
 	maxLog          = 1 << (64 - placeLengthBits)
-	// minMemChunk is where the sizes of a layer's chunks begin; they double, so that small layers stay small.
+	// firstMemChunk is where the sizes of a layer's chunks begin; they double, so that small layers stay small.
 	firstMemChunk = 64 << 10
 )
 
