@@ -5,6 +5,7 @@
 //	DeltaWriter  writes a delta file: values of a key range and an LSN range
 //	ImageWriter  writes an image file: whole pages of a key range at one LSN
 //	Reader       reads either
+//	Verify       reads a whole file and compares all it holds with itself
 //	Map          immutable version of the set of files; Visits plans a read
 //	Collector    gathers the values of a read, newest to oldest, until each key is complete
 //
