@@ -98,7 +98,7 @@ func TestFullDiskAtManifest(t *testing.T) {
 	ctx := context.Background()
 	var armed atomic.Bool
 	full := &virtualfile.Fault{Op: virtualfile.OpWrite, Nth: 1, Err: syscall.ENOSPC, Path: func(name string) bool {
-		return armed.Load() && strings.HasSuffix(name, manifest.FileName)
+		return armed.Load() && strings.Contains(name, manifest.FileName)
 	}}
 	mem := virtualfile.NewMem()
 	o := testOptions(virtualfile.NewFaulty(mem, full))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"sync"
 
@@ -26,12 +27,11 @@ type Opened struct {
 	dir   string
 	state manifest.State
 	log   *manifest.Log
+	found found
 }
 
 // Open reads a timeline's manifest and compares it with the files beside it: a layer that is missing, of
-// another size, or another timeline's is an error that names it. Layer files that are not in the manifest
-// are those of a flush that a crash cut short: opened for writing they are removed, as are temporary files.
-// Any other file is none of ours: it is moved to virtualfile.SetAsideDir and reported.
+// another size, or another timeline's is an error that names it. It changes nothing.
 func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id page.TimelineID) (*Opened, error) {
 	log, torn, err := manifest.Open(env.FS, dir, !env.ReadOnly, env.MinManifestRewrite)
 	if err != nil {
@@ -67,11 +67,21 @@ func (o *Opened) Ancestor() (id page.TimelineID, ok bool) {
 // Close lets go of a timeline that is not to be started.
 func (o *Opened) Close() error { return o.log.Close() }
 
-// Start makes the timeline usable. ancestor is nil if it has none.
+// Start makes the timeline usable; ancestor is nil if it has none. What the manifest says is made durable if
+// the store is open for writing. Then layer files that it does not name, which are those of a flush that a
+// crash cut short, are removed, as are temporary files. Any other file is none of ours: it is moved to
+// virtualfile.SetAsideDir and reported.
 func (o *Opened) Start(ancestor *Timeline) (*Timeline, error) {
 	if ancestor != nil && o.state.AncestorLSN > ancestor.LastRecordLSN() {
 		return nil, fmt.Errorf("%w: timeline %s branches at LSN %s from %s, which ends at %s",
 			ErrCorrupt, o.state.Name, o.state.AncestorLSN, ancestor.Name(), ancestor.LastRecordLSN())
+	}
+	// What the manifest does not name may go only once that is durable.
+	if err := o.renew(); err != nil {
+		return nil, fmt.Errorf("timeline %s: %w", o.state.Name, err)
+	}
+	if err := o.tidy(); err != nil {
+		return nil, fmt.Errorf("timeline %s: %w", o.state.Name, err)
 	}
 	return newTimeline(o.env, o.dir, o.state, o.log, ancestor)
 }
@@ -86,8 +96,7 @@ type found struct {
 // foreign is a file that nobody knows.
 type foreign struct{ name, reason string }
 
-// checkFiles compares the directory with the manifest. Nothing is touched before all that is listed is known
-// to be there.
+// checkFiles compares the directory with the manifest.
 func (o *Opened) checkFiles(ctx context.Context) error {
 	names, err := o.env.FS.List(o.dir)
 	if err != nil {
@@ -97,12 +106,12 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 	for _, d := range o.state.Layers {
 		missing[d.FileName()] = d
 	}
-	var f found
+	f := &o.found
 	for _, name := range names {
 		if d, listed := missing[name]; listed {
 			f.present = append(f.present, d)
 			delete(missing, name)
-		} else if err := o.sort(ctx, &f, name); err != nil {
+		} else if err := o.sort(ctx, f, name); err != nil {
 			return err
 		}
 	}
@@ -113,13 +122,15 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 		}
 	}
 	o.checkLayers(ctx, f.present, &faults)
-	if err := errors.Join(faults.err(), ctx.Err()); err != nil {
-		return err
+	return errors.Join(faults.err(), ctx.Err())
+}
+
+// renew makes what the manifest says durable.
+func (o *Opened) renew() error {
+	if o.env.ReadOnly {
+		return nil
 	}
-	for _, x := range f.foreign {
-		o.env.SetAside(filepath.Join(o.dir, x.name), x.reason)
-	}
-	return o.removeLeftovers(f.leftover)
+	return o.env.withReserve(o.log.Path(), o.log.Renew)
 }
 
 // sort says what a file is that the manifest does not list.
@@ -198,13 +209,19 @@ func (o *Opened) checkLayers(ctx context.Context, ds []layer.Desc, faults *fault
 	wg.Wait()
 }
 
-func (o *Opened) removeLeftovers(names []string) error {
+// tidy takes away what the manifest does not name.
+func (o *Opened) tidy() error {
+	for _, x := range o.found.foreign {
+		o.env.SetAside(filepath.Join(o.dir, x.name), x.reason)
+	}
+	names := o.found.leftover
 	if o.env.ReadOnly || len(names) == 0 {
 		return nil
 	}
 	for _, name := range names {
 		path := filepath.Join(o.dir, name)
-		if err := o.env.FS.Remove(path); err != nil {
+		// A temporary manifest went with the renewal.
+		if err := o.env.FS.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		o.env.leftOver(path, "written, but not published before the process ended")

@@ -7,19 +7,13 @@ import (
 	"github.com/stratapg/strata/internal/timeline/manifest"
 )
 
-// publish makes an edit durable in the manifest. On a full disk the store's reserve is given up for it: an
-// edit that cannot be written would keep what has been flushed from counting, and what has been collected
-// from being removed. The caller has the flusher's turn.
+// publish makes an edit durable in the manifest. The caller has the flusher's turn.
 func (t *Timeline) publish(e *manifest.Edit) error {
-	p, err := t.log.Publish(e)
-	if errors.Is(err, syscall.ENOSPC) && t.env.Reserve != nil && t.env.Reserve.Held() > 0 {
-		if err := t.env.Reserve.Release(); err != nil {
-			return err
-		}
-		t.env.Logger.Warn("the disk is full: its reserve was used to write a manifest; make room",
-			"timeline", t.meta.Name, "manifest", t.log.Path())
+	var p manifest.Published
+	err := t.env.withReserve(t.log.Path(), func() (err error) {
 		p, err = t.log.Publish(e)
-	}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -30,6 +24,20 @@ func (t *Timeline) publish(e *manifest.Edit) error {
 		c.manifestRewrites.Add(1)
 	}
 	return nil
+}
+
+// withReserve writes a manifest. On a full disk the store's reserve is given up for it: an edit that cannot be
+// written would keep what has been flushed from counting, and what has been collected from being removed.
+func (e *Env) withReserve(file string, write func() error) error {
+	err := write()
+	if !errors.Is(err, syscall.ENOSPC) || e.Reserve == nil || e.Reserve.Held() == 0 {
+		return err
+	}
+	if err := e.Reserve.Release(); err != nil {
+		return err
+	}
+	e.Logger.Warn("the disk is full: its reserve was used to write a manifest; make room", "manifest", file)
+	return write()
 }
 
 // refillReserve takes the reserve again if it was given up and there is room.

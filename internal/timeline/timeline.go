@@ -97,7 +97,7 @@ func (t turn) give() { <-t }
 func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ancestor *Timeline) (*Timeline, error) {
 	m, err := layer.NewMap(s.Layers)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", ErrCorrupt, log.Path(), err)
+		return nil, fmt.Errorf("%w: layers of %s: %w", ErrCorrupt, dir, err)
 	}
 	t := &Timeline{
 		env: env, dir: dir, meta: s.Meta, cutoff: s.Cutoff, log: log, ancestor: ancestor,

@@ -18,7 +18,6 @@ type decoded struct {
 	seq       uint64 // of the last whole edit
 	stateSize int64  // of header and state edit
 	good      int64  // where the last whole edit ends
-	sealed    bool   // that edit is a seal, or the state, which replaced a file in one step
 }
 
 // decodeFile reads a whole file. What follows the last whole edit is left over from a crash in the middle
@@ -130,7 +129,6 @@ func (d *decoded) edit(e []byte) error {
 		}
 		d.seq, d.stateSize = seq, headerSize+int64(len(e))
 		d.live, err = newLive(s)
-		d.sealed = true
 		return err
 	case typ == typeChange && d.live != nil:
 		if seq != d.seq+1 {
@@ -144,7 +142,7 @@ func (d *decoded) edit(e []byte) error {
 			return fmt.Errorf("edit %d: %w", seq, err)
 		}
 		d.live.apply(&c)
-		d.seq, d.sealed = seq, len(e) == sealSize
+		d.seq = seq
 		return nil
 	}
 	return fmt.Errorf("edit %d of type %d has no place here", seq, typ)

@@ -18,8 +18,8 @@ const DefaultMinRewrite = 64 << 10
 type Log struct {
 	fs   virtualfile.FS
 	path string
-	// file takes the next edit. It is nil, and the next edit makes the whole file anew, where the end of the
-	// file is not known: after a failed write, or after a crash in the middle of one.
+	// file takes the next edit. It is nil, and the next edit makes the whole file anew, where it is not known
+	// what of the file is durable: at first, and after a failed write or sync.
 	file       virtualfile.File
 	writable   bool
 	live       *live
@@ -50,37 +50,28 @@ func Create(fs virtualfile.FS, dir string, s State) error {
 	return virtualfile.WriteFileAtomic(fs, filepath.Join(dir, FileName), b)
 }
 
-// Open reads the manifest in dir. With writable it also makes sure that what it read is durable: an edit
-// whose writer died before its sync would else count, and vanish with the next power cut.
-func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (_ *Log, torn Torn, err error) {
+// Open reads the manifest in dir and changes nothing. What it says need not be durable, and for all that is
+// known never will be by a sync of the same file: who goes on writing calls Renew first.
+func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (*Log, Torn, error) {
 	l := &Log{fs: fs, path: filepath.Join(dir, FileName), writable: writable, minRewrite: minRewrite}
-	if writable {
-		if l.file, err = fs.OpenAppend(l.path); err == nil {
-			err = errors.Join(l.file.Sync(), fs.SyncDir(dir))
-		}
-		if err != nil {
-			return nil, torn, errors.Join(err, l.Close())
-		}
-	}
 	b, err := virtualfile.ReadFile(fs, l.path, maxFileSize)
 	if err != nil {
-		return nil, torn, errors.Join(err, l.Close())
+		return nil, Torn{}, err
 	}
 	d, err := decodeFile(b)
 	if err != nil {
-		return nil, torn, errors.Join(fmt.Errorf("%s: %w", l.path, err), l.Close())
+		return nil, Torn{}, fmt.Errorf("%s: %w", l.path, err)
 	}
 	l.live, l.seq, l.stateSize, l.editSize = d.live, d.seq, d.stateSize, d.good-d.stateSize
-	switch torn = (Torn{d.good, int64(len(b)) - d.good}); {
-	case torn.Bytes > 0:
-		err = l.abandon()
-	case writable && !d.sealed:
-		l.seal()
-	}
-	if d.version != formatVersion {
-		err = errors.Join(err, l.abandon())
-	}
-	return l, torn, err
+	return l, Torn{d.good, int64(len(b)) - d.good}, nil
+}
+
+// Renew makes what was read durable, by writing it anew. A process before this one may have died between an
+// edit and its sync; or the sync failed, and the kernel, which has forgotten that it wrote nothing, would call
+// the next one a success. Without Renew what was read counts as durable, as in a file just made by Create.
+func (l *Log) Renew() error {
+	_, err := l.rewrite(&Edit{})
+	return err
 }
 
 // State gives a copy of what the manifest says.
@@ -93,9 +84,6 @@ func (l *Log) Path() string { return l.path }
 // come to life again after a crash, so what it names must stay in place, and the next edit has to include
 // or supersede it.
 func (l *Log) Publish(e *Edit) (p Published, err error) {
-	if !l.writable {
-		return p, fmt.Errorf("%s: open for reading only", l.path)
-	}
 	if err := l.live.check(e); err != nil {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
@@ -139,6 +127,9 @@ func (l *Log) seal() int64 {
 
 // rewrite replaces the file by one that holds the state after e alone.
 func (l *Log) rewrite(e *Edit) (p Published, err error) {
+	if !l.writable {
+		return p, fmt.Errorf("%s: open for reading only", l.path)
+	}
 	if err := l.abandon(); err != nil {
 		return p, err
 	}

@@ -158,29 +158,81 @@ func TestDamageOfTheLastEditIsNoCrash(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, f.Close())
 		}
-		l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
-		require.NoError(t, err)
+		l := opened(t, fs)
 		p, err := l.Publish(change(0x2377B21, 0x2400001))
 		require.NoError(t, err)
 		require.EqualValues(t, len(sampleFile())-int(l.stateSize), p.Bytes)
 		require.NoError(t, l.Close())
-		if killed { // between the edit and its seal: the next Open makes up for it
+		from, to, edit := l.stateSize, int64(len(unsealedFile())), l.stateSize
+		if killed { // between the edit and its seal: the next opening makes up for it
 			f, err := fs.OpenAppend("tl/" + FileName)
 			require.NoError(t, err)
-			require.NoError(t, f.Truncate(int64(len(unsealedFile()))))
+			require.NoError(t, f.Truncate(to))
 			require.NoError(t, f.Close())
-			l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
-			require.NoError(t, err)
+			l := opened(t, fs)
 			require.NoError(t, l.Close())
+			from, to, edit = headerSize, l.stateSize, headerSize
 		}
-		for at := l.stateSize; at < int64(len(unsealedFile())); at++ {
+		for at := from; at < to; at++ {
 			flip(at)
 			for _, writable := range []bool{false, true} {
 				_, _, err = Open(fs, "tl", writable, DefaultMinRewrite)
 				require.ErrorIs(t, err, ErrCorrupt, at)
-				require.ErrorContains(t, err, fmt.Sprintf("tl/%s: corrupt manifest: offset %d:", FileName, l.stateSize))
+				require.ErrorContains(t, err, fmt.Sprintf("tl/%s: corrupt manifest: offset %d:", FileName, edit))
 			}
 			flip(at)
+		}
+	}
+}
+
+// opened gives the manifest in tl, renewed.
+func opened(t require.TestingT, fs virtualfile.FS) *Log {
+	l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
+	require.NoError(t, err)
+	require.NoError(t, l.Renew())
+	return l
+}
+
+// TestRenewedIsDurable: what a manifest says after opening is there after the next crash, and so is what is
+// published then, also where the sync of a former process has failed and lost what it should have written, or
+// where that process was killed before its sync.
+func TestRenewedIsDurable(t *testing.T) {
+	for nth := 1; nth <= 2; nth++ { // the sync of an edit, and that of its seal
+		for _, effect := range []virtualfile.Effect{virtualfile.Lose, virtualfile.Fail} {
+			for seed := range uint64(40) {
+				mem := virtualfile.NewMem()
+				require.NoError(t, mem.MkdirAll("tl"))
+				require.NoError(t, mem.SyncDir(""))
+				s := sampleState()
+				for i := range 50 { // more than a page
+					s.Layers = append(s.Layers, l0(page.LSN(i*16+1), page.LSN(i*16+17)))
+				}
+				require.NoError(t, Create(mem, "tl", s))
+				fault := &virtualfile.Fault{Op: virtualfile.OpSync}
+				l := opened(t, virtualfile.NewFaulty(mem, fault))
+				at := page.LSN(0x2377B21)
+				for ; int64(l.editSize) < int64(seed)*100; at += 8 { // so that the edit lies here and there
+					_, err := l.Publish(change(at, at+8))
+					require.NoError(t, err)
+				}
+				*fault = virtualfile.Fault{Op: virtualfile.OpSync, Nth: nth, Effect: effect}
+				_, err := l.Publish(change(at, at+8))
+				require.Equal(t, nth == 1, err != nil)
+				require.Equal(t, 1, fault.Hits())
+				require.NoError(t, l.Close())
+
+				l = opened(t, mem)
+				read := l.State()
+				after, _, err := Open(mem.CrashClone(seed), "tl", false, DefaultMinRewrite)
+				require.NoError(t, err)
+				require.Equal(t, read, after.State(), "what was read was not durable")
+				_, err = l.Publish(change(read.DiskConsistentLSN+1, read.DiskConsistentLSN+9))
+				require.NoError(t, err)
+				after, _, err = Open(mem.CrashClone(seed), "tl", false, DefaultMinRewrite)
+				require.NoError(t, err)
+				require.Equal(t, l.State(), after.State(), "what was published was not durable")
+				require.NoError(t, l.Close())
+			}
 		}
 	}
 }
@@ -236,6 +288,7 @@ func TestPublishAgainstModel(t *testing.T) {
 		open := func() *Log {
 			l, _, err := Open(fs, "tl", true, minRewrite)
 			require.NoError(t, err)
+			require.NoError(t, l.Renew())
 			got := l.State()
 			if doubt != nil && got.DiskConsistentLSN == doubt.Position.DiskConsistentLSN {
 				model = applied(t, model, doubt)
@@ -294,8 +347,7 @@ func TestEditSizeFollowsTheChange(t *testing.T) {
 		}
 		require.NoError(t, fs.MkdirAll("tl"))
 		require.NoError(t, Create(fs, "tl", s))
-		l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
-		require.NoError(t, err)
+		l := opened(t, fs)
 		p, err := l.Publish(change(0x2377B21, 0x2400001))
 		require.NoError(t, err)
 		require.False(t, p.Rewritten)
@@ -332,6 +384,7 @@ func TestFileIsRewrittenOnceEditsOutgrowTheState(t *testing.T) {
 	require.Equal(t, want, l.State())
 	_, err = l.Publish(&Edit{})
 	require.ErrorContains(t, err, "reading only")
+	require.ErrorContains(t, l.Renew(), "reading only")
 }
 
 func FuzzDecode(f *testing.F) {
