@@ -45,6 +45,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			Pressure:           o.Pressure,
 			Memory:             o.Memory,
 			MaxOpenFiles:       o.MaxOpenFiles,
+			MaxSnapshotAge:     o.MaxSnapshotAge,
+			MaxHeldBytes:       o.MaxHeldBytes,
 			IOMode:             o.IOMode,
 			IOEngine:           o.IOEngine,
 			ValidateIO:         o.ValidateIO,

@@ -25,6 +25,8 @@ var (
 	ErrRefused = timeline.ErrRefused
 	// ErrBackpressure: a batch that TryPut would have had to wait with; nothing of it was stored.
 	ErrBackpressure = timeline.ErrBackpressure
+	// ErrSnapshotEnded: a snapshot became too old, or held too much; take a new one.
+	ErrSnapshotEnded = timeline.ErrSnapshotEnded
 	// ErrLocked: another process has the store open.
 	ErrLocked = virtualfile.ErrLocked
 	// ErrNotAStore: the directory holds no store.

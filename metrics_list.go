@@ -36,6 +36,8 @@ func (c *collector) addTimelines() {
 	c.add("open_files", "Layer files open.", gauge, func(m *Metrics) int64 { return m.OpenFiles })
 	c.add("memory_bytes", "Size of the layers in memory.", gauge, func(m *Metrics) int64 { return m.MemoryBytes })
 	c.add("held_bytes", "Size of layers that only reads and snapshots still hold.", gauge, func(m *Metrics) int64 { return m.HeldBytes })
+	c.add("snapshots", "Snapshots open.", gauge, func(m *Metrics) int64 { return m.Snapshots })
+	c.add("oldest_snapshot_seconds", "Age of the oldest snapshot.", gauge, func(m *Metrics) int64 { return int64(m.OldestSnapshot.Seconds()) })
 }
 
 // addDisk defines what the door to layer files did.

@@ -52,6 +52,11 @@ type Options struct {
 	// DiskReserve is the space held back in the store, so that on a full disk manifests can still be written;
 	// default 16 MiB. A negative one is none.
 	DiskReserve int64
+	// MaxSnapshotAge ends snapshots that are older; 0 ends none.
+	MaxSnapshotAge time.Duration
+	// MaxHeldBytes ends the oldest snapshots while layers of so many bytes, in memory or on disk, are held for
+	// readers alone; 0 ends none.
+	MaxHeldBytes int64
 	// IOMode says which layer files go past the kernel's page cache; default: those read and those written, where
 	// the platform can.
 	IOMode virtualfile.Mode
@@ -151,6 +156,8 @@ func (o Options) Validate() error {
 	bound("Memory", o.Memory, minMemory, math.MaxInt64/16)
 	bound("MaxOpenFiles", int64(o.MaxOpenFiles), minMaxOpenFiles, maxMaxOpenFiles)
 	bound("ImageLayerSize", o.ImageLayerSize, minImageLayerSize, maxImageLayerSize)
+	bound("MaxSnapshotAge", int64(o.MaxSnapshotAge), 1, math.MaxInt64)
+	bound("MaxHeldBytes", o.MaxHeldBytes, 1, math.MaxInt64)
 	if o.IOMode > virtualfile.DirectRW {
 		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
 	}

@@ -2,7 +2,6 @@ package strata
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/pg"
 )
 
 type (
@@ -105,30 +103,16 @@ func (tl *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN
 	return tl.t.GetVectored(ctx, keys, lsn, fn)
 }
 
-// Snapshot sees the cluster's databases, relations and files as of lsn, which must be one that ResolveLSN
+// Cluster sees the cluster's databases, relations and files as of lsn, which must be one that ResolveLSN
 // gives.
-func (tl *Timeline) Snapshot(lsn page.LSN) *datadir.Snapshot {
+func (tl *Timeline) Cluster(lsn page.LSN) *datadir.Snapshot {
 	return datadir.At(tl, lsn, tl.t.Meta().Version)
 }
 
 // Page gives a block of a relation's fork as of lsn. The error wraps ErrNotFound, and says how long the
 // relation is, if there is no such relation or block.
 func (tl *Timeline) Page(ctx context.Context, rel page.RelTag, block uint32, lsn page.LSN) ([]byte, error) {
-	size, err := tl.Snapshot(lsn).RelSize(ctx, rel)
-	if err != nil {
-		return nil, err
-	}
-	if block >= size {
-		return nil, fmt.Errorf("block %d of relation %s at LSN %s, which has %d blocks: %w", block, rel, lsn, size, ErrNotFound)
-	}
-	b, err := tl.Get(ctx, rel.Block(block), lsn)
-	if errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("%w: block %d of relation %s at LSN %s is missing, though it has %d blocks", ErrCorrupt, block, rel, lsn, size)
-	}
-	if err == nil && len(b) != pg.BlockSize {
-		return nil, fmt.Errorf("%w: block %d of relation %s at LSN %s has %d bytes", ErrCorrupt, block, rel, lsn, len(b))
-	}
-	return b, err
+	return readPage(ctx, tl, tl.Cluster(lsn), rel, block, lsn)
 }
 
 // ResolveLSN gives the state that lsn means: the end of the last whole record at or before it. It gives

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/inspect/pageview"
 	"github.com/stratapg/strata/page"
 )
@@ -18,7 +19,7 @@ func newPage() *cobra.Command {
 	var fork forkValue
 	var block uint32
 	var lsn lsnValue
-	var raw, asHex bool
+	var raw, asHex, trace bool
 	c := &cobra.Command{
 		Use:   "page --rel SPC/DB/REL --block N",
 		Short: "Show one page of a relation as of an LSN",
@@ -35,6 +36,7 @@ A relation is named by tablespace, database and file number, as SELECT pg_relati
 	c.Flags().Var(&lsn, "lsn", "state to show (default: the last)")
 	c.Flags().BoolVar(&raw, "raw", false, "write the bytes alone")
 	c.Flags().BoolVar(&asHex, "hex", false, "write the bytes in hex")
+	c.Flags().BoolVar(&trace, "trace", false, "say on stderr which layers were asked, and what was read of them")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if !cmd.Flags().Changed("rel") || !cmd.Flags().Changed("block") {
 			return usageError{errors.New("page: --rel and --block are required")}
@@ -48,7 +50,13 @@ A relation is named by tablespace, database and file number, as SELECT pg_relati
 			if err != nil {
 				return fmt.Errorf("page: %w", err)
 			}
-			p, err := tl.Page(cmd.Context(), rel.tag, block, at)
+			ctx := cmd.Context()
+			if trace {
+				var t strata.ReadTrace
+				ctx = strata.WithReadTrace(ctx, &t)
+				defer func() { fmt.Fprintln(cmd.ErrOrStderr(), t.String()) }()
+			}
+			p, err := tl.Page(ctx, rel.tag, block, at)
 			if err != nil {
 				return fmt.Errorf("page %d of relation %s at %s: %w", block, rel.tag, at, err)
 			}

@@ -61,7 +61,7 @@ func compareAnswers(t *testing.T, tl *strata.Timeline, at string) {
 			t.Fatalf("%s.list: %q: %v", name, line, err)
 		}
 		require.GreaterOrEqual(t, len(pages), int(blocks)*pg.BlockSize, "%s", rel)
-		size, err := tl.Snapshot(lsn).RelSize(t.Context(), rel)
+		size, err := tl.Cluster(lsn).RelSize(t.Context(), rel)
 		require.NoError(t, err)
 		require.Equal(t, blocks, size, "blocks of %s", rel)
 		for b := range blocks {
