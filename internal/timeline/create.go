@@ -81,12 +81,12 @@ func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, a
 // ImageSink writes image layers that tile the whole key space at one LSN. It is fed every key once, in
 // ascending order, by one goroutine.
 type ImageSink struct {
-	disk        *virtualfile.Disk
-	dir         string
-	id          layer.Identity
-	lsn         page.LSN
-	targetSize  int64
-	compression layer.Compression
+	disk       *virtualfile.Disk
+	dir        string
+	id         layer.Identity
+	lsn        page.LSN
+	targetSize int64
+	options    layer.WriterOptions
 
 	w      *layer.ImageWriter
 	layers []layer.Desc
@@ -95,7 +95,8 @@ type ImageSink struct {
 // NewImageSink makes a sink that writes into dir and begins a new file whenever one has reached about
 // targetSize bytes.
 func NewImageSink(env *Env, dir string, id layer.Identity, lsn page.LSN, targetSize int64, c layer.Compression) *ImageSink {
-	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize, compression: c}
+	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize,
+		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked}}
 }
 
 // PutImage adds the value of a key.
@@ -114,8 +115,7 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 		start = key
 	}
 	if s.w == nil {
-		w, err := layer.NewImageWriter(s.disk, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, localGeneration,
-			layer.WriterOptions{Compression: s.compression})
+		w, err := layer.NewImageWriter(s.disk, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, localGeneration, s.options)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/stratapg/strata/walredo"
 )
 
-// Config is what the timelines of a store have in common. All fields must be set; numbers are positive.
+// Config is what the timelines of a store have in common. Where nothing else is said all fields must be set, and numbers are positive.
 type Config struct {
 	FS                 virtualfile.FS
 	ReadOnly           bool
@@ -26,11 +26,17 @@ type Config struct {
 	Pressure Pressure
 	// MaxSnapshotAge ends older snapshots, MaxHeldBytes the oldest ones while more is held for readers; 0 is no
 	// limit.
-	MaxSnapshotAge     time.Duration
-	MaxHeldBytes       int64
-	MaxOpenFiles       int
-	Scratch            string // the folder of ephemeral files, which exists
-	Memory             int64  // bytes, of which everything that is large gets a share
+	MaxSnapshotAge time.Duration
+	MaxHeldBytes   int64
+	MaxOpenFiles   int
+	Scratch        string // the folder of ephemeral files, which exists
+	Memory         int64  // bytes, of which everything that is large gets a share
+	// MemBytes bounds the memory of in-memory layers, MemChunk is the unit in which their values take it and go
+	// to disk; 0 is their share of Memory, and the unit that measurements favour. Tests make them tiny.
+	MemBytes int64
+	MemChunk int
+	// Unchecked leaves the integrity trailer out of new layers.
+	Unchecked          bool
 	IOMode             virtualfile.Mode
 	IOEngine           virtualfile.EngineKind
 	ValidateIO         bool
@@ -63,6 +69,11 @@ func NewEnv(c Config) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.MemBytes > 0 {
+		if err := shares.Layers.Resize(c.MemBytes); err != nil {
+			return nil, err
+		}
+	}
 	d, err := virtualfile.NewDisk(c.FS, virtualfile.DiskOptions{
 		Mode: c.IOMode, Engine: c.IOEngine, Validate: c.ValidateIO, MaxDescriptors: c.MaxOpenFiles,
 		InFlight: shares.Reads, Logger: c.Logger,
@@ -76,7 +87,7 @@ func NewEnv(c Config) (*Env, error) {
 	}
 	e := &Env{Config: c, Disk: d, Blocks: blocks, Shares: shares}
 	if !c.ReadOnly {
-		e.mems, err = layer.NewMemPool(layer.MemPoolOptions{Disk: d, Dir: c.Scratch, Budget: shares.Layers})
+		e.mems, err = layer.NewMemPool(layer.MemPoolOptions{Disk: d, Dir: c.Scratch, Budget: shares.Layers, Chunk: c.MemChunk})
 	}
 	if err != nil {
 		return nil, errors.Join(err, blocks.Close(), d.Close())

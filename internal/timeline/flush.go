@@ -152,7 +152,8 @@ func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err
 	if err := t.env.Disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return d, err
 	}
-	w, err := layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, page.MinKey, f.lsns, localGeneration, layer.WriterOptions{})
+	w, err := layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, page.MinKey, f.lsns, localGeneration,
+		layer.WriterOptions{Unchecked: t.env.Unchecked})
 	if err != nil {
 		return d, err
 	}
