@@ -96,7 +96,7 @@ type ImageSink struct {
 // targetSize bytes.
 func NewImageSink(env *Env, dir string, id layer.Identity, lsn page.LSN, targetSize int64, c layer.Compression) *ImageSink {
 	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize,
-		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked}}
+		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked, Budget: env.Shares.Jobs}}
 }
 
 // PutImage adds the value of a key.

@@ -145,7 +145,17 @@ func (t *Timeline) checkDir() error {
 	return nil
 }
 
+// flushMemory is what one flush may hold beside the layer: the writer's buffers, and windows of values that are
+// read back. Together with the number of flushes that the share of jobs lets run at once it bounds what flushes
+// cost the process; what the index of the new file needs is charged as it grows.
+const flushMemory = 16 << 20
+
 func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err error) {
+	jobs := t.env.Shares.Jobs
+	if err := jobs.Acquire(ctx, flushMemory); err != nil {
+		return d, err
+	}
+	defer jobs.Release(flushMemory)
 	d = layer.Desc{Keys: page.FullRange, LSNs: f.lsns, Generation: localGeneration}
 	// A former attempt may have left the file; no manifest can name it yet.
 	name := filepath.Join(t.dir, d.FileName())
@@ -153,7 +163,7 @@ func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err
 		return d, err
 	}
 	w, err := layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, page.MinKey, f.lsns, localGeneration,
-		layer.WriterOptions{Unchecked: t.env.Unchecked})
+		layer.WriterOptions{Unchecked: t.env.Unchecked, Budget: jobs})
 	if err != nil {
 		return d, err
 	}
