@@ -104,7 +104,7 @@ func (b *bare) read(ctx context.Context, places []place, reads []virtualfile.Rea
 // duel measures read against bare reads of the same places: so many of each at depth, by turns, in short
 // rounds, so that both meet the same weather.
 func duel(b *testing.B, keys []page.Key, depth int, read, raw func(k page.Key) error) (ours, theirs time.Duration, n int) {
-	const round = 500
+	round := max(500, 50*depth) // each caller's goroutine is to live long enough to count for nothing
 	r := rand.New(rand.NewPCG(1, 2))
 	var some []page.Key
 	timed := func(fn func(k page.Key) error) time.Duration {

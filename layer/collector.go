@@ -206,8 +206,8 @@ func (c *Collector) makeIndex() {
 
 // Settle says that what has not been found of r so far does not exist: an image layer has been asked.
 func (c *Collector) Settle(r page.Range) {
-	if c.open.Overlaps(r) {
-		c.open = c.Open().Subtract(page.NewSet(r))
+	if open := c.Open(); open.Overlaps(r) {
+		c.open = open.Subtract(page.NewSet(r))
 	}
 }
 

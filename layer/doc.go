@@ -11,9 +11,15 @@
 //
 // The files are those of Neon's storage format 3, byte for byte; docs/formats/layers.md has the pictures.
 //
-// A value crosses one copy on its way from a delta file to the caller: the kernel's, into a buffer that the
-// Collector owns. Values of the in-memory layer are not copied at all. Compressed images are decompressed
-// from that buffer into another of the Collector.
+// A read asks one layer after the other, newest first, and each only searches its index (blocks in memory,
+// package cache): whether more is needed is told by will_init bits and image layers, not by values. Then one
+// Fetch reads all values of all layers in one batch, neighbours in one span, spans in whole chunks, and verifies
+// them against the integrity trailer.
+//
+// A value crosses no copy after the kernel's, or none at all with direct I/O: the device writes into an aligned
+// buffer that the Collector owns, and from there plain values, images among them, are handed out in place.
+// Compressed images are decompressed from that buffer into another. Values of the in-memory layer are not
+// copied either.
 //
 // Bytes read from disk are never trusted: what cannot be is reported as ErrCorrupt with file and offset, no
 // length is allocated before it is known to fit the file, and every walk over an index makes progress.

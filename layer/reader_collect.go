@@ -11,7 +11,10 @@ import (
 // first that initializes, for c's Fetch to read. It reads nothing but the index. An image layer whose LSN
 // lies in lsns settles all of keys that are in its range. The Reader must stay open until c's Release.
 func (r *Reader) Collect(ctx context.Context, c *Collector, keys page.Set, lsns page.LSNRange) (err error) {
-	if !lsns.Overlaps(r.desc.LSNs) || !keys.Overlaps(r.desc.Keys) {
+	if !lsns.Overlaps(r.desc.LSNs) {
+		return nil
+	}
+	if keys = keys.Intersect(r.desc.Keys); keys.Empty() {
 		return nil
 	}
 	c.visit(visited{desc: r.desc, lsns: lsns})
@@ -19,11 +22,13 @@ func (r *Reader) Collect(ctx context.Context, c *Collector, keys page.Set, lsns 
 	s.c = c
 	s.entries.init(r, s)
 	defer s.release()
-	keys = keys.Intersect(r.desc.Keys)
 	for _, kr := range keys.Ranges() {
-		if r.desc.Image || kr.Start.Next() != kr.End {
+		switch {
+		case kr.Start.Next() != kr.End:
 			err = s.across(ctx, kr, lsns)
-		} else {
+		case r.desc.Image:
+			err = s.at(ctx, kr.Start)
+		default:
 			err = s.down(ctx, kr.Start, lsns)
 		}
 		if err != nil {
@@ -68,6 +73,21 @@ func (s *layerScan) block(ctx context.Context, n uint32) ([]byte, cache.Pin, err
 
 func (s *layerScan) corrupt(n uint32, format string, args ...any) error {
 	return s.entries.r.corrupt(n, format, args...)
+}
+
+// at notes the image of one key.
+func (s *layerScan) at(ctx context.Context, k page.Key) error {
+	if err := s.entries.seek(ctx, k, 0); err != nil {
+		return err
+	}
+	if !s.entries.hasNext || s.entries.ahead.key != k {
+		return nil
+	}
+	e, _, err := s.entries.next(ctx)
+	if err == nil {
+		s.add(&e)
+	}
+	return err
 }
 
 // down notes the values of one key, newest first: what is older than the one that initializes is not even

@@ -6,7 +6,8 @@
 //
 // Invariants:
 //   - What readers see is one immutable version behind an atomic pointer; freezing and flushing publish a
-//     new one in one step. A reader never waits for a writer or a flush.
+//     new one in one step. A reader never waits for a writer or a flush. It pins the version it sees; memory and
+//     files that later versions do not have are let go with the last pin of the versions before.
 //   - The manifest is the truth of what is on disk. A layer is in it only after the file and its directory
 //     entry are durable; the version names it only after the manifest does.
 //   - DiskConsistentLSN says what is really durable: everything at or below it, and after a crash the
