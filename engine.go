@@ -39,6 +39,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		Config: timeline.Config{
 			FS:                 o.FS,
 			ReadOnly:           o.ReadOnly,
+			AllowDamaged:       o.AllowDamaged,
 			CheckpointDistance: o.CheckpointDistance,
 			CheckpointTimeout:  o.CheckpointTimeout.d,
 			MaxFrozen:          o.MaxFrozenLayers,

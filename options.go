@@ -24,6 +24,9 @@ type Options struct {
 	// ReadOnly changes nothing on disk. Methods that would fail with ErrReadOnly. Many readers may have a
 	// store open at once, but none beside a writer.
 	ReadOnly bool
+	// AllowDamaged opens a store some of whose layer files are missing or damaged, so that what is sound can be
+	// read and the rest be found (VerifyLayer). Reads that need a damaged layer fail. It goes with ReadOnly.
+	AllowDamaged bool
 	// FS is where Dir is; default: the operating system's files.
 	FS virtualfile.FS
 
@@ -135,6 +138,9 @@ func (o Options) Validate() error {
 	}
 	if o.ReadOnly && o.CreateIfMissing {
 		errs = append(errs, errors.New("strata.Options.ReadOnly and CreateIfMissing are both set: they exclude each other"))
+	}
+	if o.AllowDamaged && !o.ReadOnly {
+		errs = append(errs, errors.New("strata.Options.AllowDamaged is set without ReadOnly: a damaged store is not written to"))
 	}
 	bound := func(name string, v, low, high int64) {
 		if v != 0 && (v < low || v > high) {

@@ -15,12 +15,15 @@ import (
 
 func TestOptionsReportEveryFault(t *testing.T) {
 	err := strata.Options{
-		ReadOnly: true, CreateIfMissing: true, CheckpointDistance: 1, MaxFrozenLayers: -1, MaxOpenFiles: 1, ImageLayerSize: 1 << 40,
+		ReadOnly: true, CreateIfMissing: true, CheckpointDistance: 1, Memory: 1, IOMode: 9, IOEngine: 9,
+		Pressure: strata.Pressure{L0Slow: 5, L0Stop: 5}, CheckpointTimeout: strata.Every(-1), MaxFrozenLayers: -1, MaxOpenFiles: 1, ImageLayerSize: 1 << 40,
 	}.Validate()
-	for _, want := range []string{"Dir is empty", "exclude each other", "CheckpointDistance is 1", "MaxFrozenLayers is -1", "MaxOpenFiles is 1", "ImageLayerSize is 1099511627776"} {
+	for _, want := range []string{"Dir is empty", "exclude each other", "CheckpointDistance is 1", "MaxFrozenLayers is -1", "MaxOpenFiles is 1", "ImageLayerSize is 1099511627776",
+		"Memory is 1", "IOMode is 9", "IOEngine is 9", "L0Slow is 5", "Every(-1ns)"} {
 		require.ErrorContains(t, err, want)
 	}
 	require.NoError(t, strata.Options{Dir: "x"}.Validate())
+	require.ErrorContains(t, strata.Options{Dir: "x", AllowDamaged: true}.Validate(), "AllowDamaged")
 	_, err = strata.Open(context.Background(), strata.Options{})
 	require.ErrorContains(t, err, "Dir is empty")
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/inspect/clustercheck"
 	"github.com/stratapg/strata/inspect/layercheck"
 	"github.com/stratapg/strata/inspect/redocheck"
@@ -37,12 +38,12 @@ unverified: their structure is checked, a flipped bit inside a page need not sho
 		if o.Workers < 0 {
 			return usageError{fmt.Errorf("verify layers: --workers %d: a number above 0 is expected", o.Workers)}
 		}
-		engine, tenant, err := f.openTenant(cmd, readOnly)
+		engine, _, err := f.openTenant(cmd, strata.Options{ReadOnly: true, AllowDamaged: true})
 		if err != nil {
 			return err
 		}
 		defer engine.Close()
-		r, err := layercheck.Run(cmd.Context(), tenant, o)
+		r, err := layercheck.Run(cmd.Context(), engine, o)
 		for _, bad := range r.Corruptions {
 			fmt.Fprintln(cmd.ErrOrStderr(), bad)
 		}

@@ -40,16 +40,16 @@ type Report struct {
 	Corruptions []error
 }
 
-// Run checks every layer of every timeline of a tenant. The error says that the check could not be made;
+// Run checks every layer of every timeline of a store. The error says that the check could not be made;
 // corrupt files are in the report.
-func Run(ctx context.Context, tenant *strata.Tenant, o Options) (Report, error) {
+func Run(ctx context.Context, engine *strata.Engine, o Options) (Report, error) {
 	if o.Workers <= 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
 	}
 	c := checker{decode: o.Decode}
 	work, ctx := errgroup.WithContext(ctx)
 	work.SetLimit(o.Workers)
-	err := c.start(ctx, work, tenant)
+	err := c.store(ctx, work, engine)
 	err = errors.Join(work.Wait(), err)
 	slices.SortFunc(c.r.Corruptions, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return c.r, err
@@ -62,7 +62,20 @@ type checker struct {
 	r      Report
 }
 
-func (c *checker) start(ctx context.Context, work *errgroup.Group, tenant *strata.Tenant) error {
+func (c *checker) store(ctx context.Context, work *errgroup.Group, engine *strata.Engine) error {
+	for _, id := range engine.Tenants() {
+		tenant, err := engine.Tenant(ctx, id)
+		if err == nil {
+			err = c.tenant(ctx, work, tenant)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *checker) tenant(ctx context.Context, work *errgroup.Group, tenant *strata.Tenant) error {
 	for _, i := range tenant.Timelines() {
 		tl, err := tenant.Timeline(ctx, i.ID.String())
 		if err != nil {

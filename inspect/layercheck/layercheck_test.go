@@ -49,12 +49,10 @@ func store(t *testing.T) (dir, delta string) {
 func run(t *testing.T, dir string) layercheck.Report {
 	t.Helper()
 	ctx := context.Background()
-	e, err := strata.Open(ctx, strata.Options{Dir: dir, ReadOnly: true})
+	e, err := strata.Open(ctx, strata.Options{Dir: dir, ReadOnly: true, AllowDamaged: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
-	tenant, err := e.DefaultTenant(ctx)
-	require.NoError(t, err)
-	r, err := layercheck.Run(ctx, tenant, layercheck.Options{Decode: true})
+	r, err := layercheck.Run(ctx, e, layercheck.Options{Decode: true})
 	require.NoError(t, err)
 	return r
 }
@@ -74,6 +72,9 @@ func TestDamageIsNamed(t *testing.T) {
 	const indexStart = 88 // offset of index_start_blk in a delta's summary
 	index := int(binary.BigEndian.Uint32(whole[indexStart:])) * pg.BlockSize
 	for name, at := range map[string]int{
+		"summary":           4,
+		"padding of footer": len(whole) - pg.BlockSize + 4000,
+		"footer":            len(whole) - 4,
 		"value tag":         pg.BlockSize + 4 + 3,
 		"length of value":   pg.BlockSize + 1,
 		"children of node":  index,
@@ -87,5 +88,24 @@ func TestDamageIsNamed(t *testing.T) {
 		require.Equal(t, 1, r.Corrupt, name)
 		require.ErrorIs(t, r.Corruptions[0], layer.ErrCorrupt, name)
 		require.ErrorContains(t, r.Corruptions[0], filepath.Base(delta), name)
+	}
+}
+
+// TestWhatIsNoLayerAnyMore: files that are cut, empty or gone are corrupt ones too, and the others are still
+// read.
+func TestWhatIsNoLayerAnyMore(t *testing.T) {
+	for name, damage := range map[string]func(file string) error{
+		"gone":  os.Remove,
+		"empty": func(file string) error { return os.Truncate(file, 0) },
+		"cut":   func(file string) error { return os.Truncate(file, pg.BlockSize) },
+	} {
+		dir, delta := store(t)
+		require.NoError(t, damage(delta))
+		r := run(t, dir)
+		require.Equal(t, 1, r.Files, name)
+		require.Equal(t, 1, r.Corrupt, name)
+		require.ErrorContains(t, r.Corruptions[0], filepath.Base(delta), name)
+		_, err := strata.Open(t.Context(), strata.Options{Dir: dir})
+		require.ErrorIs(t, err, strata.ErrCorrupt, "a store that is to be written must be sound")
 	}
 }

@@ -100,10 +100,7 @@ func (s *Store) find(create bool) error {
 	st, err := s.fs.Stat(s.dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && create:
-		if err := s.fs.MkdirAll(s.dir); err != nil {
-			return err
-		}
-		return s.fs.SyncDir(filepath.Dir(filepath.Clean(s.dir)))
+		return s.fs.MkdirAll(s.dir)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%w: directory %s does not exist", ErrNotAStore, s.dir)
 	case err != nil:
@@ -175,6 +172,9 @@ func (s *Store) readOrCreate(o Options) (err error) {
 	if err := s.checkUnused(); err != nil {
 		return err
 	}
+	if err := s.fs.SyncDir(filepath.Dir(filepath.Clean(s.dir))); err != nil {
+		return err
+	}
 	s.file = newStoreFile()
 	if err := s.fs.RemoveAll(filepath.Join(s.dir, tenantsName)); err != nil {
 		return err
@@ -216,7 +216,24 @@ func (s *Store) makeTenantDir(id page.TenantID) error {
 	return nil
 }
 
+// keep makes the entries of folders durable, which the process that made them may not have come to do: what is
+// written into them from now on is to be found after a crash. A store that is only read leaves that.
+func (s *Store) keep(dirs ...string) error {
+	if s.env.ReadOnly {
+		return nil
+	}
+	for _, d := range dirs {
+		if err := s.fs.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Store) openTenants(ctx context.Context) error {
+	if err := s.keep(s.dir, filepath.Join(s.dir, tenantsName)); err != nil {
+		return err
+	}
 	names, err := s.fs.List(filepath.Join(s.dir, tenantsName))
 	if err != nil {
 		return err

@@ -57,6 +57,9 @@ func (s *Store) openTenant(ctx context.Context, id page.TenantID) (_ *Tenant, er
 	if !slices.Equal(names, []string{timelinesName}) {
 		return nil, fmt.Errorf("%w: tenant directory %s has %q, want %q alone", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
 	}
+	if err := s.keep(s.tenantDir(id), t.dir); err != nil {
+		return nil, err
+	}
 	if names, err = s.fs.List(t.dir); err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, a
 	if err := env.FS.SyncDir(parent); err != nil {
 		return nil, errors.Join(err, env.FS.RemoveAll(dir))
 	}
-	log, _, err := manifest.Open(env.FS, dir, true, env.MinManifestRewrite)
+	log, _, err := openManifest(env, dir)
 	if err != nil {
 		return nil, errors.Join(err, env.FS.RemoveAll(dir), env.FS.SyncDir(parent))
 	}

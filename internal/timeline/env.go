@@ -18,6 +18,7 @@ import (
 type Config struct {
 	FS                 virtualfile.FS
 	ReadOnly           bool
+	AllowDamaged       bool  // layers that are missing or damaged do not keep a timeline from opening
 	CheckpointDistance int64 // bytes of WAL or of values after which an in-memory layer is frozen
 	// CheckpointTimeout is the age at which it is frozen in any case; 0 is never.
 	CheckpointTimeout time.Duration

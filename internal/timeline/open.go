@@ -33,11 +33,8 @@ type Opened struct {
 // Open reads a timeline's manifest and compares it with the files beside it: a layer that is missing, of
 // another size, or another timeline's is an error that names it. It changes nothing.
 func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id page.TimelineID) (*Opened, error) {
-	log, torn, err := manifest.Open(env.FS, dir, !env.ReadOnly, env.MinManifestRewrite)
+	log, torn, err := openManifest(env, dir)
 	if err != nil {
-		if errors.Is(err, manifest.ErrCorrupt) {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
 		return nil, fmt.Errorf("timeline %s: %w", id, err)
 	}
 	o := &Opened{env: env, dir: dir, state: log.State(), log: log}
@@ -56,6 +53,14 @@ func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id pa
 		return nil, errors.Join(fmt.Errorf("timeline %s: %w", o.state.Name, err), log.Close())
 	}
 	return o, nil
+}
+
+func openManifest(env *Env, dir string) (*manifest.Log, manifest.Torn, error) {
+	log, torn, err := manifest.Open(env.FS, dir, !env.ReadOnly, env.MinManifestRewrite)
+	if errors.Is(err, manifest.ErrCorrupt) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return log, torn, err
 }
 
 // ID is the timeline's id; Ancestor where it branches from, ok if it does.
@@ -122,6 +127,10 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 		}
 	}
 	o.checkLayers(ctx, f.present, &faults)
+	if err := faults.err(); err != nil && o.env.AllowDamaged {
+		o.env.Logger.Warn("opened with damaged layers", "timeline", o.state.Name, "err", err)
+		return ctx.Err()
+	}
 	return errors.Join(faults.err(), ctx.Err())
 }
 
