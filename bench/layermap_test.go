@@ -2,10 +2,11 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"hash/crc32"
-	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,15 +59,15 @@ type point struct {
 	end page.LSN
 }
 
-// belowImages gives one search just below every image layer, in random order: its start key + 1 at its
-// LSN - 1.
+// belowImages gives one search just below every image layer, its start key + 1 at its LSN - 1, in the order of
+// LSNs, as Neon's benchmark does.
 func belowImages(ds []layer.Desc) (out []point) {
 	for _, d := range ds {
 		if d.Image {
 			out = append(out, point{d.Keys.Start.Next(), d.LSNs.Start})
 		}
 	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
+	slices.SortStableFunc(out, func(a, b point) int { return cmp.Compare(a.end, b.end) })
 	return out
 }
 

@@ -53,48 +53,6 @@ func TestRealLayerMaps(t *testing.T) {
 	}
 }
 
-// The queries are Neon's: for each image its start key + 1 just below its LSN.
-func BenchmarkLayerMapSearch(b *testing.B) {
-	for _, name := range []string{"odd-brook", "large-layer-map"} {
-		ds := realLayers(b, name)
-		m, err := NewMap(ds)
-		require.NoError(b, err)
-		var images []Desc
-		for _, d := range ds {
-			if d.Image {
-				images = append(images, d)
-			}
-		}
-		rand.New(rand.NewPCG(1, 2)).Shuffle(len(images), func(i, j int) { images[i], images[j] = images[j], images[i] })
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				d := &images[i%len(images)]
-				m.Search(d.Keys.Start.Next(), d.LSNs.Start)
-			}
-		})
-		b.Run(name+"-visits", func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				d := &images[i%len(images)]
-				for range m.Visits(NewCollector(page.SetOfKeys(d.Keys.Start.Next()), d.LSNs.Start-1), d.LSNs.Start) {
-					break
-				}
-			}
-		})
-		b.Run(name+"-apply", func(b *testing.B) {
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				d := images[i%len(images)]
-				n, err := m.Apply(nil, []Desc{d})
-				require.NoError(b, err)
-				m, err = n.Apply([]Desc{d}, nil)
-				require.NoError(b, err)
-			}
-		})
-	}
-}
-
 // pgPage is much like a table's page: a header, pointers, rows that resemble each other.
 func pgPage(rnd *rand.Rand) []byte {
 	p := make([]byte, blockSize)

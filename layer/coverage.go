@@ -1,10 +1,6 @@
 package layer
 
-import (
-	"slices"
-
-	"github.com/stratapg/strata/page"
-)
+import "github.com/stratapg/strata/page"
 
 // Ref is a layer of a map, without a copy of its description. The zero Ref is none.
 type Ref struct{ e *packed }
@@ -63,124 +59,36 @@ func (m *Map) Coverage(keys page.Range, end page.LSN) []Run {
 		return nil
 	}
 	ranges := packRanges(page.NewSet(keys))
-	var es []*packed
+	v := newView(0)
 	add := func(e *packed) bool {
-		es = append(es, e)
+		v.add(e)
 		return true
 	}
 	m.images.overlapping(ranges, 0, end, add)
 	m.deltas.overlapping(ranges, 0, end, add)
 	m.l0.s.overlapping(ranges, 0, end, add)
-	slices.SortFunc(es, func(a, b *packed) int { return compareLSN(b.hi, a.hi) })
-	bounds := boundsOf(es, ranges[0])
-	images, deltas := newPaint(bounds), newPaint(bounds)
-	for i, e := range es {
-		if e.image() {
-			images.cover(e, int32(i))
+	v.place(ranges[0])
+	images, deltas := newPaint(len(v.bounds)-1), newPaint(len(v.bounds)-1)
+	for i, s := range v.sights {
+		if s.class == 0 {
+			images.cover(s.reach, int32(i))
 		} else {
-			deltas.cover(e, int32(i))
+			deltas.cover(s.reach, int32(i))
 		}
 	}
 	ref := func(i int32) Ref {
 		if i < 0 {
 			return Ref{}
 		}
-		return Ref{es[i]}
+		return Ref{v.es[v.sights[i].at]}
 	}
 	var out []Run
 	for i := range images.colour {
 		if i > 0 && images.colour[i] == images.colour[i-1] && deltas.colour[i] == deltas.colour[i-1] {
-			out[len(out)-1].Keys.End = bounds[i+1].key()
+			out[len(out)-1].Keys.End = v.bounds[i+1].key()
 			continue
 		}
-		out = append(out, Run{page.Range{Start: bounds[i].key(), End: bounds[i+1].key()}, ref(images.colour[i]), ref(deltas.colour[i])})
+		out = append(out, Run{page.Range{Start: v.bounds[i].key(), End: v.bounds[i+1].key()}, ref(images.colour[i]), ref(deltas.colour[i])})
 	}
 	return out
-}
-
-// boundsOf gives, in order, the keys within a range at which one of the layers begins or ends, and those of
-// the range.
-func boundsOf(es []*packed, within keyRange) []mapKey {
-	out := make([]mapKey, 2, 2+len(es))
-	out[0], out[1] = within.start, within.end
-	var last *packed
-	for _, e := range es {
-		// Layers of the same keys tend to follow each other.
-		if last == nil || e.start() != last.start() {
-			out = append(out, e.start())
-		}
-		if last == nil || e.end() != last.end() {
-			out = append(out, e.end())
-		}
-		last = e
-	}
-	out = slices.DeleteFunc(out, func(k mapKey) bool { return k.less(within.start) || within.end.less(k) })
-	slices.SortFunc(out, mapKey.compare)
-	return slices.Compact(out)
-}
-
-// paint colours the stretches between bounds, each once.
-type paint struct {
-	bounds []mapKey
-	colour []int32 // unpainted for none
-	next   []int32 // for a painted stretch, one behind it up to which all are painted
-	done   []int32 // the painted ones
-	last   keyRange
-	at     [2]int32 // where last is among the bounds
-}
-
-const unpainted = -1
-
-func newPaint(bounds []mapKey) *paint {
-	p := &paint{bounds: bounds, colour: make([]int32, len(bounds)-1), next: make([]int32, len(bounds))}
-	for i := range p.colour {
-		p.colour[i], p.next[i] = unpainted, int32(i)
-	}
-	p.next[len(p.colour)] = int32(len(p.colour))
-	return p
-}
-
-// clear takes all colour away.
-func (p *paint) clear() {
-	for _, i := range p.done {
-		p.colour[i], p.next[i] = unpainted, i
-	}
-	p.done = p.done[:0]
-}
-
-// stretches gives those that a layer covers.
-func (p *paint) stretches(e *packed) (from, to int32) {
-	if r := (keyRange{e.start(), e.end()}); r != p.last {
-		// A bound that is not there lies outside, before the first or behind the last.
-		i, _ := slices.BinarySearchFunc(p.bounds, r.start, mapKey.compare)
-		j, _ := slices.BinarySearchFunc(p.bounds, r.end, mapKey.compare)
-		p.last, p.at = r, [2]int32{int32(i), int32(min(j, len(p.bounds)-1))}
-	}
-	return p.at[0], p.at[1]
-}
-
-// free gives the first unpainted stretch from i on, or the number of stretches.
-func (p *paint) free(i int32) int32 {
-	for p.next[i] != i {
-		p.next[i] = p.next[p.next[i]]
-		i = p.next[i]
-	}
-	return i
-}
-
-// cover paints what is unpainted of a layer's keys, and reports whether there was any.
-func (p *paint) cover(e *packed, colour int32) bool {
-	from, to := p.stretches(e)
-	before := len(p.done)
-	for i := p.free(from); i < to; i = p.free(i) {
-		p.colour[i], p.next[i] = colour, i+1
-		p.done = append(p.done, i)
-	}
-	return len(p.done) > before
-}
-
-// covered reports whether all keys of a layer are painted.
-func (p *paint) covered(e *packed) bool {
-	from, to := p.stretches(e)
-	return p.free(from) >= to
 }

@@ -12,8 +12,12 @@ import (
 // while newer versions are made; these share with it all but the paths that changed. Applying one layer
 // costs the logarithm of their number.
 //
-// Images and deltas lie in a tree each, L0s in a stack of their own. Memory is 64 bytes a layer for its
-// description, and as much again for the trees.
+// Images and deltas lie in a tree each, L0s in a stack of their own. A layer takes 64 bytes for its
+// description and 24 for what searches compare; with the trees it is 99 to 189 bytes, by the shape of the
+// map, and 128 in the largest real one that the benchmarks have. There is one pointer for many layers.
+//
+// In maps of 100,000 layers, of any of the shapes of the tests, a change of one layer costs about 10 µs and
+// 10 to 30 KiB, and loading takes 25 to 60 ms. BenchmarkMap* measure it.
 type Map struct {
 	images, deltas mapNode
 	l0             L0Stack

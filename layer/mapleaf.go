@@ -1,60 +1,114 @@
 package layer
 
-import "github.com/stratapg/strata/page"
+import (
+	"math"
+
+	"github.com/stratapg/strata/page"
+)
 
 // leaf is a few layers in the order of comparePacked. What a search looks at lies side by side: for each
-// layer the start LSN, and of its keys 64 bits from the first one in which any two in the leaf differ.
+// layer its start LSN, and the keys it covers of those that begin with the leaf's prefix. The prefix is 80
+// bits, a database and a part of its relations, so that most searches in a leaf are for keys that have it.
 type leaf struct {
 	ents  []packed
-	words []uint64 // start LSNs; then first keys; then last keys less the first ones
-	from  uint8    // the first bit of the words of keys
-	exact bool     // those words hold all that differs
-	loose bool     // start LSNs do not ascend
+	words []uint64 // start LSNs; then the rest of first keys; then how far the last ones are from those
+	high  uint64   // the prefix
+	mid   uint16
+	loose bool // start LSNs do not ascend
 }
+
+// tinyLeaf is the number of layers up to which a leaf has no words, as a look at each of them is as quick.
+const tinyLeaf = 2
 
 // newLeaf makes a leaf of es, which it keeps.
 func newLeaf(es []packed) leaf {
 	n := len(es)
-	if n == 0 {
-		return leaf{}
+	l := leaf{ents: es}
+	if n <= tinyLeaf {
+		return l
 	}
-	box := boxOf(es)
-	from := min(box.split(), keyBits-1)
-	l := leaf{ents: es, words: make([]uint64, 3*n), from: uint8(from), exact: from+64 >= keyBits}
+	l.words = make([]uint64, 3*n)
+	l.setPrefix()
 	for i := range es {
+		first, last := l.within(es[i].start()), l.within(es[i].end().prev())
 		l.words[i] = uint64(es[i].lo)
-		first, last := es[i].start(), es[i].end().prev()
-		l.words[n+i] = first.window(from)
-		l.words[2*n+i] = last.window(from) - l.words[n+i]
+		switch {
+		case first.side > 0 || last.side < 0:
+			l.words[n+i], l.words[2*n+i] = math.MaxUint64, 0 // none, as the fast search leaves that key out
+		default:
+			l.words[n+i], l.words[2*n+i] = first.rest, last.rest-first.rest
+		}
 		l.loose = l.loose || i > 0 && es[i].lo < es[i-1].lo
 	}
 	return l
 }
 
+// setPrefix takes the prefix that more than half of all bounds have, if there is one, else that of some.
+func (l *leaf) setPrefix() {
+	votes := 0
+	for i := range l.ents {
+		for _, k := range [...]mapKey{l.ents[i].start(), l.ents[i].end().prev()} {
+			switch mid := uint16(k.b >> 48); {
+			case votes == 0:
+				l.high, l.mid, votes = k.a, mid, 1
+			case k.a == l.high && mid == l.mid:
+				votes++
+			default:
+				votes--
+			}
+		}
+	}
+}
+
+// bound is a key as those with a leaf's prefix see it: among them, or below (-1) or above all of them.
+type bound struct {
+	rest uint64
+	side int
+}
+
+func (l *leaf) within(k mapKey) bound {
+	switch mid := uint16(k.b >> 48); {
+	case k.a < l.high || k.a == l.high && mid < l.mid:
+		return bound{0, -1}
+	case k.a > l.high || mid > l.mid:
+		return bound{math.MaxUint64, 1}
+	}
+	return bound{k.b<<16 | uint64(k.c), 0}
+}
+
 // newest gives the layer with the highest end of those that cover k and start below end, if it is higher
-// than that of best. k lies in the box around the leaf, unless the leaf is not exact.
+// than that of best.
 func (l *leaf) newest(k *mapKey, end page.LSN, best *packed) *packed {
 	n := len(l.ents)
-	if len(l.words) < 3*n {
-		return best
+	w := k.b<<16 | uint64(k.c)
+	if k.a != l.high || uint16(k.b>>48) != l.mid || w == math.MaxUint64 || l.loose || len(l.words) < 3*n {
+		return l.newestOfAny(k, end, best)
 	}
 	los, firsts, spans := l.words[:n], l.words[n:2*n], l.words[2*n:3*n]
-	w := k.window(uint(l.from))
 	i := n - 1
-	if !l.loose {
-		for i >= 0 && page.LSN(los[i]) >= end {
-			i--
-		}
+	for i >= 0 && page.LSN(los[i]) >= end {
+		i--
 	}
 	for ; i >= 0; i-- {
-		if w-firsts[i] > spans[i] || l.loose && page.LSN(los[i]) >= end {
+		if w-firsts[i] > spans[i] {
 			continue
 		}
+		if e := &l.ents[i]; best == nil || e.hi > best.hi {
+			return e
+		}
+		return best
+	}
+	return best
+}
+
+// newestOfAny is newest for any key and order.
+func (l *leaf) newestOfAny(k *mapKey, end page.LSN, best *packed) *packed {
+	for i := len(l.ents) - 1; i >= 0; i-- {
 		e := &l.ents[i]
 		if best != nil && e.hi <= best.hi {
 			return best
 		}
-		if l.exact || e.covers(k) {
+		if e.lo < end && e.covers(k) {
 			return e
 		}
 	}

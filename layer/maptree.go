@@ -11,16 +11,16 @@ import (
 // digits before its own in common. One whose first and last key differ in that digit lies in the cell of the
 // first bit that differs and the bits of the digit before that: all layers of a cell hold the key at which
 // the halves meet, so that in a healthy timeline they lie one upon another, and the cell is a stack. Others
-// are in the kid of their digit. A few layers make a bucket, which is not divided.
+// are in the kid of their digit. A few layers make a bucket, which is not divided; and a node has one for a
+// few that do not have its digits, which spares searches the steps through nodes that have little else.
 //
-// Each layer lies in one place, which its keys alone determine: nothing is ever rebalanced, an insertion or
-// removal copies the path to that place, and the shape of a tree depends on its content alone. A path has at
-// most one node for each digit of a key; with keys as they are, it grows as the logarithm of the number of
-// layers.
+// Each layer lies in one place. Nothing is ever rebalanced: an insertion or removal copies the path to that
+// place. A path has at most one node for each digit of a key; with keys as they are, it grows as the
+// logarithm of the number of layers.
 type mapNode struct {
 	at       uint8  // the first bit of the node's digit; bucketAt for a bucket
-	hasCells uint16 // bit i for cell i
-	hasKids  uint16 // bit i for digit i
+	hasCells uint64 // bit i for cell i
+	hasKids  uint64 // bit i for digit i
 	box      rect   // around all layers of the node
 	bucket   leaf
 	cells    []stack   // those there are
@@ -28,19 +28,19 @@ type mapNode struct {
 }
 
 const (
-	digitBits = 4
+	digitBits = 6
 	digits    = 1 << digitBits
 
 	bucketAt = 255
 	// maxBucket is small enough to be searched layer by layer. Smaller ones make more nodes.
 	maxBucket = 16
 	// maxOutside is the number of layers that a divided node keeps though they do not have its digits.
-	maxOutside = 8
+	maxOutside = 16
 )
 
 // onPath gives the cells that hold layers which may cover a key of a digit, as bits: cell 1 is the one that
 // is divided by the first bit, cells 2 and 3 by the second, and so on.
-var onPath = func() (out [digits]uint16) {
+var onPath = func() (out [digits]uint64) {
 	for d := range out {
 		for n := range digitBits {
 			out[d] |= 1 << cellOf(uint64(d), n)
@@ -52,20 +52,12 @@ var onPath = func() (out [digits]uint16) {
 // cellOf gives the number of the cell for layers of which bit n of the digit is the first that differs.
 func cellOf(digit uint64, n int) int { return 1<<n | int(digit>>(digitBits-n)) }
 
-// digit gives the four bits of k from bit at on, a multiple of four below keyBits.
-func (k *mapKey) digit(at uint8) uint64 {
-	switch at >> 6 {
-	case 0:
-		return k.a >> (60 - at) & (digits - 1)
-	case 1:
-		return k.b >> (124 - at) & (digits - 1)
-	}
-	return uint64(k.c) >> (140 - at) & (digits - 1)
-}
+// digit gives the bits of k from bit at on, which begins a digit.
+func (k *mapKey) digit(at uint8) uint64 { return k.window(uint(at)) >> (64 - digitBits) }
 
 // digitOf gives the first bit of the digit in which a box is divided. Layers of one single key have one
 // behind the last.
-func digitOf(split uint) uint8 { return uint8(split &^ (digitBits - 1)) }
+func digitOf(split uint) uint8 { return uint8(split - split%digitBits) }
 
 // places is the number of cells and kids of a node. Cells are numbered from 1.
 const places = 2 * digits
@@ -178,7 +170,6 @@ func (n *mapNode) sides(es []packed) (inside, outside []packed) {
 // setBucket gives a divided node, which is not shared yet, other layers outside.
 func (n *mapNode) setBucket(es []packed) {
 	n.bucket, n.box = newLeaf(es), boxOf(es)
-	n.bucket.exact = false // keys of the node may lie outside of them
 	for i := range n.cells {
 		n.box.grow(&n.cells[i].rect, n.cells[i].n)
 	}
@@ -214,16 +205,25 @@ func (n *mapNode) changed(es []packed, cell func(*stack, []packed) stack, kid fu
 	if out.len() <= maxBucket {
 		return bucketOf(out.ordered(out.len()))
 	}
-	if len(out.kids) == 1 && out.kids[0].at != bucketAt {
-		// A node with one kid costs every search a step. Its layers lie outside of the kid.
-		only := out.kids[0]
-		if n := out.len() - only.len() + len(only.bucket.ents); n <= maxOutside {
-			out.kids = nil
-			only.setBucket(mergePacked(only.bucket.ents, out.ordered(n)))
-			return only
-		}
+	if at := out.dominant(); at >= 0 {
+		kid := out.kids[at]
+		rest := out.len() - kid.len() + len(kid.bucket.ents)
+		out.kids = slices.Concat(out.kids[:at], out.kids[at+1:])
+		kid.setBucket(mergePacked(kid.bucket.ents, out.ordered(rest)))
+		return kid
 	}
 	return out
+}
+
+// dominant gives the index of a kid that can take the place of the node, as it has all but a few of its
+// layers: every node on the way costs a search a step. It gives -1 if there is none.
+func (n *mapNode) dominant() int {
+	for i := range n.kids {
+		if kid := &n.kids[i]; kid.at != bucketAt && n.len()-kid.len()+len(kid.bucket.ents) <= maxOutside {
+			return i
+		}
+	}
+	return -1
 }
 
 // ordered gives all layers, about n, in order.
@@ -239,11 +239,11 @@ func (n *mapNode) ordered(about int) []packed {
 
 // changedPlaces gives the cells or the kids of a node, those there are, after a change of those that have
 // layers to change them by: parts[from[i]:from[i+1]] for place i.
-func changedPlaces[T any](old []T, has uint16, parts []packed, from []int, change func(*T, []packed) T, length func(*T) int) ([]T, uint16) {
+func changedPlaces[T any](old []T, has uint64, parts []packed, from []int, change func(*T, []packed) T, length func(*T) int) ([]T, uint64) {
 	if from[0] == from[digits] {
 		return old, has
 	}
-	out, now := make([]T, 0, len(old)+1), uint16(0)
+	out, now := make([]T, 0, len(old)+1), uint64(0)
 	for i := range digits {
 		part := parts[from[i]:from[i+1]]
 		if has>>i&1 != 0 {
@@ -331,7 +331,7 @@ func (n *mapNode) find(e *packed) *packed {
 }
 
 // rank gives the index of place i among those there are.
-func rank(has uint16, i int) int { return bits.OnesCount16(has & (1<<i - 1)) }
+func rank(has uint64, i int) int { return bits.OnesCount64(has & (1<<i - 1)) }
 
 // newest gives the layer with the highest end of those that cover k and start below end, if it is higher
 // than that of best.
@@ -345,9 +345,13 @@ func (n *mapNode) newest(k *mapKey, end page.LSN, best *packed) *packed {
 		}
 		d := k.digit(n.at)
 		for on := n.hasCells & onPath[d]; on != 0; on &= on - 1 {
-			c := &n.cells[bits.OnesCount16(n.hasCells&(on&-on-1))]
-			if c.lo < end && c.covers(k) && (best == nil || c.hi > best.hi) {
-				best = c.newest(k, end, best)
+			c := &n.cells[bits.OnesCount64(n.hasCells&(on&-on-1))]
+			if c.lo < end && (best == nil || c.hi > best.hi) && c.covers(k) {
+				if c.kids == nil {
+					best = c.leaf.newest(k, end, best)
+				} else {
+					best = c.newest(k, end, best)
+				}
 			}
 		}
 		if n.hasKids>>d&1 == 0 {
@@ -355,7 +359,7 @@ func (n *mapNode) newest(k *mapKey, end page.LSN, best *packed) *packed {
 		}
 		// Digits between those of the node and the kid may differ from k's. Then nothing in the kid covers
 		// it, which costs time only.
-		n = &n.kids[bits.OnesCount16(n.hasKids&(1<<d-1))]
+		n = &n.kids[bits.OnesCount64(n.hasKids&(1<<d-1))]
 	}
 	return best
 }

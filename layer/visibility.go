@@ -20,31 +20,30 @@ type Visibility struct {
 // images above it do and no read point lies in it. It is a hint for eviction and for placing files, never
 // for deleting them: reads between the points may need what is covered here.
 func (m *Map) Visibility(points []page.LSN) (v Visibility) {
-	es := make([]*packed, 0, m.Len())
+	w := newView(m.Len())
 	for e := range m.entries() {
-		es = append(es, e)
+		w.add(e)
 	}
-	bounds := boundsOf(es, packRange(page.FullRange))
-	slices.SortFunc(es, bySight)
+	w.place(packRange(page.FullRange))
 	points = slices.Clone(points)
 	slices.Sort(points)
 	points = slices.Compact(points)
-	shadow := newPaint(bounds)
-	for _, e := range es {
-		if n := len(points); n > 0 && points[n-1] >= e.hi-1 {
-			for n > 0 && points[n-1] >= e.hi-1 {
+	shadow := newPaint(len(w.bounds) - 1)
+	for _, s := range w.sights {
+		if n := len(points); n > 0 && points[n-1] >= s.hi-1 {
+			for n > 0 && points[n-1] >= s.hi-1 {
 				n--
 			}
 			points = points[:n]
 			shadow.clear()
 		}
 		switch {
-		case e.image():
-			if !shadow.cover(e, 0) {
-				v.Covered = append(v.Covered, Ref{e})
+		case s.class == 0:
+			if !shadow.cover(s.reach, 0) {
+				v.Covered = append(v.Covered, Ref{w.es[s.at]})
 			}
-		case shadow.covered(e) && (len(points) == 0 || points[len(points)-1] < e.lo):
-			v.Covered = append(v.Covered, Ref{e})
+		case shadow.covered(s.reach) && (len(points) == 0 || points[len(points)-1] < w.es[s.at].lo):
+			v.Covered = append(v.Covered, Ref{w.es[s.at]})
 		}
 	}
 	if len(points) > 0 {
@@ -53,23 +52,9 @@ func (m *Map) Visibility(points []page.LSN) (v Visibility) {
 	var left []page.Range
 	for i, c := range shadow.colour {
 		if c != unpainted {
-			left = append(left, page.Range{Start: bounds[i].key(), End: bounds[i+1].key()})
+			left = append(left, page.Range{Start: w.bounds[i].key(), End: w.bounds[i+1].key()})
 		}
 	}
 	v.Shadow = page.NewSet(left...)
 	return v
-}
-
-// bySight orders layers newest first. A delta counts at its last LSN; at one LSN images go before deltas, as
-// they hold what those give, and of images the one that begins first, then the wider one.
-func bySight(a, b *packed) int {
-	switch {
-	case a.hi != b.hi:
-		return compareLSN(b.hi, a.hi)
-	case a.image() != b.image():
-		return int(b.size>>63) - int(a.size>>63)
-	case a.start() != b.start():
-		return a.start().compare(b.start())
-	}
-	return b.end().compare(a.end())
 }

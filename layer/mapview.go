@@ -1,0 +1,151 @@
+package layer
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/stratapg/strata/page"
+)
+
+// view is layers as a reader from above sees them: newest first, each over the stretches of keys, between the
+// bounds of all layers, that it covers.
+type view struct {
+	es     []*packed // as they were added
+	same   []int32   // for each, the number of its reach
+	sights []sight
+	bounds []mapKey
+	spans  []reach
+}
+
+// reach is the parts [from, to) between bounds.
+type reach struct{ from, to int32 }
+
+// sight is a layer in its turn. It has no pointer, as it is sorted.
+type sight struct {
+	hi    page.LSN
+	class uint32 // 0 for an image, 1 for a delta
+	at    int32  // among the layers added
+	reach
+}
+
+func newView(layers int) *view {
+	return &view{es: make([]*packed, 0, layers), same: make([]int32, 0, layers)}
+}
+
+// add adds a layer. Layers of the same keys that follow each other share a reach.
+func (v *view) add(e *packed) {
+	n := len(v.es)
+	if n == 0 || v.es[n-1].start() != e.start() || v.es[n-1].end() != e.end() {
+		v.spans = append(v.spans, reach{})
+	}
+	v.es, v.same = append(v.es, e), append(v.same, int32(len(v.spans)-1))
+}
+
+// edge is an end of a span.
+type edge struct {
+	key mapKey
+	end int32 // twice the span's number, and one more for its end
+}
+
+// place computes the spans, cut to a range of keys, and orders the layers.
+func (v *view) place(within keyRange) {
+	edges := make([]edge, 0, 2*len(v.spans)+2)
+	edges = append(edges, edge{within.start, -1}, edge{within.end, -1})
+	last := int32(-1)
+	for i, e := range v.es {
+		if v.same[i] != last {
+			last = v.same[i]
+			r := within.clip(&e.rect)
+			edges = append(edges, edge{r.start, 2 * last}, edge{r.end, 2*last + 1})
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int {
+		switch {
+		case a.key.a != b.key.a:
+			return cmp.Compare(a.key.a, b.key.a)
+		case a.key.b != b.key.b:
+			return cmp.Compare(a.key.b, b.key.b)
+		}
+		return int(a.key.c) - int(b.key.c)
+	})
+	for i := range edges {
+		if n := len(v.bounds); n == 0 || v.bounds[n-1] != edges[i].key {
+			v.bounds = append(v.bounds, edges[i].key)
+		}
+		at := int32(len(v.bounds) - 1)
+		switch end := edges[i].end; {
+		case end < 0:
+		case end&1 == 0:
+			v.spans[end/2].from = at
+		default:
+			v.spans[end/2].to = at
+		}
+	}
+	v.sights = make([]sight, len(v.es))
+	for i, e := range v.es {
+		v.sights[i] = sight{e.hi, 1 - uint32(e.size>>63), int32(i), v.spans[v.same[i]]}
+	}
+	slices.SortFunc(v.sights, bySight)
+}
+
+// bySight orders layers newest first. A delta counts at its last LSN; at one LSN images go before deltas, as
+// they hold what those give, and of images the one that begins first, then the wider one.
+func bySight(a, b sight) int {
+	switch {
+	case a.hi != b.hi:
+		return compareLSN(b.hi, a.hi)
+	case a.class != b.class:
+		return int(a.class) - int(b.class)
+	case a.from != b.from:
+		return int(a.from) - int(b.from)
+	}
+	return int(b.to) - int(a.to)
+}
+
+// paint colours stretches, each once.
+type paint struct {
+	colour []int32 // unpainted for none
+	next   []int32 // for a painted stretch, one behind it up to which all are painted
+	done   []int32 // the painted ones
+}
+
+const unpainted = -1
+
+func newPaint(stretches int) *paint {
+	p := &paint{colour: make([]int32, stretches), next: make([]int32, stretches+1)}
+	for i := range p.colour {
+		p.colour[i], p.next[i] = unpainted, int32(i)
+	}
+	p.next[stretches] = int32(stretches)
+	return p
+}
+
+// clear takes all colour away.
+func (p *paint) clear() {
+	for _, i := range p.done {
+		p.colour[i], p.next[i] = unpainted, i
+	}
+	p.done = p.done[:0]
+}
+
+// free gives the first unpainted stretch from i on, or the number of stretches.
+func (p *paint) free(i int32) int32 {
+	for p.next[i] != i {
+		p.next[i] = p.next[p.next[i]]
+		i = p.next[i]
+	}
+	return i
+}
+
+// cover paints what is unpainted of a span, and reports whether there was any.
+func (p *paint) cover(s reach, colour int32) bool {
+	before := len(p.done)
+	for i := p.free(s.from); i < s.to; i = p.free(i) {
+		p.colour[i], p.next[i] = colour, i+1
+		p.done = append(p.done, i)
+	}
+	return len(p.done) > before
+}
+
+// covered reports whether all of a span is painted.
+func (p *paint) covered(s reach) bool { return p.free(s.from) >= s.to }
