@@ -54,7 +54,9 @@ func TestReadsSeeEveryFlip(t *testing.T) {
 			blocks, err := cache.New(cache.Options{})
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, blocks.Close()) })
-			return OpenReader(ctx, diskOn(fs), blocks, "/", testID, d)
+			disk := diskOn(fs)
+			t.Cleanup(func() { require.NoError(t, disk.Close()) })
+			return OpenReader(ctx, disk, blocks, "/", testID, d)
 		}
 		var want []map[string]string
 		fs := virtualfile.NewMem()
@@ -258,4 +260,5 @@ func TestFetchIsOneRound(t *testing.T) {
 	}
 	require.NoError(t, blocks.Close())
 	require.Zero(t, disk.Metrics().BuffersInUse)
+	require.NoError(t, disk.Close())
 }

@@ -19,6 +19,7 @@ import (
 
 // faultPool is a pool of chunks of 4 KiB with room for hardly any.
 func faultPool(t *testing.T, fs virtualfile.FS, grace int64) *MemPool {
+	before := goleak.IgnoreCurrent()
 	inUse := offheap.InUse()
 	d := memDisk(t, fs)
 	share, err := shares.New(1).Share("mem", 1)
@@ -31,7 +32,7 @@ func faultPool(t *testing.T, fs virtualfile.FS, grace int64) *MemPool {
 		p.Close()
 		require.NoError(t, d.Close())
 		require.Equal(t, inUse, offheap.InUse())
-		goleak.VerifyNone(t)
+		goleak.VerifyNone(t, before)
 	})
 	return p
 }

@@ -158,6 +158,8 @@ func (m *model) expect(ds []Desc, k int, lsn page.LSN) (out []string) {
 
 func readAll(t require.TestingT, fs virtualfile.FS, lm *Map, mem *Mem, keys page.Set, lsn page.LSN) map[page.Key][]string {
 	ctx := context.Background()
+	disk := diskOn(fs)
+	defer disk.Close()
 	c := NewCollector(keys, lsn)
 	defer c.Release()
 	end := lsn + 1
@@ -165,7 +167,6 @@ func readAll(t require.TestingT, fs virtualfile.FS, lm *Map, mem *Mem, keys page
 		require.NoError(t, mem.Collect(ctx, c, keys, page.LSNRange{Start: mem.LSNs().Start, End: end}))
 		end = min(end, mem.LSNs().Start)
 	}
-	disk := diskOn(fs)
 	for v := range lm.Visits(c, end) {
 		r, err := OpenReader(ctx, disk, testBlocks, "l", testID, v.Desc)
 		require.NoError(t, err)

@@ -150,6 +150,22 @@ func TestReadIsOneRound(t *testing.T) {
 	}
 }
 
+// TestBrokenChainTellsTheReadPath reads a record that has nothing below it.
+func TestBrokenChainTellsTheReadPath(t *testing.T) {
+	fsys, dir := virtualfile.NewMem(), "store"
+	e := readEnv(t, fsys, dir, nil)
+	tl := newTestTimeline(t, e, dir, "main", readFirst, nil)
+	putLayer(t, tl, 3, false)
+	var b page.Batch
+	b.PutRecord(blockKey(1), tl.LastRecordLSN()+8, false, []byte("in memory"))
+	require.NoError(t, tl.Put(context.Background(), &b))
+	_, err := tl.Get(context.Background(), blockKey(1), tl.LastRecordLSN())
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorContains(t, err, "2 records down to")
+	require.ErrorContains(t, err, tl.Layers()[0].Name())
+	require.ErrorContains(t, err, "memory for LSNs")
+}
+
 // TestViewsHoldWhatReadersSee removes layers under a pinned view.
 func TestViewsHoldWhatReadersSee(t *testing.T) {
 	fsys, dir := virtualfile.NewMem(), "store"

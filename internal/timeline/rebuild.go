@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,8 +59,18 @@ func (t *Timeline) rebuild(ctx context.Context, c *layer.Collector, goroutines i
 		ch.release()
 		return nil, err
 	}
+	for _, i := range ch.jobs {
+		if r := &ch.results[i]; errors.Is(r.err, errNoBase) {
+			var path layer.Trace
+			c.Trace(&path)
+			r.err = fmt.Errorf("%w; asked were:\n%s", r.err, &path)
+		}
+	}
 	return ch, nil
 }
+
+// errNoBase says that the values of a key do not begin with one that makes its page.
+var errNoBase = errors.New("no image or initializing record below them")
 
 // release gives the chunk back.
 func (ch *chunk) release() {
@@ -188,8 +199,7 @@ func (t *Timeline) redo(ctx context.Context, dst []byte, k page.Key, found []lay
 		w.records = append(w.records, walredo.Record{LSN: f.LSN, Value: v})
 	}
 	if !initialized {
-		return nil, fmt.Errorf("%w: %d records down to LSN %s, and no image or initializing record below them",
-			ErrCorrupt, len(found), found[len(found)-1].LSN)
+		return nil, fmt.Errorf("%w: %d records down to LSN %s, and %w", ErrCorrupt, len(found), found[len(found)-1].LSN, errNoBase)
 	}
 	req.Records = w.records
 	return t.env.Redoer.Redo(ctx, dst, &req)
