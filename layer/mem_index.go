@@ -41,6 +41,17 @@ const (
 	memNumber   = memFirst - 1
 )
 
+// set fills a record, field by field: one copied from elsewhere would have to wait until it is written there.
+func (r *memRecord) set(prefix uint32, e *page.BatchEntry, place uint64) {
+	r.prefix, r.last = prefix, e.Key.F6
+	r.lsn[0], r.lsn[1] = uint32(e.LSN>>32), uint32(e.LSN)
+	r.place[0], r.place[1] = uint32(place>>32), uint32(place)
+	r.prev = 0
+	if e.WillInit {
+		r.prev = memWillInit
+	}
+}
+
 func (r *memRecord) at() page.LSN { return page.LSN(r.lsn[0])<<32 | page.LSN(r.lsn[1]) }
 func (r *memRecord) where() uint64 {
 	return uint64(r.place[0])<<32 | uint64(r.place[1])
@@ -81,6 +92,12 @@ const recentBits = 6
 func prefixOf(k page.Key) page.Key {
 	k.F6 = 0
 	return k
+}
+
+// samePrefix compares fields, not copies of them: what has just been written is at hand in the widths in which
+// it was written only.
+func samePrefix(a, b *page.Key) bool {
+	return a.F4 == b.F4 && a.F5 == b.F5 && a.F3 == b.F3 && a.F2 == b.F2 && a.F1 == b.F1
 }
 
 func recentSlot(p page.Key) uint32 {
@@ -139,6 +156,7 @@ type memSlots struct {
 	segments []memSegment
 	bits     uint8 // that dir is indexed by
 	seed     uint64
+	moving   []memSlot // scratch of split
 }
 
 // tag hashes a key. Its last four bits are those of the block.
@@ -222,7 +240,7 @@ func (s *memSlots) split(a *memArena, tag uint32) {
 		return
 	}
 	g.depth++
-	old := append([]memSlot(nil), g.slots...)
+	s.moving = append(s.moving[:0], g.slots...)
 	clear(g.slots)
 	g.n = 0
 	s.segments = append(s.segments, memSegment{slots: newSlots(a, segmentSlots), depth: g.depth})
@@ -232,7 +250,7 @@ func (s *memSlots) split(a *memArena, tag uint32) {
 	for i := first + half; i < first+2*half; i++ {
 		s.dir[i] = uint32(len(s.segments) - 1)
 	}
-	for _, e := range old {
+	for _, e := range s.moving {
 		if e.id != 0 {
 			g := s.segment(e.tag)
 			*g.free(e.tag) = e
@@ -283,7 +301,7 @@ func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys i
 	var prefix uint32
 	for i := range entries {
 		k := &entries[i].Key
-		if i == 0 || prefixOf(*k) != prefixOf(entries[i-1].Key) {
+		if i == 0 || !samePrefix(k, &entries[i-1].Key) {
 			prefix = x.prefixes.findOrAdd(prefixOf(*k))
 		}
 		prefixes[i] = prefix
@@ -294,14 +312,7 @@ func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys i
 	for i := range entries {
 		e := &entries[i]
 		id, r := x.records.add(&x.arena)
-		*r = memRecord{
-			prefix: prefixes[i], last: e.Key.F6,
-			lsn:   [2]uint32{uint32(e.LSN >> 32), uint32(e.LSN)},
-			place: [2]uint32{uint32(places[i] >> 32), uint32(places[i])},
-		}
-		if e.WillInit {
-			r.prev = memWillInit
-		}
+		r.set(prefixes[i], e, places[i])
 		g := x.slots.segment(tags[i])
 		s := x.find(g, prefixes[i], e.Key.F6, tags[i])
 		if s.id != 0 {
