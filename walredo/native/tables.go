@@ -51,11 +51,14 @@ func newOpTable(v pg.Version, f pg.Flavour) *opTable {
 		layout = &neonHeap15
 	}
 	t := &opTable{
-		pg.RmXLOG:  xlogOps(),
-		pg.RmHeap:  heapOps(layout),
-		pg.RmHeap2: heap2Ops(v, layout),
-		pg.RmBtree: (*ops)(&btreeOps),
-		pg.RmSeq:   seqOps(),
+		pg.RmXLOG:    xlogOps(),
+		pg.RmHeap:    heapOps(layout),
+		pg.RmHeap2:   heap2Ops(v, layout),
+		pg.RmBtree:   (*ops)(&btreeOps),
+		pg.RmSeq:     seqOps(),
+		pg.RmGin:     (*ops)(&ginOps),
+		pg.RmBRIN:    brinOps(),
+		pg.RmGeneric: genericOps(),
 	}
 	if f == pg.Neon && v >= pg.V16 {
 		t[pg.RmNeon] = neonOps(&neonHeap16)
