@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -346,4 +348,32 @@ func flipAt(t *testing.T, mem *virtualfile.MemFS, fault *virtualfile.Fault, read
 		checkAll(t, mem, []*history{h})
 	}
 	return seen
+}
+
+// TestWithdrawnTimeline: a timeline whose making fails after it has its name is not in the way of opening the
+// store after a crash, whatever of its removal the crash leaves.
+func TestWithdrawnTimeline(t *testing.T) {
+	ctx := context.Background()
+	for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
+		for seed := range uint64(testkit.Size(40, 100, 1000)) {
+			var armed atomic.Bool
+			mem := virtualfile.NewMem()
+			o := testOptions(virtualfile.NewFaulty(mem, &virtualfile.Fault{Op: virtualfile.OpSyncDir, Err: err, Nth: 1,
+				Path: func(name string) bool { return armed.Load() && filepath.Base(name) == timelinesName }}))
+			s, e := Open(ctx, o)
+			require.NoError(t, e)
+			tn, e := s.DefaultTenant()
+			require.NoError(t, e)
+			tl, e := tn.Create(ctx, meta("main"))
+			require.NoError(t, e)
+			armed.Store(true)
+			_, e = tn.Branch(ctx, tl, "branch", page.TimelineID{}, firstLSN)
+			require.ErrorIs(t, e, err)
+			_, e = tn.Timeline("branch")
+			require.ErrorIs(t, e, ErrTimelineNotFound)
+			after := mem.CrashClone(seed)
+			require.NoError(t, s.Close())
+			checkAll(t, after, []*history{newHistory("main", firstLSN, nil)})
+		}
+	}
 }

@@ -116,14 +116,14 @@ func (h *history) at(k page.Key, lsn page.LSN) (v []byte, ok, broken bool) {
 	if len(chain) == 0 {
 		return nil, false, false
 	}
-	for _, e := range chain {
-		if e.init {
-			v, ok = nil, true
+	first := len(chain) - 1
+	for ; !chain[first].init; first-- {
+		if first == 0 {
+			return nil, true, true
 		}
-		v = append(v, e.bytes...)
 	}
-	if !ok {
-		return nil, true, true
+	for _, e := range chain[first:] {
+		v = append(v, e.bytes...)
 	}
 	if last := chain[len(chain)-1]; k.Sparse() && last.init && len(last.bytes) == 0 {
 		return nil, false, false
@@ -183,8 +183,14 @@ var modelSets = []page.Set{
 	page.SetOfKeys(modelKeys[1], modelKeys[7], modelKeys[13]),
 }
 
+// pages is a timeline, or a snapshot of one.
+type pages interface {
+	Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error)
+	GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error
+}
+
 // same compares a timeline with the model at lsn.
-func (h *history) same(t require.TestingT, tl *timeline.Timeline, set page.Set, lsn page.LSN) {
+func (h *history) same(t require.TestingT, tl pages, set page.Set, lsn page.LSN) {
 	ctx := context.Background()
 	if lsn < h.oldest() {
 		err := tl.GetVectored(ctx, set, lsn, nil)

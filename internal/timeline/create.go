@@ -14,7 +14,8 @@ import (
 
 // Create makes a timeline in the folder parent, durably and in one step: everything is written into a folder
 // with a temporary name, which is then renamed. fill, if not nil, writes the first layers into that folder;
-// after any error nothing is left that a later Open would take for a timeline.
+// after an error nothing is left that a later Open would take for a timeline, unless the sync of parent has
+// failed: then a crash may bring it back, whole.
 func Create(ctx context.Context, env *Env, parent string, m manifest.Meta, prev page.LSN, ancestor *Timeline, fill func(dir string) ([]layer.Desc, error)) (*Timeline, error) {
 	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev}
 	return createAs(ctx, env, parent, s, ancestor, func(dir string, s *manifest.State) (err error) {
@@ -31,8 +32,7 @@ func createAs(ctx context.Context, env *Env, parent string, s manifest.State, an
 	temp := dir + virtualfile.TempSuffix
 	tl, err := create(ctx, env, dir, temp, s, ancestor, fill)
 	if err != nil {
-		err = errors.Join(fmt.Errorf("new timeline %s: %w", s.Name, err), env.FS.RemoveAll(temp))
-		return nil, err
+		return nil, fmt.Errorf("new timeline %s: %w", s.Name, err)
 	}
 	if env.Events.TimelineMade != nil {
 		env.Events.TimelineMade(TimelineMadeInfo{s.Tenant, s.Timeline, s.Name, s.InitialLSN, len(tl.Layers())})
@@ -44,38 +44,54 @@ func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, a
 	if !s.InitialLSN.Aligned() || s.InitialLSN == page.InvalidLSN {
 		return nil, fmt.Errorf("it cannot begin at LSN %s: not a multiple of 8 above 0", s.InitialLSN)
 	}
-	if err := env.FS.RemoveAll(temp); err != nil {
-		return nil, err
-	}
-	if err := env.FS.MkdirAll(temp); err != nil {
-		return nil, err
-	}
-	if err := fill(temp, &s); err != nil {
-		return nil, err
-	}
-	// The manifest comes last, and with it the folder's entries become durable.
-	if err := manifest.Create(env.FS, temp, s); err != nil {
-		return nil, err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err := writeFolder(ctx, env, temp, &s, fill); err != nil {
+		return nil, errors.Join(err, env.FS.RemoveAll(temp))
 	}
 	if err := env.FS.Rename(temp, dir); err != nil {
-		return nil, err
+		return nil, errors.Join(err, env.FS.RemoveAll(temp))
 	}
-	parent := filepath.Dir(dir)
-	if err := env.FS.SyncDir(parent); err != nil {
-		return nil, errors.Join(err, env.FS.RemoveAll(dir))
+	if err := env.FS.SyncDir(filepath.Dir(dir)); err != nil {
+		return nil, errors.Join(err, withdraw(env, dir, temp))
 	}
 	log, _, err := openManifest(env, dir)
 	if err != nil {
-		return nil, errors.Join(err, env.FS.RemoveAll(dir), env.FS.SyncDir(parent))
+		return nil, errors.Join(err, withdraw(env, dir, temp))
 	}
 	tl, err := newTimeline(env, dir, log.State(), log, ancestor)
 	if err != nil {
-		return nil, errors.Join(err, log.Close(), env.FS.RemoveAll(dir), env.FS.SyncDir(parent))
+		return nil, errors.Join(err, log.Close(), withdraw(env, dir, temp))
 	}
 	return tl, nil
+}
+
+// writeFolder makes the folder with all that belongs into it.
+func writeFolder(ctx context.Context, env *Env, dir string, s *manifest.State, fill func(dir string, s *manifest.State) error) error {
+	if err := env.FS.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := env.FS.MkdirAll(dir); err != nil {
+		return err
+	}
+	if err := fill(dir, s); err != nil {
+		return err
+	}
+	// The manifest comes last, and with it the folder's entries become durable.
+	if err := manifest.Create(env.FS, dir, *s); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// withdraw takes back a timeline that has its name already. It loses the name, durably, before anything in it
+// is removed: a crash between could else leave a timeline without a manifest, and a store that does not open.
+func withdraw(env *Env, dir, temp string) error {
+	if err := env.FS.Rename(dir, temp); err != nil {
+		return err
+	}
+	if err := env.FS.SyncDir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return env.FS.RemoveAll(temp)
 }
 
 // ImageSink writes image layers that tile the whole key space at one LSN. It is fed every key once, in

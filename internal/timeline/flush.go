@@ -167,9 +167,9 @@ func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err
 	if err != nil {
 		return d, err
 	}
-	if err := f.mem.Iterate(ctx, w.Add); err != nil {
+	if err := f.mem.AppendTo(ctx, w); err != nil {
 		w.Abort()
-		return d, err
+		return d, layerError(err)
 	}
 	return w.Finish(page.MaxKey)
 }

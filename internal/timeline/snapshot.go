@@ -35,7 +35,7 @@ func (t *Timeline) Snapshot(ctx context.Context, lsn page.LSN) (*Snapshot, error
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{t: t, l: l, lsn: lsn, oldest: t.oldestBelow(lsn), begun: t.env.Clock()}
+	s := &Snapshot{t: t, l: l, lsn: lsn, oldest: min(t.oldestBelow(lsn), t.OldestLSN()), begun: t.env.Clock()}
 	s.refs.Store(1)
 	t.env.snapshots.add(s)
 	t.env.endOldSnapshots()
@@ -79,7 +79,11 @@ func (s *Snapshot) end(err error) {
 // begin counts a read, which ends with release.
 func (s *Snapshot) begin(lsn page.LSN) error {
 	if lsn > s.lsn || lsn < s.oldest {
-		return fmt.Errorf("LSN %s of timeline %s through a snapshot, which can be read from %s to %s", lsn, s.t.meta.Name, s.oldest, s.lsn)
+		reason := ErrFutureLSN
+		if lsn < s.oldest {
+			reason = ErrBeforeHistory
+		}
+		return fmt.Errorf("%w: LSN %s of timeline %s through a snapshot, which can be read from %s to %s", reason, lsn, s.t.meta.Name, s.oldest, s.lsn)
 	}
 	for {
 		n := s.refs.Load()
