@@ -116,7 +116,7 @@ func (g *ingestBench) run(t testing.TB, c ingestCase, volume int, delta bool) in
 	w, err := layer.NewDeltaWriter(g.disk, g.dir, layer.Identity{}, page.MinKey, mem.LSNs(), 1, layer.WriterOptions{})
 	require.NoError(t, err)
 	defer w.Abort()
-	require.NoError(t, mem.Iterate(ctx, w.Add))
+	require.NoError(t, mem.AppendTo(ctx, w))
 	d, err := w.Finish(page.MaxKey)
 	require.NoError(t, err)
 	require.NoError(t, g.disk.Remove(filepath.Join(g.dir, d.FileName())))

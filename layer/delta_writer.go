@@ -19,7 +19,6 @@ const (
 type DeltaWriter struct {
 	w    *fileWriter
 	desc Desc
-	last page.Key
 	any  bool
 }
 
@@ -42,13 +41,17 @@ func NewDeltaWriter(disk *virtualfile.Disk, dir string, id Identity, startKey pa
 // Add appends a serialized value. Entries must ascend by (key, LSN), each LSN within the layer's range.
 // After an error the writer is only good for Abort.
 func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
+	return w.add(&k, lsn, willInit, value)
+}
+
+func (w *DeltaWriter) add(k *page.Key, lsn page.LSN, willInit bool, value []byte) error {
 	if err := w.w.usable(); err != nil {
 		return err
 	}
 	switch {
 	case !w.any && k.Less(w.desc.Keys.Start):
 		return w.w.fail(fmt.Errorf("%w: key %s below the layer's %s", ErrOrder, k, w.desc.Keys.Start))
-	case !w.desc.LSNs.Contains(lsn):
+	case lsn < w.desc.LSNs.Start || lsn >= w.desc.LSNs.End:
 		return w.w.fail(fmt.Errorf("%w: key %s at LSN %s outside %s", ErrOrder, k, lsn, w.desc.LSNs))
 	case len(value) > maxBlob:
 		return w.w.fail(fmt.Errorf("key %s at LSN %s: value of %d bytes, at most %d fit", k, lsn, len(value), maxBlob))
@@ -56,7 +59,7 @@ func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte)
 		return w.w.fail(fmt.Errorf("key %s at LSN %s: the file would pass %d bytes", k, lsn, int64(maxDeltaSize)))
 	}
 	var key [deltaKeyLen]byte
-	k.Put(key[:])
+	putKey(&key, k)
 	binary.BigEndian.PutUint64(key[page.KeySize:], uint64(lsn))
 	ref := uint64(w.w.offset()) << 1
 	if willInit {
@@ -65,8 +68,19 @@ func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte)
 	if err := w.w.entry(key[:], ref); err != nil {
 		return err
 	}
-	w.last, w.any = k, true
+	w.any = true
 	return w.w.blob(Stored{Data: value})
+}
+
+// putKey is k.Put without the copy of the key that a method of a value takes: one whose last field was set a
+// moment before costs more to copy than all else that is done with it.
+func putKey(b *[deltaKeyLen]byte, k *page.Key) {
+	b[0] = k.F1
+	binary.BigEndian.PutUint32(b[1:], k.F2)
+	binary.BigEndian.PutUint32(b[5:], k.F3)
+	binary.BigEndian.PutUint32(b[9:], k.F4)
+	b[13] = k.F5
+	binary.BigEndian.PutUint32(b[14:], k.F6)
 }
 
 // EstimatedSize gives about the length of the file in bytes if it were finished now.
@@ -76,8 +90,8 @@ func (w *DeltaWriter) EstimatedSize() int64 { return w.w.size() }
 // be taken. The folder is not synced: the caller does that once for all files of a step. A layer without
 // entries is an error. After Finish, Abort does nothing.
 func (w *DeltaWriter) Finish(endKey page.Key) (Desc, error) {
-	if w.any && !w.last.Less(endKey) {
-		_ = w.w.fail(fmt.Errorf("%w: key %s is not below the end key %s", ErrOrder, w.last, endKey))
+	if last := page.KeyFromBytes(w.w.tree.last[:]); w.any && !last.Less(endKey) {
+		_ = w.w.fail(fmt.Errorf("%w: key %s is not below the end key %s", ErrOrder, last, endKey))
 	}
 	d := w.desc
 	d.Keys.End = endKey

@@ -36,7 +36,9 @@ type memRecord struct {
 }
 
 const (
-	memWillInit = 1 << 31
+	willInitShift = 31
+
+	memWillInit = 1 << willInitShift
 	memFirst    = 1 << 30 // when it came, it was the first of its key
 	memNumber   = memFirst - 1
 )

@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	// residentWindow is how many values are looked up together if all are in memory: the processor waits for
-	// many of them at once, and has them in its cache when they are used.
-	residentWindow = 512
+	// residentWindow is how many values are handed over together if all are in memory: enough for the handing to
+	// cost nothing, few enough to be in the cache still.
+	residentWindow = 2 << 10
+	// lookAtOnce is how many values are looked up together: the processor waits for many of them at once, and
+	// has them in its first cache when they are used.
+	lookAtOnce = 64
 	// spilledWindow bounds the bytes of values, and of what is noted of each, that are read back for one window.
 	// The larger, the less is read twice: values in key order lie anywhere in the file.
 	spilledWindow = 8 << 20
@@ -31,28 +34,39 @@ const (
 	readGap = 32 << 10
 )
 
-// memEntry is one value on its way to the function of Iterate.
+// memEntry is what a record says of a value, on its way from one processor to another: that they hand over 24
+// bytes, not 96, is a fifth of a flush.
 type memEntry struct {
-	key      page.Key
-	willInit bool
-	lsn      page.LSN
-	place    uint64
-	value    []byte
+	place  uint64
+	lsn    page.LSN
+	prefix uint32 // its number, doubled, and one more for a value that initializes
+	last   uint32
 }
 
 // memWindow is some entries that follow one another.
 type memWindow struct {
 	entries []memEntry
 	wanted  []memWanted
-	buf     *virtualfile.Buffer // values that were read back
+	buf     *virtualfile.Buffer // values that were read back, in the order of their entries
 	bytes   int                 // of them
-	touched byte
 }
+
+// memFn gets a value; key and value are valid during the call.
+type memFn func(k *page.Key, lsn page.LSN, willInit bool, value []byte) error
 
 // Iterate gives all values in (key, LSN) order; a value is valid during the call of fn only. An error of fn
 // ends the walk and is returned. Memory is bounded, whatever the layer holds: 4 bytes a value for the order,
 // and a few windows. Puts into a layer that is still open wait until the walk is over.
 func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, willInit bool, value []byte) error) error {
+	return m.walk(ctx, func(k *page.Key, lsn page.LSN, willInit bool, value []byte) error {
+		return fn(*k, lsn, willInit, value)
+	})
+}
+
+// AppendTo adds all values to a delta layer, as Iterate with its Add would.
+func (m *Mem) AppendTo(ctx context.Context, w *DeltaWriter) error { return m.walk(ctx, w.add) }
+
+func (m *Mem) walk(ctx context.Context, fn memFn) error {
 	if !m.frozen() {
 		m.writer.Lock()
 		defer m.writer.Unlock()
@@ -61,7 +75,8 @@ func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, wil
 	if m.mu.index.records.n == 0 {
 		return ctx.Err()
 	}
-	if slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil }) {
+	spilled := slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil })
+	if spilled {
 		select {
 		case m.pool.walks <- struct{}{}:
 			defer func() { <-m.pool.walks }()
@@ -69,19 +84,45 @@ func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, wil
 			return ctx.Err()
 		}
 	}
-	return (&memWalk{m: m, x: &m.mu.index}).ahead(ctx, fn)
+	w := memWalk{m: m, x: &m.mu.index, fn: fn}
+	s, ordered := newMemSort(w.x)
+	if ordered {
+		w.numbers = func(add func([]uint32) error) error { return inNumbers(s.n, add) }
+	} else {
+		w.numbers = s.sorted
+		defer s.free()
+	}
+	if ordered && !spilled {
+		return w.alone(ctx)
+	}
+	return w.ahead(ctx)
 }
 
-// memWalk is one Iterate under way.
+// memWalk is one walk under way.
 type memWalk struct {
-	m      *Mem
-	x      *memIndex
-	window *memWindow // that is being filled
+	m       *Mem
+	x       *memIndex
+	fn      memFn
+	numbers func(func(ids []uint32) error) error // all records' numbers in order
+	window  *memWindow                           // that is being filled
+	key     page.Key                             // of the last entry that was given
+	prefix  uint32                               // its number, plus 1
+	touched byte                                 // or the compiler would leave reads out
+}
+
+// alone does all on one goroutine: what lies in order is found faster than it is handed over.
+func (w *memWalk) alone(ctx context.Context) error {
+	w.window = new(memWindow)
+	return w.run(ctx, func() error {
+		err := w.give(ctx, w.window)
+		w.window.reset()
+		return err
+	})
 }
 
 // ahead hands over windows while another goroutine fills the next ones: so the sorting and the waiting for
-// memory or disk is done beside the work of fn.
-func (w *memWalk) ahead(ctx context.Context, fn func(page.Key, page.LSN, bool, []byte) error) error {
+// disk is done beside the work of fn.
+func (w *memWalk) ahead(ctx context.Context) error {
 	ready, free := make(chan *memWindow, memWindows), make(chan *memWindow, memWindows)
 	for range memWindows {
 		free <- new(memWindow)
@@ -107,7 +148,7 @@ func (w *memWalk) ahead(ctx context.Context, fn func(page.Key, page.LSN, bool, [
 	var err error
 	for f := range ready {
 		if err == nil {
-			if err = f.give(ctx, fn); err != nil {
+			if err = w.give(ctx, f); err != nil {
 				g.Go(func() error { return err }) // ends the other side
 			}
 		}
@@ -123,15 +164,7 @@ func (w *memWalk) ahead(ctx context.Context, fn func(page.Key, page.LSN, bool, [
 
 // run fills windows and calls full for each.
 func (w *memWalk) run(ctx context.Context, full func() error) error {
-	s, ordered := newMemSort(w.x)
-	defer s.free()
-	add := func(ids []uint32) error { return w.add(ctx, ids, full) }
-	var err error
-	if ordered {
-		err = inNumbers(s.n, add)
-	} else {
-		err = s.sorted(add)
-	}
+	err := w.numbers(func(ids []uint32) error { return w.add(ctx, ids, full) })
 	if err == nil && len(w.window.entries) > 0 {
 		err = full()
 	}
@@ -156,9 +189,6 @@ func inNumbers(n uint32, fn func(ids []uint32) error) error {
 
 // add puts records into the window, and empties it where it is full.
 func (w *memWalk) add(ctx context.Context, ids []uint32, full func() error) error {
-	values := &w.m.mu.values
-	var key page.Key
-	prefix := ^uint32(0)
 	for len(ids) > 0 {
 		f := w.window
 		if f.full() {
@@ -170,18 +200,14 @@ func (w *memWalk) add(ctx context.Context, ids []uint32, full func() error) erro
 			}
 			continue
 		}
-		n := min(len(ids), residentWindow-len(f.entries)%residentWindow)
+		n := min(len(ids), lookAtOnce, residentWindow-len(f.entries)%residentWindow)
 		from := len(f.entries)
-		for _, id := range ids[:n] {
-			r := w.x.records.at(id)
-			if r.prefix != prefix {
-				prefix = r.prefix
-				key = w.x.prefixes.keys[prefix]
-			}
-			key.F6 = r.last
-			f.entries = append(f.entries, memEntry{key: key, lsn: r.at(), willInit: r.willInit(), place: r.where()})
+		f.entries = slices.Grow(f.entries, n)[:from+n]
+		for i, id := range ids[:n] {
+			r, e := w.x.records.at(id), &f.entries[from+i]
+			e.place, e.lsn, e.prefix, e.last = r.where(), r.at(), r.prefix<<1|r.prev>>willInitShift, r.last
 		}
-		f.resolve(values, from)
+		f.want(&w.m.mu.values, from)
 		ids = ids[n:]
 	}
 	return nil
@@ -192,27 +218,18 @@ func (f *memWindow) full() bool {
 	return len(f.entries) >= residentWindow && (f.bytes == 0 || f.bytes+len(f.entries)*entryBytes >= spilledWindow)
 }
 
-// entryBytes is what an entry takes beside its value.
-const entryBytes = 96
+// entryBytes is what an entry and what is wanted of it take beside its value.
+const entryBytes = 80
 
-// resolve finds the values of the entries from a number on, or notes that they are to be read. It looks at
-// the first byte of each, so that they come into the cache together.
-func (f *memWindow) resolve(values *memLog, from int) {
-	var touched byte
+// want notes which entries' values, from a number on, are to be read.
+func (f *memWindow) want(values *memLog, from int) {
 	for i := from; i < len(f.entries); i++ {
-		e := &f.entries[i]
-		b, ok := values.bytes(e.place)
-		if !ok {
-			f.wanted = append(f.wanted, memWanted{file: values.chunks[placeOffset(e.place)>>values.shift].file, place: e.place, to: i})
-			f.bytes += placeLength(e.place)
-			continue
-		}
-		e.value = b
-		if len(b) > 0 {
-			touched |= b[0] | b[len(b)-1]
+		place := f.entries[i].place
+		if c := &values.chunks[placeOffset(place)>>values.shift]; c.file != nil && placeLength(place) > 0 {
+			f.wanted = append(f.wanted, memWanted{file: c.file, place: place})
+			f.bytes += placeLength(place)
 		}
 	}
-	f.touched = touched // or the compiler would leave the reads out
 }
 
 // fetch reads what is in the ephemeral file.
@@ -225,40 +242,69 @@ func (f *memWindow) fetch(ctx context.Context, pool *MemPool) error {
 	for i := range f.wanted {
 		n := placeLength(f.wanted[i].place)
 		f.wanted[i].dst, rest = rest[:n:n], rest[n:]
-		f.entries[f.wanted[i].to].value = f.wanted[i].dst
 	}
 	return readSpilled(ctx, pool, f.wanted)
 }
 
-// give hands all entries over.
-func (f *memWindow) give(ctx context.Context, fn func(page.Key, page.LSN, bool, []byte) error) error {
-	for i := range f.entries {
-		if i%residentWindow == residentWindow-1 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		e := &f.entries[i]
-		if err := fn(e.key, e.lsn, e.willInit, e.value); err != nil {
+// give hands all entries of a window over.
+func (w *memWalk) give(ctx context.Context, f *memWindow) error {
+	var read []byte
+	if f.buf != nil {
+		read = f.buf.Bytes()
+	}
+	var values [lookAtOnce][]byte
+	for rest := f.entries; len(rest) > 0; {
+		if err := ctx.Err(); err != nil {
 			return err
+		}
+		some := rest[:min(len(rest), lookAtOnce)]
+		rest = rest[len(some):]
+		read = w.look(some, values[:len(some)], read)
+		for i := range some {
+			e := &some[i]
+			if p := e.prefix>>1 + 1; p != w.prefix {
+				w.prefix, w.key = p, w.x.prefixes.keys[p-1]
+			}
+			w.key.F6 = e.last
+			if err := w.fn(&w.key, e.lsn, e.prefix&1 != 0, values[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// look finds the values of entries: in the log or, in turn, among those that were read. It looks into those in
+// the log, so that they come into the cache together.
+func (w *memWalk) look(some []memEntry, values [][]byte, read []byte) []byte {
+	log := &w.m.mu.values
+	for i := range some {
+		b, ok := log.bytes(some[i].place)
+		if !ok {
+			n := placeLength(some[i].place)
+			b, read = read[:n:n], read[n:]
+		}
+		values[i] = b
+		if n := len(b); n > 0 {
+			w.touched ^= b[0] ^ b[n/2] ^ b[n-1]
+		}
+	}
+	return read
 }
 
 func (f *memWindow) reset() {
 	if f.buf != nil {
 		f.buf.Release()
 	}
-	clear(f.entries)
 	clear(f.wanted)
 	*f = memWindow{entries: f.entries[:0], wanted: f.wanted[:0]}
 }
 
-// memWanted is a value to be read from an ephemeral file into dst, which has its length. to is for the caller.
+// memWanted is a value to be read from an ephemeral file into dst, which has its length.
 type memWanted struct {
 	file  *memFile
 	place uint64
 	dst   []byte
-	to    int
 }
 
 // readSpilled reads values in the order in which they lie, neighbours together, and checks them.
