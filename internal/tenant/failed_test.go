@@ -14,17 +14,18 @@ import (
 	"github.com/stratapg/strata/virtualfile"
 )
 
-// dirFault fails the syncs of folders while it is armed, and counts the deltas begun meanwhile.
+// dirFault fails the syncs of folders while it is armed, and counts the deltas begun from then on.
 type dirFault struct {
 	armed   atomic.Bool
+	sticky  bool // all of them, not the first alone
 	created atomic.Int64
 }
 
 func (f *dirFault) wrap(fs virtualfile.FS, err error) virtualfile.FS {
-	fail := &virtualfile.Fault{Op: virtualfile.OpSyncDir, Nth: 1, Err: err,
+	fail := &virtualfile.Fault{Op: virtualfile.OpSyncDir, Nth: 1, Sticky: f.sticky, Err: err,
 		Path: func(string) bool { return f.armed.Load() }}
 	count := &virtualfile.Fault{Op: virtualfile.OpCreate, Path: func(name string) bool {
-		if f.armed.Load() && isNewDelta(name) {
+		if (f.armed.Load() || f.created.Load() > 0) && isNewDelta(name) {
 			f.created.Add(1)
 		}
 		return false
@@ -79,12 +80,14 @@ func TestFailedDirectorySyncIsFinal(t *testing.T) {
 // TestFullDiskAtDirectorySync: that one ends with the want of space, and the layer is written anew.
 func TestFullDiskAtDirectorySync(t *testing.T) {
 	ctx := context.Background()
-	var f dirFault
+	f := dirFault{sticky: true} // the background tries again, too
 	_, _, tl := opened(t, testOptions(f.wrap(virtualfile.NewMem(), syscall.ENOSPC)))
 	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+8, []byte("x")))
 	f.armed.Store(true)
 	require.ErrorIs(t, tl.Flush(ctx), syscall.ENOSPC)
 	require.Equal(t, firstLSN, tl.DiskConsistentLSN())
+	require.Equal(t, int64(1), f.created.Load(), "while the folder cannot be synced no file is begun")
+	f.armed.Store(false)
 	require.NoError(t, tl.Flush(ctx))
 	require.Equal(t, int64(2), f.created.Load(), "the file whose entry is in doubt was replaced")
 	require.Equal(t, firstLSN+8, tl.DiskConsistentLSN())
@@ -186,4 +189,48 @@ func TestForeignFilesAreSetAside(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "strange", string(b))
 	require.Empty(t, open(o), "all is in order now")
+}
+
+// TestEditInDoubtKeepsItsLayer: an edit whose sync failed stands in the manifest for all that the next process
+// can tell, so the layer that it names must not go, whatever fails then.
+func TestEditInDoubtKeepsItsLayer(t *testing.T) {
+	ctx := context.Background()
+	mem := virtualfile.NewMem()
+	var noSync, noDir, noFile atomic.Bool
+	when := func(on *atomic.Bool, op virtualfile.Op, err error, path func(name string) bool) *virtualfile.Fault {
+		return &virtualfile.Fault{Op: op, Nth: 1, Sticky: true, Err: err, Path: func(name string) bool { return on.Load() && path(name) }}
+	}
+	all := func(string) bool { return true }
+	o := testOptions(virtualfile.NewFaulty(mem,
+		when(&noSync, virtualfile.OpSync, syscall.EIO, func(name string) bool { return strings.HasSuffix(name, manifest.FileName) }),
+		when(&noDir, virtualfile.OpSyncDir, syscall.ENOSPC, all), when(&noFile, virtualfile.OpCreate, syscall.ENOSPC, all),
+		when(&noSync, virtualfile.OpCreate, syscall.ENOSPC, func(name string) bool { return strings.Contains(name, manifest.FileName) })))
+	s, err := Open(ctx, o)
+	require.NoError(t, err)
+	tn, err := s.DefaultTenant()
+	require.NoError(t, err)
+	tl, err := tn.Create(ctx, meta("main"))
+	require.NoError(t, err)
+	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+8, []byte("first")))
+	require.NoError(t, tl.Flush(ctx))
+	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+16, []byte("second")))
+	noSync.Store(true)
+	require.Error(t, tl.Flush(ctx))
+	noDir.Store(true)
+	require.Error(t, tl.Flush(ctx))
+	noFile.Store(true)
+	noDir.Store(false)
+	require.Error(t, tl.Flush(ctx))
+	require.Error(t, s.Close())
+
+	again, err := Open(ctx, testOptions(mem))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, again.Close()) }()
+	tn, err = again.DefaultTenant()
+	require.NoError(t, err)
+	tl, err = tn.Timeline("main")
+	require.NoError(t, err)
+	v, err := tl.Get(ctx, modelKeys[0], firstLSN+16)
+	require.NoError(t, err)
+	require.Equal(t, "second", string(v))
 }

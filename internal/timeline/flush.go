@@ -111,7 +111,7 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 
 // writeFrozen makes the file of f, unless it is there already or there is nothing to write.
 func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
-	if f.mem.Len() == 0 {
+	if f.mem.Len() == 0 || f.placed {
 		return nil
 	}
 	if f.written == nil {
@@ -129,6 +129,7 @@ func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
 		f.written, t.dirFailed = nil, true
 		return err
 	}
+	f.placed = true
 	return nil
 }
 

@@ -56,13 +56,15 @@ type Timeline struct {
 // position is a point in the WAL and where the record that ends there begins.
 type position struct{ last, prev page.LSN }
 
-// frozen is an in-memory layer that waits to be written. written is set, under the flusher's turn, once its
-// file is there, so that a publish that failed is tried again with the same file.
+// frozen is an in-memory layer that waits to be written. The flusher's turn guards written, which is set once
+// its file is there, and placed, once the file's entry is durable too. From then on the file stays: a publish
+// that failed may have named it in the manifest, and is tried again with it.
 type frozen struct {
 	mem     *layer.Mem
 	lsns    page.LSNRange
 	prev    page.LSN
 	written *layer.Desc
+	placed  bool
 }
 
 // turn is a lock that one can wait for with a context.
