@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -15,7 +16,9 @@ import (
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/wal"
 	"github.com/stratapg/strata/walredo"
+	"github.com/stratapg/strata/walredo/native"
 )
 
 // TestUnknownRedo shows that records which redo does not know are kept, and that what needs them fails and
@@ -26,14 +29,24 @@ func TestUnknownRedo(t *testing.T) {
 	base := filepath.Join(testkit.ServerDir(t), "base")
 	testkit.CopyTree(t, base, p.Data)
 	p.Start()
-	p.HashWork()
+	s := p.Connect("postgres")
+	s.Each("create table hashed(k int, v text)", "create index hashed_k on hashed using hash(k)",
+		"insert into hashed select g, 'v' from generate_series(1, 3000) g", "checkpoint",
+		"insert into hashed select g, 'w' from generate_series(3000, 4000) g", "delete from hashed where k % 3 = 0", "vacuum hashed")
+	s.Close()
 	rel := relationOf(t, p.Value("postgres", "select pg_relation_filepath('hashed_k')"))
 	heap := relationOf(t, p.Value("postgres", "select pg_relation_filepath('hashed')"))
 	p.Stop()
 
-	tl := importAndIngest(t, filepath.Join(t.TempDir(), "store"), base, p.CopyWAL(), mib)
+	redoer := withoutHash{native.New()}
+	t.Cleanup(func() { require.NoError(t, redoer.Close()) })
+	tenant := openStore(t, strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CheckpointDistance: mib, Redoer: redoer})
+	tl, _, err := tenant.Import(t.Context(), strata.ImportOptions{PGData: base, Name: timelineName})
+	require.NoError(t, err)
+	_, err = tl.Ingest(t.Context(), strata.IngestOptions{Dir: p.CopyWAL()})
+	require.NoError(t, err)
 	last := tl.LastRecordLSN()
-	_, err := tl.Page(t.Context(), heap, 0, last)
+	_, err = tl.Page(t.Context(), heap, 0, last)
 	require.NoError(t, err, "the table under the index is whole")
 	_, err = tl.Page(t.Context(), rel, 0, last)
 	requireNamed(t, err, rel)
@@ -41,6 +54,20 @@ func TestUnknownRedo(t *testing.T) {
 	requireNamed(t, err, rel)
 	_, err = compareCluster(t.Context(), tl, v, p.Data, last, 0)
 	requireNamed(t, err, rel)
+}
+
+// withoutHash stands for a Redoer that does not know the records of hash indexes.
+type withoutHash struct{ walredo.Redoer }
+
+func (r withoutHash) Redo(ctx context.Context, dst []byte, req *walredo.Request) ([]byte, error) {
+	for i := range req.Records {
+		v := req.Records[i].Value
+		var rec wal.Record
+		if v.Kind == page.KindPostgres && rec.Decode(req.Version, v.Bytes) == nil && rec.Rmgr == pg.RmHash {
+			return dst, &walredo.Error{Key: req.Key, LSN: req.Records[i].LSN, Rmgr: rec.Rmgr, Info: rec.Info, Err: walredo.ErrUnsupported}
+		}
+	}
+	return r.Redoer.Redo(ctx, dst, req)
 }
 
 // requireNamed demands an error that says what cannot be rebuilt and why.

@@ -165,15 +165,5 @@ func (p *Postgres) leaveOpen(s *Session) {
 	s.Exec("insert into unfinished values (0, 'last')")
 }
 
-// HashWork makes a table with a hash index and fills it: work that redo does not know.
-func (p *Postgres) HashWork() {
-	p.t.Helper()
-	s := p.Connect("postgres")
-	defer s.Close()
-	s.Each("create table hashed(k int, v text)", "create index hashed_k on hashed using hash(k)",
-		"insert into hashed select g, 'v' from generate_series(1, 3000) g", "checkpoint",
-		"insert into hashed select g, 'w' from generate_series(3000, 4000) g", "delete from hashed where k % 3 = 0", "vacuum hashed")
-}
-
 // has reports whether the server's version is at least v.
 func (p *Postgres) has(v pg.Version) bool { return p.Version >= v }

@@ -17,6 +17,8 @@ func TestWorkload(t *testing.T) {
 			before := p.LSN()
 			p.Workload(testkit.Work{Transactions: 100, LeaveOpen: true})
 			p.HashWork()
+			p.GistWork()
+			p.SPGistWork()
 			if written := p.LSN() - before; written < 1<<20 {
 				t.Fatalf("%d bytes of WAL for all that", written)
 			}

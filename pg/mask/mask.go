@@ -6,7 +6,8 @@
 //
 // PostgreSQL picks the mask by the resource manager of the record at hand; here it follows from the page's
 // own bytes (KindOf), so that whole clusters can be compared. Map pages are the one place where this
-// package is stricter than PostgreSQL, whose heap mask takes a whole visibility map page for free space.
+// package is stricter than PostgreSQL, whose heap mask takes a whole visibility map page for free space;
+// one flag of GiST pages, which nobody reads, is where it hides more.
 //
 // Nothing here panics or fails on a damaged page: what makes no sense is left unmasked, so that it shows.
 // All functions are pure and may be called concurrently.

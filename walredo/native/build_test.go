@@ -232,7 +232,7 @@ func TestMultixact(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	base := mapPage()
-	for _, r := range []pg.Rmgr{pg.RmHash, pg.RmGist, pg.RmSPGist, pg.RmNeon, 200} {
+	for _, r := range []pg.Rmgr{pg.RmNeon, 200} {
 		_, err := redoOne(pg.V15, page.ForkMain, 4, base, buildRecord(r, 0x10, 7, []byte{1}, testBlock{blkno: 4, data: []byte{1}}))
 		require.ErrorIs(t, err, walredo.ErrUnsupported, r)
 		var e *walredo.Error

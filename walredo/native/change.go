@@ -64,7 +64,10 @@ func (c *change) record(r *walredo.Record) error {
 		return corrupt("the record does not touch this block")
 	}
 	if c.blk.HasImage && c.blk.Apply {
-		return c.restoreImage()
+		if err := c.restoreImage(); err != nil || c.rec.Rmgr != pg.RmGist {
+			return err
+		}
+		return gistAfterImage(c)
 	}
 	apply := c.ops.find(c.rec.Rmgr, c.rec.Info)
 	switch {
