@@ -42,7 +42,7 @@ func writeTemp(fsys FS, temp string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	err = writeAll(f, data)
+	err = WriteAll(f, data)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -66,8 +66,8 @@ func removeIfThere(fsys FS, name string) error {
 	return nil
 }
 
-// writeAll appends all of p, going on after a short write and after a signal. Any other error is final.
-func writeAll(f File, p []byte) error {
+// WriteAll appends all of p, going on after a short write and after a signal. Any other error is final.
+func WriteAll(f File, p []byte) error {
 	for len(p) > 0 {
 		n, err := f.Write(p)
 		p = p[n:]

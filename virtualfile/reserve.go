@@ -105,7 +105,7 @@ func writeZeros(f File, size int64) error {
 	zeros := make([]byte, min(size, piece))
 	for ; size > 0; size -= int64(len(zeros)) {
 		zeros = zeros[:min(size, piece)]
-		if err := writeAll(f, zeros); err != nil {
+		if err := WriteAll(f, zeros); err != nil {
 			return err
 		}
 	}

@@ -91,7 +91,7 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 	if l.file == nil || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
 		return l.rewrite(e)
 	}
-	_, err = l.file.Write(b)
+	err = virtualfile.WriteAll(l.file, b)
 	if err == nil {
 		err = l.file.Sync()
 	}
@@ -112,7 +112,7 @@ const sealSize = editHeaderSize
 // knowledge: where it cannot be written, the next edit writes the file anew.
 func (l *Log) seal() int64 {
 	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return b })
-	_, err := l.file.Write(b)
+	err := virtualfile.WriteAll(l.file, b)
 	if err == nil {
 		err = l.file.Sync()
 	}

@@ -299,10 +299,17 @@ func TestPublishAgainstModel(t *testing.T) {
 		}
 		l := open()
 		for range rapid.IntRange(1, 40).Draw(t, "steps") {
-			switch rapid.SampledFrom([]string{"publish", "publish", "fail", "crash", "reopen"}).Draw(t, "step") {
+			switch rapid.SampledFrom([]string{"publish", "publish", "fail", "short", "crash", "reopen"}).Draw(t, "step") {
 			case "publish":
 				e := change(model.DiskConsistentLSN+1, model.DiskConsistentLSN+1+0x1000)
 				_, err := l.Publish(e)
+				require.NoError(t, err)
+				model, doubt = applied(t, model, e), nil
+			case "short": // writes that a kernel cuts are no failure
+				*fault = virtualfile.Fault{Op: virtualfile.OpWrite, Nth: rapid.IntRange(1, 3).Draw(t, "nth"), Effect: virtualfile.Short, Torn: rapid.IntRange(0, 200).Draw(t, "torn")}
+				e := change(model.DiskConsistentLSN+1, model.DiskConsistentLSN+1+0x1000)
+				_, err := l.Publish(e)
+				*fault = virtualfile.Fault{}
 				require.NoError(t, err)
 				model, doubt = applied(t, model, e), nil
 			case "fail":
