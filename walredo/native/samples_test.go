@@ -34,8 +34,8 @@ type realRecord struct {
 	Raw, Base                  []byte
 }
 
-// A server's records of GIN, BRIN and generic indexes with some bytes changed, on the pages that they
-// belong to, and those too with some bytes changed, give an error or a sound page.
+// A server's records of indexes other than btree with some bytes changed, on the pages that they belong
+// to, and those too with some bytes changed, give an error or a sound page.
 func TestDamagedIndexRecords(t *testing.T) {
 	const v = pg.V17
 	p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"full_page_writes": "off", "wal_keep_size": "4GB"}})
@@ -45,6 +45,9 @@ func TestDamagedIndexRecords(t *testing.T) {
 	p.GinWork()
 	p.BrinWork()
 	p.GenericWork()
+	p.HashWork()
+	p.GistWork()
+	p.SPGistWork()
 	p.Stop()
 	d, err := wal.NewDecoder(wal.DecoderOptions{Version: v, Start: endOfCheckpoint(t, base), SegSize: 16 << 20})
 	require.NoError(t, err)
@@ -60,7 +63,7 @@ func TestDamagedIndexRecords(t *testing.T) {
 			break
 		}
 		switch rec.Rmgr {
-		case pg.RmGin, pg.RmBRIN, pg.RmGeneric:
+		case pg.RmGin, pg.RmBRIN, pg.RmGeneric, pg.RmHash, pg.RmGist, pg.RmSPGist:
 			w.damage(&rec)
 		}
 		r.record(&rec)
@@ -179,7 +182,7 @@ func (s *realRecord) key(t testing.TB) page.Key {
 	return b.Rel.Block(b.Blkno)
 }
 
-// FuzzIndexRecords starts from real records and pages of GIN, BRIN and generic indexes.
+// FuzzIndexRecords starts from real records and pages of indexes other than btree.
 func FuzzIndexRecords(f *testing.F) {
 	samples := readSamples(f)
 	for i := range samples {
