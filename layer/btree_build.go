@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,7 +33,7 @@ var errTreeOrder = errors.New("keys must ascend")
 type treeBuilder struct {
 	keyLen  int
 	open    []*buildNode // by level, leaf first
-	last    [maxKeyLen]byte
+	last    treeKey
 	blocks  *blockList
 	entries int
 }
@@ -42,43 +41,97 @@ type treeBuilder struct {
 // buildNode is a node that still grows.
 type buildNode struct {
 	n         int
+	keyLen    int
 	prefixLen int
-	keysLen   int // bytes of keys in use
-	used      int // bytes of the block
-	prefix    [maxKeyLen]byte
-	keys      [blockSize]byte // suffixes
+	keysLen   int                            // bytes of keys in use
+	used      int                            // bytes of the block
+	first     treeKey                        // the first key, and so the prefix
+	mask      treeKey                        // ones where the prefix is
+	keys      [blockSize + treeKeyBytes]byte // suffixes
 	values    [blockSize]byte
 }
 
-func newTreeBuilder(keyLen int, blocks *blockList) *treeBuilder {
-	return &treeBuilder{keyLen: keyLen, blocks: blocks, open: []*buildNode{newBuildNode()}}
+// treeKey is the bytes of a key as big-endian words, with zeros behind them. A tree is built of words because
+// what was just put together from fields is at hand in words only: whoever reads it in other widths waits until
+// all that was stored before is in the cache, which behind the values of a flush costs as much as all the rest.
+type treeKey [treeKeyBytes / 8]uint64
+
+// treeKeyBytes is room for maxKeyLen bytes.
+const treeKeyBytes = 32
+
+func treeKeyOf(b []byte) (w treeKey) {
+	var t [treeKeyBytes]byte
+	copy(t[:], b)
+	for i := range w {
+		w[i] = binary.BigEndian.Uint64(t[8*i:])
+	}
+	return w
 }
 
-func newBuildNode() *buildNode { return &buildNode{used: nodeHeader} }
+func (w *treeKey) bytes() (b [treeKeyBytes]byte) {
+	for i := range w {
+		binary.BigEndian.PutUint64(b[8*i:], w[i])
+	}
+	return b
+}
+
+func (w *treeKey) less(o *treeKey) bool {
+	for i := range w {
+		if w[i] != o[i] {
+			return w[i] < o[i]
+		}
+	}
+	return false
+}
+
+// putFrom writes the bytes from number p on to b, which has room for treeKeyBytes.
+func (w *treeKey) putFrom(p int, b []byte) {
+	_ = b[treeKeyBytes-1]
+	words, bits := p/8, uint(p%8*8)
+	for i := 0; i < len(w)-words; i++ {
+		v := w[i+words] << bits
+		if i+words+1 < len(w) {
+			v |= w[i+words+1] >> (64 - bits) // nothing, if bits is 0
+		}
+		binary.BigEndian.PutUint64(b[8*i:], v)
+	}
+}
+
+func newTreeBuilder(keyLen int, blocks *blockList) *treeBuilder {
+	return &treeBuilder{keyLen: keyLen, blocks: blocks, open: []*buildNode{newBuildNode(keyLen)}}
+}
+
+func newBuildNode(keyLen int) *buildNode { return &buildNode{keyLen: keyLen, used: nodeHeader} }
 
 // append adds a key that must be above the last.
 func (t *treeBuilder) append(key []byte, value uint64) error {
 	if len(key) != t.keyLen {
 		return fmt.Errorf("key of %d bytes in a tree of %d-byte keys", len(key), t.keyLen)
 	}
+	w := treeKeyOf(key)
+	return t.add(&w, value)
+}
+
+// add is append of a key whose length is known to be right.
+func (t *treeBuilder) add(key *treeKey, value uint64) error {
 	if value > maxTreeValue {
 		return fmt.Errorf("index value %d: at most %d fits", value, uint64(maxTreeValue))
 	}
-	if bytes.Compare(key, t.last[:t.keyLen]) <= 0 && t.entries > 0 {
-		return fmt.Errorf("%w: %x after %x", errTreeOrder, string(key), string(t.last[:t.keyLen])) // copies, so that key stays on the stack
+	if t.entries > 0 && !t.last.less(key) {
+		k, last := key.bytes(), t.last.bytes()
+		return fmt.Errorf("%w: %x after %x", errTreeOrder, k[:t.keyLen], last[:t.keyLen])
 	}
-	copy(t.last[:], key)
+	for i := range t.last {
+		t.last[i] = key[i]
+	}
 	t.entries++
-	if t.open[0].push(key, value) {
-		return nil
-	}
-	return t.overflow(0, key, value)
+	return t.push(0, key, value)
 }
 
 // push puts an entry into the open node of a level.
-func (t *treeBuilder) push(level int, key []byte, value uint64) error {
+func (t *treeBuilder) push(level int, key *treeKey, value uint64) error {
 	if level == len(t.open) {
-		t.open = append(t.open, newBuildNode())
+		t.open = append(t.open, newBuildNode(t.keyLen))
 	}
 	if t.open[level].push(key, value) {
 		return nil
@@ -88,9 +141,9 @@ func (t *treeBuilder) push(level int, key []byte, value uint64) error {
 
 // overflow compresses a node that is full; if that is not enough, the node is written, its parent gets an
 // entry, and a new node takes its place.
-func (t *treeBuilder) overflow(level int, key []byte, value uint64) error {
+func (t *treeBuilder) overflow(level int, key *treeKey, value uint64) error {
 	n := t.open[level]
-	if n.compress(t.keyLen) && n.push(key, value) {
+	if n.compress() && n.push(key, value) {
 		return nil
 	}
 	if err := t.flush(level); err != nil {
@@ -103,14 +156,13 @@ func (t *treeBuilder) overflow(level int, key []byte, value uint64) error {
 // flush writes the open node of a level, tells its parent, and empties it.
 func (t *treeBuilder) flush(level int) error {
 	n := t.open[level]
-	var first [maxKeyLen]byte
-	copy(first[copy(first[:], n.prefix[:n.prefixLen]):t.keyLen], n.keys[:])
+	first := n.first
 	blk, err := t.write(level, n)
 	if err != nil {
 		return err
 	}
-	n.n, n.prefixLen, n.keysLen, n.used = 0, 0, 0, nodeHeader
-	return t.push(level+1, first[:t.keyLen], childMark|uint64(blk))
+	n.n, n.prefixLen, n.keysLen, n.used, n.mask = 0, 0, 0, nodeHeader, treeKey{}
+	return t.push(level+1, &first, childMark|uint64(blk))
 }
 
 // write makes a node's block and gives its number.
@@ -123,7 +175,8 @@ func (t *treeBuilder) write(level int, n *buildNode) (uint32, error) {
 	binary.BigEndian.PutUint16(b, uint16(n.n))
 	b[2], b[3], b[4] = byte(level), byte(n.prefixLen), byte(t.keyLen-n.prefixLen)
 	at := nodeHeader
-	at += copy(b[at:], n.prefix[:n.prefixLen])
+	first := n.first.bytes()
+	at += copy(b[at:], first[:n.prefixLen])
 	at += copy(b[at:], n.keys[:n.keysLen])
 	at += copy(b[at:], n.values[:n.n*valueSize])
 	clear(b[at:])
@@ -147,26 +200,33 @@ func (t *treeBuilder) finish() (root uint32, err error) {
 func (t *treeBuilder) size() int64 { return int64(t.blocks.n+len(t.open)) * blockSize }
 
 // push adds an entry unless it lacks the prefix or would fill the block to its last byte.
-func (n *buildNode) push(key []byte, value uint64) bool {
-	p := n.prefixLen
-	suffix := key[p:]
-	used := n.used + len(suffix) + valueSize
-	if used >= blockSize || p > 0 && string(key[:p]) != string(n.prefix[:p]) {
+func (n *buildNode) push(key *treeKey, value uint64) bool {
+	suffix := n.keyLen - n.prefixLen
+	used := n.used + suffix + valueSize
+	if used >= blockSize {
 		return false
 	}
-	copy(n.keys[n.keysLen:], suffix)
+	if n.n == 0 {
+		n.first = *key
+	}
+	for i := range key {
+		if (key[i]^n.first[i])&n.mask[i] != 0 {
+			return false
+		}
+	}
+	key.putFrom(n.prefixLen, n.keys[n.keysLen:n.keysLen+treeKeyBytes])
 	v := n.values[n.n*valueSize:]
 	v[0] = byte(value >> 32)
 	binary.BigEndian.PutUint32(v[1:valueSize], uint32(value))
 	n.n++
-	n.keysLen += len(suffix)
+	n.keysLen += suffix
 	n.used = used
 	return true
 }
 
 // compress moves what the first and last suffix, and so all between, have in common into the prefix.
-func (n *buildNode) compress(keyLen int) bool {
-	l := keyLen - n.prefixLen
+func (n *buildNode) compress() bool {
+	l := n.keyLen - n.prefixLen
 	first, last := n.keys[:l], n.keys[max(n.keysLen-l, 0):]
 	p := 0
 	for p < l && first[p] == last[p] {
@@ -175,11 +235,16 @@ func (n *buildNode) compress(keyLen int) bool {
 	if p == 0 || n.n == 0 {
 		return false
 	}
-	n.prefixLen += copy(n.prefix[n.prefixLen:], first[:p])
+	n.prefixLen += p
 	n.keysLen = 0
 	for i := range n.n {
 		n.keysLen += copy(n.keys[n.keysLen:], n.keys[i*l+p:(i+1)*l])
 	}
 	n.used = nodeHeader + n.prefixLen + n.keysLen + n.n*valueSize
+	var ones [treeKeyBytes]byte
+	for i := range n.prefixLen {
+		ones[i] = 0xFF
+	}
+	n.mask = treeKeyOf(ones[:])
 	return true
 }

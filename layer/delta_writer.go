@@ -1,7 +1,6 @@
 package layer
 
 import (
-	"encoding/binary"
 	"fmt"
 
 	"github.com/stratapg/strata/page"
@@ -58,29 +57,26 @@ func (w *DeltaWriter) add(k *page.Key, lsn page.LSN, willInit bool, value []byte
 	case w.w.size()+int64(len(value)) > maxDeltaSize:
 		return w.w.fail(fmt.Errorf("key %s at LSN %s: the file would pass %d bytes", k, lsn, int64(maxDeltaSize)))
 	}
-	var key [deltaKeyLen]byte
-	putKey(&key, k)
-	binary.BigEndian.PutUint64(key[page.KeySize:], uint64(lsn))
+	key := deltaKey(k, lsn)
 	ref := uint64(w.w.offset()) << 1
 	if willInit {
 		ref |= 1
 	}
-	if err := w.w.entry(key[:], ref); err != nil {
+	if err := w.w.entry(&key, ref); err != nil {
 		return err
 	}
 	w.any = true
 	return w.w.blob(Stored{Data: value})
 }
 
-// putKey is k.Put without the copy of the key that a method of a value takes: one whose last field was set a
-// moment before costs more to copy than all else that is done with it.
-func putKey(b *[deltaKeyLen]byte, k *page.Key) {
-	b[0] = k.F1
-	binary.BigEndian.PutUint32(b[1:], k.F2)
-	binary.BigEndian.PutUint32(b[5:], k.F3)
-	binary.BigEndian.PutUint32(b[9:], k.F4)
-	b[13] = k.F5
-	binary.BigEndian.PutUint32(b[14:], k.F6)
+// deltaKey is a key of the index: k.Put and the LSN behind it.
+func deltaKey(k *page.Key, lsn page.LSN) treeKey {
+	return treeKey{
+		uint64(k.F1)<<56 | uint64(k.F2)<<24 | uint64(k.F3)>>8,
+		uint64(k.F3)<<56 | uint64(k.F4)<<24 | uint64(k.F5)<<16 | uint64(k.F6)>>16,
+		uint64(k.F6)<<48 | uint64(lsn)>>16,
+		uint64(lsn) << 48,
+	}
 }
 
 // EstimatedSize gives about the length of the file in bytes if it were finished now.
@@ -90,7 +86,8 @@ func (w *DeltaWriter) EstimatedSize() int64 { return w.w.size() }
 // be taken. The folder is not synced: the caller does that once for all files of a step. A layer without
 // entries is an error. After Finish, Abort does nothing.
 func (w *DeltaWriter) Finish(endKey page.Key) (Desc, error) {
-	if last := page.KeyFromBytes(w.w.tree.last[:]); w.any && !last.Less(endKey) {
+	key := w.w.tree.last.bytes()
+	if last := page.KeyFromBytes(key[:]); w.any && !last.Less(endKey) {
 		_ = w.w.fail(fmt.Errorf("%w: key %s is not below the end key %s", ErrOrder, last, endKey))
 	}
 	d := w.desc

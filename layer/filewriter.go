@@ -114,8 +114,8 @@ func (w *fileWriter) blob(s Stored) error {
 }
 
 // entry adds an entry to the index. What the tree refuses breaks the writer.
-func (w *fileWriter) entry(key []byte, value uint64) error {
-	err := w.tree.append(key, value)
+func (w *fileWriter) entry(key *treeKey, value uint64) error {
+	err := w.tree.add(key, value)
 	if err == nil {
 		return nil
 	}

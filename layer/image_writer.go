@@ -106,9 +106,8 @@ func (w *ImageWriter) writeBatch(b *packBatch) error {
 }
 
 func (w *ImageWriter) put(k page.Key, s Stored) error {
-	var key [page.KeySize]byte
-	k.Put(key[:])
-	if err := w.w.entry(key[:], uint64(w.w.offset())); err != nil {
+	key := deltaKey(&k, 0) // the LSN is behind what is written of it
+	if err := w.w.entry(&key, uint64(w.w.offset())); err != nil {
 		return err
 	}
 	return w.w.blob(s)

@@ -15,8 +15,9 @@ type WriterOptions struct {
 	// Buffer is the size in bytes of either of the two buffers, rounded up to BufferAlign; the default is the
 	// measured best. Larger ones cost memory, smaller ones bandwidth.
 	Buffer int
-	// See, if set, is shown every stretch of the file, in order and without gaps, before it is written: whole
-	// buffers, and at the end what is left, padding included. It runs on the background's goroutine.
+	// See, if set, is shown every stretch of the file, in order and without gaps, while it is written: whole
+	// buffers, and at the end what is left, padding included. It runs on a goroutine of the Writer's, so that the
+	// drive does not wait for it.
 	See func(off int64, b []byte)
 }
 
@@ -200,7 +201,12 @@ func (w *Writer) background() {
 
 func (w *Writer) write(s stretch) {
 	if w.see != nil {
-		w.see(s.off, s.buf.Bytes()[:s.n])
+		seen := make(chan struct{})
+		w.bg.Go(func() {
+			defer close(seen)
+			w.see(s.off, s.buf.Bytes()[:s.n])
+		})
+		defer func() { <-seen }()
 	}
 	if err := w.file.WriteAt(s.buf, 0, s.n, s.off); err != nil {
 		err = fmt.Errorf("%d bytes at offset %d: %w", s.n, s.off, err)
