@@ -7,6 +7,7 @@
 //	Reader       reads either
 //	Verify       reads a whole file and compares all it holds with itself
 //	Map          immutable version of the set of files; Visits plans a read
+//	Merge        what lies in many layers, in order, each version once
 //	Collector    gathers the values of a read, newest to oldest, until each key is complete
 //
 // The files are those of Neon's storage format 3, byte for byte; docs/formats/layers.md has the pictures.

@@ -81,6 +81,14 @@ func (s *entryScanner) entry(key []byte, v uint64) (entry, error) {
 	return e, nil
 }
 
+// inside refuses an entry that its layer's ranges do not have.
+func (s *entryScanner) inside(e *entry) error {
+	if s.r.desc.Keys.Contains(e.key) && s.r.desc.LSNs.Contains(e.lsn) {
+		return nil
+	}
+	return corruptf(s.r.file.Name(), s.r.blockOffset(s.cur.path[0].blk), "entry %s at LSN %s is outside the layer", e.key, e.lsn)
+}
+
 // next gives the entry at the cursor.
 func (s *entryScanner) next(ctx context.Context) (e entry, ok bool, err error) {
 	if !s.hasNext {

@@ -40,8 +40,8 @@ func (r *Reader) IterateStored(ctx context.Context, fn func(k page.Key, lsn page
 }
 
 func (r *Reader) walk(ctx context.Context, fn func(e *entry, s Stored) error) error {
-	blocks := scanBlocks{index: stretch{r: r, limit: r.end()}}
-	values := stretch{r: r, limit: r.dataEnd()}
+	blocks := scanBlocks{index: stretch{r: r, limit: r.end(), ahead: readAhead}}
+	values := stretch{r: r, limit: r.dataEnd(), ahead: readAhead}
 	defer blocks.index.release()
 	defer values.release()
 	var scan entryScanner
@@ -49,13 +49,15 @@ func (r *Reader) walk(ctx context.Context, fn func(e *entry, s Stored) error) er
 	if err := scan.seek(ctx, page.MinKey, 0); err != nil {
 		return err
 	}
+	var e entry // one for all, as fn may let it escape
 	for {
-		e, ok, err := scan.next(ctx)
-		if err != nil || !ok {
+		var ok bool
+		var err error
+		if e, ok, err = scan.next(ctx); err != nil || !ok {
 			return err
 		}
-		if !r.desc.Keys.Contains(e.key) || !r.desc.LSNs.Contains(e.lsn) {
-			return corruptf(r.file.Name(), r.blockOffset(scan.cur.path[0].blk), "entry %s at LSN %s is outside the layer", e.key, e.lsn)
+		if err := scan.inside(&e); err != nil {
+			return err
 		}
 		b, err := values.bytes(ctx, e.start, e.end)
 		if err != nil {
@@ -75,6 +77,7 @@ func (r *Reader) walk(ctx context.Context, fn func(e *entry, s Stored) error) er
 type stretch struct {
 	r     *Reader
 	limit int64
+	ahead int // bytes that are read in one go, whole blocks
 	buf   *virtualfile.Buffer
 	b     []byte
 	base  int64
@@ -84,7 +87,7 @@ type stretch struct {
 func (w *stretch) bytes(ctx context.Context, start, end int64) ([]byte, error) {
 	if start < w.base || end > w.base+int64(len(w.b)) {
 		base := start &^ (blockSize - 1)
-		n := int(min(max((end-base+blockSize-1)&^(blockSize-1), readAhead), w.limit-base))
+		n := int(min(max((end-base+blockSize-1)&^(blockSize-1), int64(w.ahead)), w.limit-base))
 		if w.buf == nil || w.buf.Len() < n {
 			w.release()
 			w.buf = w.r.file.Disk().Buffers().Get(n)
