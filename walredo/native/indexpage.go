@@ -37,15 +37,34 @@ func replaceItem(p bufpage.Page, item []byte, n int) error {
 
 // deleteItems removes the items whose numbers, ascending, are in list.
 func deleteItems(p bufpage.Page, list []byte) error {
+	var buf [bufpage.MaxIndexTuples]uint16
+	numbers, err := numbersOf(list, &buf)
+	if err != nil {
+		return err
+	}
+	return deleteAscending(p, numbers)
+}
+
+// numbersOf reads a list of item numbers.
+func numbersOf(list []byte, buf *[bufpage.MaxIndexTuples]uint16) ([]uint16, error) {
 	n := len(list) / 2
-	if n > bufpage.MaxIndexTuples {
-		return corrupt("%d items to delete", n)
+	if n > len(buf) {
+		return nil, corrupt("%d item numbers", n)
 	}
-	var numbers [bufpage.MaxIndexTuples]uint16
 	for i := range n {
-		numbers[i] = le.Uint16(list[2*i:])
+		buf[i] = le.Uint16(list[2*i:])
 	}
-	return p.IndexMultiDelete(numbers[:n])
+	return buf[:n], nil
+}
+
+// deleteAscending removes items, no number of which may occur twice.
+func deleteAscending(p bufpage.Page, numbers []uint16) error {
+	for i := 1; i < len(numbers); i++ {
+		if numbers[i] <= numbers[i-1] {
+			return corrupt("item %d to be deleted comes behind %d", numbers[i], numbers[i-1])
+		}
+	}
+	return p.IndexMultiDelete(numbers)
 }
 
 // tupleSize is the length that an index tuple (access/itup.h) gives itself. It is checked to lie within b.

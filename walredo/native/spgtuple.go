@@ -205,21 +205,14 @@ func spgPlace(p bufpage.Page, o spgOpaque, t spgTuple, n int) error {
 
 // spgBury puts dead tuples in the place of items: first for the one listed first, others for the rest.
 func spgBury(p bufpage.Page, o spgOpaque, list []byte, first, others spgDead) error {
-	n := len(list) / 2
-	if n == 0 {
-		return nil
-	}
-	if n > bufpage.MaxIndexTuples {
-		return corrupt("%d items to delete", n)
-	}
 	var buf [bufpage.MaxIndexTuples]uint16
-	numbers := buf[:n]
-	for i := range numbers {
-		numbers[i] = le.Uint16(list[2*i:])
+	numbers, err := numbersOf(list, &buf)
+	if err != nil || len(numbers) == 0 {
+		return err
 	}
 	head := numbers[0]
 	slices.Sort(numbers)
-	if err := p.IndexMultiDelete(numbers); err != nil {
+	if err := deleteAscending(p, numbers); err != nil {
 		return err
 	}
 	for _, item := range numbers {
