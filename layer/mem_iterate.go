@@ -47,7 +47,7 @@ type memEntry struct {
 type memWindow struct {
 	entries []memEntry
 	wanted  []memWanted
-	buf     *virtualfile.Buffer // values that were read back, in the order of their entries
+	buf     *virtualfile.Buffer // for values that were read back, in the order of their entries; kept for the next
 	bytes   int                 // of them
 }
 
@@ -123,9 +123,11 @@ func (w *memWalk) alone(ctx context.Context) error {
 // ahead hands over windows while another goroutine fills the next ones: so the sorting and the waiting for
 // disk is done beside the work of fn.
 func (w *memWalk) ahead(ctx context.Context) error {
+	var windows [memWindows]memWindow
 	ready, free := make(chan *memWindow, memWindows), make(chan *memWindow, memWindows)
-	for range memWindows {
-		free <- new(memWindow)
+	for i := range windows {
+		free <- &windows[i]
+		defer windows[i].release()
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -155,11 +157,7 @@ func (w *memWalk) ahead(ctx context.Context) error {
 		f.reset()
 		free <- f // has room for all windows
 	}
-	err = g.Wait()
-	if w.window != nil {
-		w.window.reset()
-	}
-	return err
+	return g.Wait()
 }
 
 // run fills windows and calls full for each.
@@ -237,7 +235,10 @@ func (f *memWindow) fetch(ctx context.Context, pool *MemPool) error {
 	if len(f.wanted) == 0 {
 		return nil
 	}
-	f.buf = pool.buffers().Get(f.bytes)
+	if f.buf == nil || f.buf.Len() < f.bytes {
+		f.release()
+		f.buf = pool.buffers().Get(max(f.bytes, spilledWindow))
+	}
 	rest := f.buf.Bytes()
 	for i := range f.wanted {
 		n := placeLength(f.wanted[i].place)
@@ -292,12 +293,21 @@ func (w *memWalk) look(some []memEntry, values [][]byte, read []byte) []byte {
 	return read
 }
 
+// reset empties the window.
 func (f *memWindow) reset() {
+	clear(f.wanted)
+	f.entries, f.wanted, f.bytes = f.entries[:0], f.wanted[:0], 0
+	if f.buf != nil && f.buf.Len() > spilledWindow { // of a single value
+		f.release()
+	}
+}
+
+// release gives the memory back that is off the heap.
+func (f *memWindow) release() {
 	if f.buf != nil {
 		f.buf.Release()
+		f.buf = nil
 	}
-	clear(f.wanted)
-	*f = memWindow{entries: f.entries[:0], wanted: f.wanted[:0]}
 }
 
 // memWanted is a value to be read from an ephemeral file into dst, which has its length.
