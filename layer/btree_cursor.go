@@ -113,17 +113,12 @@ func (c *treeCursor) loadRoot(ctx context.Context) error {
 // descend loads the block behind the present child of a level into the level below.
 func (c *treeCursor) descend(ctx context.Context, level int) error {
 	p := &c.path[level]
-	var err error
-	switch v := p.node.value(p.i); {
-	case v>>32 != childMark>>32:
-		err = c.src.corrupt(p.blk, "entry %d of an inner node is no child (%010x)", p.i, v)
-	case uint32(v) >= c.root:
-		err = c.src.corrupt(p.blk, "child block %d is not below the root, %d", uint32(v), c.root)
-	default:
-		return c.load(ctx, level-1, uint32(v))
+	child, ok := p.node.child(p.i, c.root)
+	if !ok {
+		c.depth = 0
+		return c.src.corrupt(p.blk, "entry %d of an inner node is no block below the root, %d (%010x)", p.i, c.root, p.node.value(p.i))
 	}
-	c.depth = 0
-	return err
+	return c.load(ctx, level-1, child)
 }
 
 // seek goes to before the first entry at or above key. It looks in the present leaf first.

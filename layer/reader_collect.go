@@ -75,8 +75,8 @@ func (s *layerScan) corrupt(n uint32, format string, args ...any) error {
 	return s.entries.r.corrupt(n, format, args...)
 }
 
-// at notes the image of one key.
-func (s *layerScan) at(ctx context.Context, k page.Key) error {
+// atSlowly is at with a cursor.
+func (s *layerScan) atSlowly(ctx context.Context, k page.Key) error {
 	if err := s.entries.seek(ctx, k, 0); err != nil {
 		return err
 	}
@@ -90,9 +90,8 @@ func (s *layerScan) at(ctx context.Context, k page.Key) error {
 	return err
 }
 
-// down notes the values of one key, newest first: what is older than the one that initializes is not even
-// looked at.
-func (s *layerScan) down(ctx context.Context, k page.Key, lsns page.LSNRange) error {
+// downSlowly is down with a cursor.
+func (s *layerScan) downSlowly(ctx context.Context, k page.Key, lsns page.LSNRange) error {
 	if err := s.entries.seekEnd(ctx, k, lsns.End); err != nil {
 		return err
 	}

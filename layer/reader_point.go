@@ -1,0 +1,119 @@
+package layer
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+
+	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/page"
+)
+
+// leafSpot is a place in a leaf of the index, which is pinned: entry i is the first at or above a key.
+type leafSpot struct {
+	node  treeNode
+	pin   cache.Pin
+	blk   uint32
+	i     int
+	equal bool
+}
+
+// spot goes straight down the index, without the path that a cursor keeps to go on from there. The caller
+// releases the pin.
+func (s *layerScan) spot(ctx context.Context, key []byte) (p leafSpot, err error) {
+	root := s.entries.r.sum.indexRoot
+	p.blk = root
+	for above := maxTreeLevels; ; above = int(p.node.level) {
+		var b []byte
+		if b, p.pin, err = s.block(ctx, p.blk); err != nil {
+			return p, err
+		}
+		if p.node, err = parseNode(b, len(key)); err != nil {
+			p.pin.Release()
+			return p, s.corrupt(p.blk, "%v", err)
+		}
+		if level := int(p.node.level); p.blk != root && level != above-1 {
+			p.pin.Release()
+			return p, s.corrupt(p.blk, "node of level %d where %d is expected", level, above-1)
+		}
+		p.i, p.equal = p.node.search(key)
+		if p.node.level == 0 {
+			return p, nil
+		}
+		if !p.equal && p.i > 0 {
+			p.i--
+		}
+		child, ok := p.node.child(p.i, root)
+		p.pin.Release()
+		if !ok {
+			return p, s.corrupt(p.blk, "entry %d of an inner node is no block below the root, %d", p.i, root)
+		}
+		p.blk = child
+	}
+}
+
+// at notes the image of one key. What needs more than the key's leaf, or looks wrong, is left to the cursor.
+func (s *layerScan) at(ctx context.Context, k page.Key) error {
+	var key [page.KeySize]byte
+	k.Put(key[:])
+	p, err := s.spot(ctx, key[:])
+	if err != nil {
+		return err
+	}
+	defer p.pin.Release()
+	if !p.equal {
+		return nil // what lies in other leaves is further from it
+	}
+	r := s.entries.r
+	if p.i+1 == p.node.n {
+		return s.atSlowly(ctx, k)
+	}
+	e := entry{key: k, lsn: r.desc.LSNs.Start, willInit: true,
+		start: int64(p.node.value(p.i)), end: int64(p.node.value(p.i + 1))}
+	if !r.placed(&e) {
+		return s.atSlowly(ctx, k)
+	}
+	s.add(&e)
+	return nil
+}
+
+// placed reports whether an entry, and the next one, lie where values do.
+func (r *Reader) placed(e *entry) bool {
+	return e.start >= dataStart && e.start < e.end && e.end < r.dataEnd() && e.end-e.start <= maxPlace
+}
+
+// down notes the values of one key, newest first: what is older than the one that initializes is not even
+// looked at. What needs more than one leaf, or looks wrong, is left to the cursor.
+func (s *layerScan) down(ctx context.Context, k page.Key, lsns page.LSNRange) error {
+	var key, found [maxKeyLen]byte
+	k.Put(key[:])
+	binary.BigEndian.PutUint64(key[page.KeySize:], uint64(lsns.End))
+	p, err := s.spot(ctx, key[:])
+	if err != nil {
+		return err
+	}
+	defer p.pin.Release()
+	if p.i == p.node.n {
+		return s.downSlowly(ctx, k, lsns)
+	}
+	r := s.entries.r
+	for next := int64(p.node.value(p.i) >> 1); p.i > 0; {
+		p.i--
+		p.node.copyKey(found[:], p.i)
+		lsn := page.LSN(binary.BigEndian.Uint64(found[page.KeySize:]))
+		if !bytes.Equal(found[:page.KeySize], key[:page.KeySize]) || lsn < lsns.Start {
+			return nil
+		}
+		v := p.node.value(p.i)
+		e := entry{key: k, lsn: lsn, willInit: v&1 == 1, start: int64(v >> 1), end: next}
+		if lsn >= lsns.End || v > maxTreeValue || !r.placed(&e) {
+			break
+		}
+		s.add(&e)
+		if e.willInit {
+			return nil
+		}
+		lsns.End, next = lsn, e.start
+	}
+	return s.downSlowly(ctx, k, lsns)
+}
