@@ -191,7 +191,6 @@ func changing(fn func() (string, int)) Worker {
 		panic(err)
 	}
 	return Worker{
-		ReportsFailures: true,
 		Command: func(walredo.Kind) (Command, error) {
 			how, n := fn()
 			return Command{Path: exe, Args: []string{asWorker, how, strconv.Itoa(n)}}, nil

@@ -32,9 +32,8 @@ type User struct{ UID, GID uint32 }
 type Worker struct {
 	// Command gives the command line of a worker for a kind of cluster. An error that wraps
 	// walredo.ErrUnsupported says that there is none.
+	// It is called at every launch, by one goroutine at a time for each kind.
 	Command func(walredo.Kind) (Command, error)
-	// ReportsFailures says that the worker answers with failure pages (wire.Failure).
-	ReportsFailures bool
 }
 
 // Policy is how much trouble a request is worth.

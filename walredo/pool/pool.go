@@ -141,7 +141,7 @@ func (p *Pool) tryRedo(ctx context.Context, dst []byte, req *walredo.Request, po
 		if err != nil {
 			return nil, err
 		}
-		if f, ok := wire.ParseFailure(c.page[:]); ok && p.o.Worker.ReportsFailures {
+		if f, ok := wire.ParseFailure(c.page[:]); ok {
 			return nil, f.Err(req.Key)
 		}
 		if err = w.check(c.page[:]); err == nil {
