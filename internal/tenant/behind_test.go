@@ -73,6 +73,7 @@ func (b *behind) reads(i int) bool {
 // a read gives the right value or an error that names the file, whether the file was read before or not, and
 // whether its descriptor is open still; the other layers can be read.
 func TestLayersBehindTheEnginesBack(t *testing.T) {
+	noLeaks(t)
 	overwrite := func(t *testing.T, file string, content []byte) {
 		f, err := os.OpenFile(file, os.O_WRONLY, 0)
 		require.NoError(t, err)
@@ -111,6 +112,9 @@ func TestLayersBehindTheEnginesBack(t *testing.T) {
 	} {
 		for _, warm := range []bool{false, true} {
 			for _, held := range []bool{false, true} {
+				if testkit.UnderRace && warm != held {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s/read before %v/descriptor held %v", name, warm, held), func(t *testing.T) {
 					o := testOptions(virtualfile.NewOS())
 					if !held {
@@ -167,6 +171,7 @@ func regenerate(t *testing.T, file string) string {
 
 // TestFlipsBehindTheEnginesBack flips bits of a layer file of an open store.
 func TestFlipsBehindTheEnginesBack(t *testing.T) {
+	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
 	for _, warm := range []bool{false, true} {
 		b := openBehind(t, "a", testOptions(virtualfile.NewOS()))

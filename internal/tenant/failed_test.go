@@ -37,6 +37,7 @@ func (f *dirFault) wrap(fs virtualfile.FS, err error) virtualfile.FS {
 // succeed without having written anything. So the timeline writes no more: what it holds stays readable, its
 // durable LSN stays, and a crash gives back just that.
 func TestFailedDirectorySyncIsFinal(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	mem := virtualfile.NewMem()
 	var f dirFault
@@ -79,6 +80,7 @@ func TestFailedDirectorySyncIsFinal(t *testing.T) {
 
 // TestFullDiskAtDirectorySync: that one ends with the want of space, and the layer is written anew.
 func TestFullDiskAtDirectorySync(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	f := dirFault{sticky: true} // the background tries again, too
 	_, _, tl := opened(t, testOptions(f.wrap(virtualfile.NewMem(), syscall.ENOSPC)))
@@ -98,6 +100,7 @@ func TestFullDiskAtDirectorySync(t *testing.T) {
 // TestFullDiskAtManifest: what is flushed counts although the manifest found no room, for the store holds some
 // back; and it takes it again.
 func TestFullDiskAtManifest(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	var armed atomic.Bool
 	full := &virtualfile.Fault{Op: virtualfile.OpWrite, Nth: 1, Err: syscall.ENOSPC, Path: func(name string) bool {
@@ -124,6 +127,7 @@ func TestFullDiskAtManifest(t *testing.T) {
 // TestForeignFilesAreSetAside: what nobody knows does not keep a store from opening; it is moved where a human
 // finds it, once, and reported. A store that is open for reading alone leaves it.
 func TestForeignFilesAreSetAside(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	mem := virtualfile.NewMem()
 	o := testOptions(mem)
@@ -194,6 +198,7 @@ func TestForeignFilesAreSetAside(t *testing.T) {
 // TestEditInDoubtKeepsItsLayer: an edit whose sync failed stands in the manifest for all that the next process
 // can tell, so the layer that it names must not go, whatever fails then.
 func TestEditInDoubtKeepsItsLayer(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	mem := virtualfile.NewMem()
 	var noSync, noDir, noFile atomic.Bool

@@ -23,8 +23,9 @@ import (
 // what that process then acknowledges is there after the next crash; and reads are right all the time. Under
 // the race detector only some operations have their turn.
 func TestEveryFault(t *testing.T) {
+	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
-	stride := testkit.Size(11, 1, 1)
+	stride := testkit.Size(29, 1, 1)
 	for name, c := range map[string]struct {
 		fault *virtualfile.Fault
 		torn  int // sizes of torn writes are multiples of it
@@ -266,6 +267,7 @@ func checkAll(t *testing.T, mem *virtualfile.MemFS, hs []*history) {
 // TestFlippedTransfers flips a bit of one read or write after the other: a value is right, or there is an error
 // that names the place; never a wrong one. What was flipped in reading is right when it is read again.
 func TestFlippedTransfers(t *testing.T) {
+	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
 	for _, op := range []virtualfile.Op{virtualfile.OpRead, virtualfile.OpWrite} {
 		failed := 0
@@ -353,6 +355,7 @@ func flipAt(t *testing.T, mem *virtualfile.MemFS, fault *virtualfile.Fault, read
 // TestWithdrawnTimeline: a timeline whose making fails after it has its name is not in the way of opening the
 // store after a crash, whatever of its removal the crash leaves.
 func TestWithdrawnTimeline(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
 		for seed := range uint64(testkit.Size(40, 100, 1000)) {

@@ -40,6 +40,7 @@ func (g gate) Create(name string) (virtualfile.File, error) {
 // TestPressureStops: where nothing is flushed, puts come to an end at the limit of unflushed bytes, a try
 // says so at once, a waiting one ends with its context, and all goes on with the flush.
 func TestPressureStops(t *testing.T) {
+	noLeaks(t)
 	const stop = 64 << 10
 	g := gate{virtualfile.NewMem(), make(chan struct{})}
 	o := testOptions(g)
@@ -90,6 +91,7 @@ func TestPressureStops(t *testing.T) {
 
 // TestPressureOfL0 stops puts at a height of the L0 stack, which only a compaction would lower.
 func TestPressureOfL0(t *testing.T) {
+	noLeaks(t)
 	o := testOptions(virtualfile.NewMem())
 	o.Config.Pressure = timeline.Pressure{L0Slow: 2, L0Stop: 4}
 	_, _, tl := opened(t, o)
@@ -110,6 +112,7 @@ func TestPressureOfL0(t *testing.T) {
 }
 
 func TestWaitLSN(t *testing.T) {
+	noLeaks(t)
 	s, _, tl := opened(t, testOptions(virtualfile.NewMem()))
 	ctx := context.Background()
 	require.NoError(t, tl.WaitLSN(ctx, firstLSN))
@@ -139,6 +142,7 @@ func TestWaitLSN(t *testing.T) {
 
 // TestNextDurable follows every flush, and says nothing that a crash would take back.
 func TestNextDurable(t *testing.T) {
+	noLeaks(t)
 	_, _, tl := opened(t, testOptions(virtualfile.NewMem()))
 	ctx := context.Background()
 	lsn, moved := tl.NextDurable()
@@ -162,6 +166,7 @@ func TestNextDurable(t *testing.T) {
 // TestCheckpointTimeout: what little traffic leaves in memory becomes durable by itself, also when a flush
 // by hand came between.
 func TestCheckpointTimeout(t *testing.T) {
+	noLeaks(t)
 	o := testOptions(virtualfile.NewMem())
 	o.Config.CheckpointTimeout = 5 * time.Millisecond
 	_, _, tl := opened(t, o)
@@ -185,6 +190,7 @@ func TestCheckpointTimeout(t *testing.T) {
 
 // TestNoCheckpointTimeout: a period of 0 writes nothing by itself.
 func TestNoCheckpointTimeout(t *testing.T) {
+	noLeaks(t)
 	_, _, tl := opened(t, testOptions(virtualfile.NewMem()))
 	require.NoError(t, putImage(tl, modelKeys[0], firstLSN+8, []byte("x")))
 	time.Sleep(20 * time.Millisecond)

@@ -8,15 +8,12 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a store under test beside its model.
 type world struct {
@@ -183,6 +180,7 @@ func (w *world) reopen() {
 func (w *world) fill() { w.disk.fill(rapid.IntRange(0, 4).Draw(w.T, "skip")) }
 
 func TestStoreAgainstModel(t *testing.T) {
+	noLeaks(t)
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{T: t, mem: virtualfile.NewMem()}
 		w.open()

@@ -30,6 +30,7 @@ func putRecords(t *testing.T, tl *timeline.Timeline, n int) {
 // TestLSNMeansTheLastWholeRecord goes through every LSN of a timeline, a branch in the middle of a batch, and
 // a branch of that.
 func TestLSNMeansTheLastWholeRecord(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	_, tn, main := opened(t, testOptions(virtualfile.NewMem()))
 	putRecords(t, main, 10)

@@ -25,9 +25,10 @@ func tinyMemory(o *Options) { o.Config.MemBytes, o.Config.MemChunk = 160<<10, 4<
 // and full disks, with and without memory and trailers, and compares all they say with a map. In the long form
 // (make long) these are over a million steps.
 func TestScriptAgainstModel(t *testing.T) {
+	noLeaks(t)
 	seeds := testkit.Rand(t, 1)
 	steps, crashes, faults, spilled := 0, 0, int64(0), int64(0)
-	for world := 0; steps < testkit.Size(6_000, 40_000, 1_200_000); world++ {
+	for world := 0; steps < testkit.Size(3_000, 40_000, 1_200_000); world++ {
 		rnd := rand.New(rand.NewPCG(seeds.Uint64(), uint64(world)))
 		o := testOptions(nil)
 		o.Config.CheckpointDistance = []int64{4 << 10, 24 << 10, 100 << 10}[rnd.IntN(3)]
@@ -64,6 +65,7 @@ func TestScriptAgainstModel(t *testing.T) {
 // TestEveryModeGivesTheSameAnswers runs one script on the operating system's files under every mode, engine,
 // with and without trailers, with and without memory.
 func TestEveryModeGivesTheSameAnswers(t *testing.T) {
+	noLeaks(t)
 	seed := testkit.Rand(t, 2).Uint64()
 	first := ""
 	for _, mode := range []virtualfile.Mode{virtualfile.Buffered, virtualfile.Direct, virtualfile.DirectRW} {
@@ -81,7 +83,7 @@ func TestEveryModeGivesTheSameAnswers(t *testing.T) {
 				s := &script{TestingT: t, rnd: rand.New(rand.NewPCG(seed, 0)), options: o, answers: sum}
 				s.begin()
 				m := s.store.Metrics().Disk
-				for range testkit.Size(300, 700, 20_000) {
+				for range testkit.Size(100, 700, 20_000) {
 					s.do()
 				}
 				for _, h := range s.hs {

@@ -62,6 +62,7 @@ func timelineDir(t *testing.T, dir string, h *history) string {
 }
 
 func TestReadOnlyChangesNothing(t *testing.T) {
+	noLeaks(t)
 	dir := filepath.Join(t.TempDir(), "s")
 	h := filled(t, osOptions(dir))
 	tdir := timelineDir(t, dir, h)
@@ -116,6 +117,7 @@ func TestReadOnlyChangesNothing(t *testing.T) {
 }
 
 func TestLockKeepsOthersOut(t *testing.T) {
+	noLeaks(t)
 	for name, fs := range map[string]virtualfile.FS{"os": virtualfile.NewOS(), "mem": virtualfile.NewMem()} {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions(fs)
@@ -145,6 +147,7 @@ func TestLockKeepsOthersOut(t *testing.T) {
 }
 
 func TestWhatIsNoStore(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	root := t.TempDir()
 	missing := filepath.Join(root, "missing")
@@ -170,6 +173,7 @@ func TestWhatIsNoStore(t *testing.T) {
 }
 
 func TestDamageIsNamedAtOpen(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	image := func(dir string) string {
 		m, err := filepath.Glob(filepath.Join(dir, "0000*"))
@@ -252,6 +256,7 @@ func TestDamageIsNamedAtOpen(t *testing.T) {
 }
 
 func TestOrphanOfAnUnpublishedFlushIsRemoved(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	store := filepath.Join(t.TempDir(), "s")
 	h := filled(t, osOptions(store))
@@ -296,6 +301,7 @@ func TestOrphanOfAnUnpublishedFlushIsRemoved(t *testing.T) {
 }
 
 func TestFeaturesByName(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	store := filepath.Join(t.TempDir(), "s")
 	filled(t, osOptions(store))
@@ -329,6 +335,7 @@ func TestFeaturesByName(t *testing.T) {
 }
 
 func TestStoreFileOfTheDocument(t *testing.T) {
+	noLeaks(t)
 	doc, err := os.ReadFile("../../docs/formats/store.md")
 	require.NoError(t, err)
 	_, text, ok := strings.Cut(string(doc), "```\n"+storeMagic)
@@ -357,6 +364,7 @@ func FuzzStoreFile(f *testing.F) {
 }
 
 func TestNamesAreUnique(t *testing.T) {
+	noLeaks(t)
 	ctx := context.Background()
 	s, err := Open(ctx, testOptions(virtualfile.NewMem()))
 	require.NoError(t, err)

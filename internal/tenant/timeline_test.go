@@ -3,13 +3,16 @@ package tenant
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -35,6 +38,7 @@ func putImage(tl *timeline.Timeline, k page.Key, lsn page.LSN, v []byte) error {
 }
 
 func TestPutRefusesBeforeItStores(t *testing.T) {
+	noLeaks(t)
 	_, _, tl := opened(t, testOptions(virtualfile.NewMem()))
 	ctx := context.Background()
 	k := modelKeys[0]
@@ -73,6 +77,7 @@ func TestPutRefusesBeforeItStores(t *testing.T) {
 }
 
 func TestRecordsWithoutValuesMoveTheEnd(t *testing.T) {
+	noLeaks(t)
 	_, _, tl := opened(t, testOptions(virtualfile.NewMem()))
 	ctx := context.Background()
 	b := page.Batch{End: firstLSN + 64, Prev: firstLSN + 32}
@@ -86,6 +91,7 @@ func TestRecordsWithoutValuesMoveTheEnd(t *testing.T) {
 }
 
 func TestFullDiskLosesNothing(t *testing.T) {
+	noLeaks(t)
 	var disk tap
 	s, _, tl := opened(t, testOptions(disk.wrap(virtualfile.NewMem())))
 	ctx := context.Background()
@@ -118,6 +124,7 @@ func TestFullDiskLosesNothing(t *testing.T) {
 }
 
 func TestPutWaitsForTheFlush(t *testing.T) {
+	noLeaks(t)
 	gate := make(chan struct{})
 	o := testOptions(virtualfile.NewMem())
 	o.Config.MaxFrozen = 1
@@ -143,14 +150,28 @@ func TestPutWaitsForTheFlush(t *testing.T) {
 	require.LessOrEqual(t, s.Metrics().MemoryBytes, int64(1<<10))
 }
 
-// TestReadersDuringPutsAndFlushes is for the race detector; each reader also checks what it sees.
+// TestReadersDuringPutsAndFlushes is for the race detector; each reader also checks what it sees. Eight read,
+// one puts, one flushes, one branches; a snapshot sees the same while layers come and go.
 func TestReadersDuringPutsAndFlushes(t *testing.T) {
-	_, tn, tl := opened(t, testOptions(virtualfile.NewMem()))
+	noLeaks(t)
+	t.Run("memory", func(t *testing.T) { readersAndWriter(t, testOptions(virtualfile.NewMem())) })
+	t.Run("scratch files", func(t *testing.T) {
+		o := testOptions(virtualfile.NewOS())
+		o.Dir = filepath.Join(t.TempDir(), "s")
+		tinyMemory(&o)
+		o.Config.CheckpointDistance = 64 << 10
+		readersAndWriter(t, o)
+	})
+}
+
+func readersAndWriter(t *testing.T, o Options) {
+	s, tn, tl := opened(t, o)
 	ctx := context.Background()
 	keys := make([]page.Key, 40)
 	for i := range keys {
 		keys[i] = page.RelTag{Spc: 1663, DB: 5, Rel: 1}.Block(uint32(i))
 	}
+	set := page.SetOfKeys(keys...)
 	put := func(lsn page.LSN) error {
 		var b page.Batch
 		for _, k := range keys {
@@ -158,10 +179,24 @@ func TestReadersDuringPutsAndFlushes(t *testing.T) {
 		}
 		return tl.Put(ctx, &b)
 	}
+	check := func(p pages, lsn page.LSN) error {
+		n := 0
+		err := p.GetVectored(ctx, set, lsn, func(_ page.Key, v []byte, err error) error {
+			n++
+			if err == nil && string(v) != fmt.Sprint(uint64(lsn)) {
+				err = fmt.Errorf("at %d: %q", lsn, v)
+			}
+			return err
+		})
+		if err == nil && n != len(keys) {
+			err = fmt.Errorf("%d keys of %d", n, len(keys))
+		}
+		return err
+	}
 	require.NoError(t, put(firstLSN+8))
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	for range 3 {
+	background := func(fn func() error) {
 		wg.Go(func() {
 			for {
 				select {
@@ -169,38 +204,49 @@ func TestReadersDuringPutsAndFlushes(t *testing.T) {
 					return
 				default:
 				}
-				lsn, n := tl.LastRecordLSN(), 0
-				err := tl.GetVectored(ctx, page.SetOfKeys(keys...), lsn, func(_ page.Key, v []byte, err error) error {
-					n++
-					if err == nil && string(v) != fmt.Sprint(uint64(lsn)) {
-						err = fmt.Errorf("at %d: %q", lsn, v)
-					}
-					return err
-				})
-				if err != nil || n != len(keys) {
-					t.Errorf("%d keys: %v", n, err)
+				if err := fn(); err != nil {
+					t.Error(err)
 					return
 				}
-				_ = tl.Info()
 			}
 		})
 	}
+	for i := range 8 {
+		background(func() error {
+			last := tl.LastRecordLSN()
+			if i%4 != 3 {
+				return check(tl, last)
+			}
+			old := firstLSN + 8 + (last-firstLSN-8)/16*8
+			sn, err := tl.Snapshot(ctx, last)
+			if err != nil {
+				return err
+			}
+			defer sn.Close()
+			return errors.Join(check(sn, last), check(sn, old), check(tl, old), check(sn, last))
+		})
+	}
+	background(func() error { return tl.Flush(ctx) })
+	background(func() error { _ = tl.Info(); _ = s.Metrics(); return nil })
 	wg.Go(func() {
 		for i := range 5 {
-			if _, err := tn.Branch(ctx, tl, fmt.Sprint("b", i), page.TimelineID{}, tl.LastRecordLSN()); err != nil {
+			at := tl.LastRecordLSN()
+			b, err := tn.Branch(ctx, tl, fmt.Sprint("b", i), page.TimelineID{}, at)
+			if err == nil {
+				err = check(b, at)
+			}
+			if err != nil {
 				t.Error(err)
 			}
 		}
 	})
-	for i := range page.LSN(150) {
+	for i := range page.LSN(testkit.Size(200, 600, 20_000)) {
 		require.NoError(t, put(firstLSN+16+8*i))
-		if i%40 == 0 {
-			require.NoError(t, tl.Flush(ctx))
-		}
 	}
 	close(done)
 	wg.Wait()
 	require.Greater(t, len(tl.Layers()), 10)
+	require.Zero(t, s.Metrics().HeldBytes, "nobody holds anything any more")
 	require.NoError(t, tl.Close())
 	_, err := tl.Get(ctx, keys[0], firstLSN+8)
 	require.ErrorIs(t, err, timeline.ErrClosed)
@@ -208,6 +254,7 @@ func TestReadersDuringPutsAndFlushes(t *testing.T) {
 }
 
 func TestImportTilesTheKeySpace(t *testing.T) {
+	noLeaks(t)
 	mem := virtualfile.NewMem()
 	s, tn, _ := opened(t, testOptions(mem))
 	ctx := context.Background()
@@ -276,6 +323,7 @@ func TestImportTilesTheKeySpace(t *testing.T) {
 
 // TestAnyNumberOfKeysInBoundedSteps reads far more than one window at once, and a page whose chain is long.
 func TestAnyNumberOfKeysInBoundedSteps(t *testing.T) {
+	noLeaks(t)
 	o := testOptions(virtualfile.NewMem())
 	o.Config.CheckpointDistance = 8 << 20
 	_, _, tl := opened(t, o)
