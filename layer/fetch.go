@@ -56,8 +56,10 @@ type fetcher struct {
 	sums  []sumBlock
 	bufs  []*virtualfile.Buffer
 	room  arena
+	// missing is how many of sums are to be read.
+	missing int
 
-	src    int32                  // whose sums are asked for
+	now    *span                  // whose sums are asked for
 	sumsOf func(blk int64) []byte // f.sumOf, made once
 }
 
@@ -66,6 +68,8 @@ type span struct {
 	src         int32
 	first, last int32
 	off, end    int64
+	sums        int32 // where in sums its blocks of checksums begin, one behind the other
+	firstSum    int64 // the number of the first
 }
 
 // sumBlock is one block of checksums: in memory, or at its place in a buffer.
@@ -96,7 +100,7 @@ func (f *fetcher) releaseSums() {
 		f.sums[i].pin.Release()
 	}
 	clear(f.sums)
-	f.sums = f.sums[:0]
+	f.sums, f.missing = f.sums[:0], 0
 }
 
 // Fetch reads the values that layers on disk have named and that still count: all of them at once, in one
@@ -116,7 +120,9 @@ func (c *Collector) Fetch(ctx context.Context) error {
 	if err := d.ReadMulti(ctx, f.reads); err != nil {
 		return err
 	}
-	c.keepSums()
+	if f.missing > 0 {
+		c.keepSums()
+	}
 	for i := range f.spans {
 		c.takeSpan(i)
 	}
@@ -165,9 +171,12 @@ func (c *Collector) plan() {
 		src := c.sources[s.src]
 		unit := int64(src.unit())
 		s.off, s.end = s.off&^(unit-1), min((s.end+unit-1)&^(unit-1), src.end())
+		c.planSums(&s, src)
 		f.spans = append(f.spans, s)
 		f.reads = append(f.reads, readOf(src.handle(), s.off, s.end))
-		c.planSums(&s, src)
+	}
+	if f.missing == 0 {
+		return
 	}
 	for i := range f.sums {
 		if b := &f.sums[i]; b.b == nil {
@@ -188,13 +197,17 @@ func readOf(h *virtualfile.Handle, off, end int64) virtualfile.Read {
 func (c *Collector) planSums(s *span, src source) {
 	f := &c.fetch
 	first, last := src.sumBlocks(s.off, s.end)
+	s.sums, s.firstSum = int32(len(f.sums)), first
 	for blk := first; blk <= last; blk++ {
 		if n := len(f.sums); n > 0 && f.sums[n-1].src == s.src && f.sums[n-1].blk >= blk {
-			continue // spans ascend
+			s.sums = int32(n-1) - int32(f.sums[n-1].blk-first) // spans ascend: the one before had it
+			continue
 		}
 		b := sumBlock{src: s.src, read: noValue, blk: blk}
 		if pin, ok := src.cachedSum(blk); ok {
 			b.pin, b.b = pin, pin.Bytes()
+		} else {
+			f.missing++
 		}
 		f.sums = append(f.sums, b)
 	}
@@ -243,52 +256,52 @@ func (c *Collector) keepSums() {
 	}
 }
 
-// findSum gives the block of checksums, which is there if it was planned.
-func (f *fetcher) findSum(src int32, blk int64) *sumBlock {
-	i, _ := slices.BinarySearchFunc(f.sums, blk, func(s sumBlock, blk int64) int {
-		if s.src != src {
-			return cmp.Compare(s.src, src)
-		}
-		return cmp.Compare(s.blk, blk)
-	})
-	return &f.sums[i]
-}
+// sumOf gives a block of checksums of the present span.
+func (f *fetcher) sumOf(blk int64) []byte { return f.sumAt(f.now, blk).b }
 
-func (f *fetcher) sumOf(blk int64) []byte { return f.findSum(f.src, blk).b }
+func (f *fetcher) sumAt(s *span, blk int64) *sumBlock { return &f.sums[int64(s.sums)+blk-s.firstSum] }
 
-// spanBytes gives the verified bytes of span i.
-func (c *Collector) spanBytes(i int) ([]byte, error) {
+// verified gives the bytes [off, end), whole pieces of span i.
+func (c *Collector) verified(i int, off, end int64) ([]byte, error) {
 	f := &c.fetch
 	s := &f.spans[i]
 	src := c.sources[s.src]
-	b, err := bytesRead(&f.reads[i], s.off, s.end)
+	b, err := bytesRead(&f.reads[i], off, end)
 	if err != nil {
 		return nil, err
 	}
-	first, last := src.sumBlocks(s.off, s.end)
+	first, last := src.sumBlocks(off, end)
 	for blk := first; blk <= last; blk++ {
-		if err := f.findSum(s.src, blk).err; err != nil {
+		if err := f.sumAt(s, blk).err; err != nil {
 			return nil, err
 		}
 	}
 	if f.sumsOf == nil {
 		f.sumsOf = f.sumOf
 	}
-	f.src = s.src
-	return b, src.verify(s.off, b, f.sumsOf)
+	f.now = s
+	return b, src.verify(off, b, f.sumsOf)
 }
 
-// takeSpan takes the values out of span i.
+// takeSpan takes the values out of span i. If something is wrong with it, each value is looked at alone: it
+// fails if it lies in what is wrong, and others do not fail with it.
 func (c *Collector) takeSpan(i int) {
 	f := &c.fetch
 	s := &f.spans[i]
-	b, err := c.spanBytes(i)
 	src := c.sources[s.src]
+	unit := int64(src.unit())
+	off := s.off
+	b, err := c.verified(i, off, s.end)
+	bad := err != nil
 	for _, n := range f.order[s.first:s.last] {
 		v := &c.values[n]
 		v.src = noValue
+		if bad {
+			off = v.start &^ (unit - 1)
+			b, err = c.verified(i, off, min((v.end+unit-1)&^(unit-1), s.end))
+		}
 		if v.Err = err; err == nil {
-			v.Value, v.Err = src.value(v.LSN, v.start, b[v.start-s.off:v.end-s.off:v.end-s.off], &f.room)
+			v.Value, v.Err = src.value(v.LSN, v.start, b[v.start-off:v.end-off:v.end-off], &f.room)
 		}
 	}
 }
