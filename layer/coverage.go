@@ -41,7 +41,7 @@ func (m *Map) ImageCoverage(keys page.Range, end page.LSN) []Run {
 // lsns is then needed by no read at its end or above.
 func (m *Map) CoveredByImages(keys page.Range, lsns page.LSNRange) bool {
 	for k, end := packKey(keys.Start), packKey(keys.End); k.less(end); {
-		e := m.images.newest(&k, lsns.End, nil)
+		e := m.images.newest(&k, lsns.End, 0)
 		if e == nil || e.lo < lsns.Start {
 			return false
 		}

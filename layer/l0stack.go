@@ -49,11 +49,14 @@ func (s L0Stack) All() iter.Seq[Desc] {
 
 // Search gives the newest layer that starts below the exclusive LSN end.
 func (s L0Stack) Search(end page.LSN) (Desc, bool) {
-	if e := s.s.newest(&mapKey{}, end, nil); e != nil {
+	if e := s.newest(end); e != nil {
 		return e.desc(), true
 	}
 	return Desc{}, false
 }
+
+// newest is Search for any key but the highest, which is in no range.
+func (s L0Stack) newest(end page.LSN) *packed { return s.s.newest(&mapKey{}, end, 0) }
 
 // Follows says why d would not continue the stack: it is no L0, or does not begin where the stack ends.
 func (s L0Stack) Follows(d Desc) error {

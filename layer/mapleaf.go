@@ -11,7 +11,7 @@ import (
 // bits, a database and a part of its relations, so that most searches in a leaf are for keys that have it.
 type leaf struct {
 	ents  []packed
-	words []uint64 // start LSNs; then the rest of first keys; then how far the last ones are from those
+	words []uint64 // start LSNs; then end LSNs; then the rest of first keys; then how far the last are from those
 	high  uint64   // the prefix
 	mid   uint16
 	loose bool // start LSNs do not ascend
@@ -20,27 +20,49 @@ type leaf struct {
 // tinyLeaf is the number of layers up to which a leaf has no words, as a look at each of them is as quick.
 const tinyLeaf = 2
 
+// leap is how many layers a search passes over at a time that begin too late.
+const leap = 8
+
 // newLeaf makes a leaf of es, which it keeps.
 func newLeaf(es []packed) leaf {
-	n := len(es)
 	l := leaf{ents: es}
-	if n <= tinyLeaf {
-		return l
-	}
-	l.words = make([]uint64, 3*n)
-	l.setPrefix()
-	for i := range es {
-		first, last := l.within(es[i].start()), l.within(es[i].end().prev())
-		l.words[i] = uint64(es[i].lo)
-		switch {
-		case first.side > 0 || last.side < 0:
-			l.words[n+i], l.words[2*n+i] = math.MaxUint64, 0 // none, as the fast search leaves that key out
-		default:
-			l.words[n+i], l.words[2*n+i] = first.rest, last.rest-first.rest
-		}
-		l.loose = l.loose || i > 0 && es[i].lo < es[i-1].lo
+	if len(es) > tinyLeaf {
+		l.setPrefix()
+		l.setWords()
 	}
 	return l
+}
+
+// newLeafFor makes a leaf of es, which it keeps, for searches for keys like k.
+func newLeafFor(es []packed, k mapKey) leaf {
+	l := leaf{ents: es, high: k.a, mid: uint16(k.b >> 48)}
+	if len(es) > 0 {
+		l.setWords()
+	}
+	return l
+}
+
+func (l *leaf) setWords() {
+	n := len(l.ents)
+	l.words = make([]uint64, 4*n)
+	los, his, firsts, spans := l.columns()
+	for i := range l.ents {
+		e := &l.ents[i]
+		los[i], his[i] = uint64(e.lo), uint64(e.hi)
+		first, last := l.within(e.start()), l.within(e.end().prev())
+		if first.side > 0 || last.side < 0 {
+			firsts[i] = math.MaxUint64 // none, as the fast search leaves that key out
+		} else {
+			firsts[i], spans[i] = first.rest, last.rest-first.rest
+		}
+		l.loose = l.loose || i > 0 && e.lo < l.ents[i-1].lo
+	}
+}
+
+// columns gives the words of a leaf that has them.
+func (l *leaf) columns() (los, his, firsts, spans []uint64) {
+	n := len(l.ents)
+	return l.words[:n], l.words[n : 2*n], l.words[2*n : 3*n], l.words[3*n : 4*n]
 }
 
 // setPrefix takes the prefix that more than half of all bounds have, if there is one, else that of some.
@@ -76,43 +98,41 @@ func (l *leaf) within(k mapKey) bound {
 	return bound{k.b<<16 | uint64(k.c), 0}
 }
 
-// newest gives the layer with the highest end of those that cover k and start below end, if it is higher
-// than that of best.
-func (l *leaf) newest(k *mapKey, end page.LSN, best *packed) *packed {
+// newest gives the layer with the highest end, above that LSN, of those that cover k and start below end.
+func (l *leaf) newest(k *mapKey, end, above page.LSN) *packed {
 	n := len(l.ents)
 	w := k.b<<16 | uint64(k.c)
-	if k.a != l.high || uint16(k.b>>48) != l.mid || w == math.MaxUint64 || l.loose || len(l.words) < 3*n {
-		return l.newestOfAny(k, end, best)
+	if k.a != l.high || uint16(k.b>>48) != l.mid || w == math.MaxUint64 || l.loose || len(l.words) < 4*n {
+		return l.newestOfAny(k, end, above)
 	}
-	los, firsts, spans := l.words[:n], l.words[n:2*n], l.words[2*n:3*n]
+	los, his, firsts, spans := l.columns()
 	i := n - 1
+	for i >= leap && page.LSN(los[i-leap]) >= end {
+		i -= leap
+	}
 	for i >= 0 && page.LSN(los[i]) >= end {
 		i--
 	}
-	for ; i >= 0; i-- {
-		if w-firsts[i] > spans[i] {
-			continue
+	for ; i >= 0 && page.LSN(his[i]) > above; i-- {
+		if w-firsts[i] <= spans[i] {
+			return &l.ents[i]
 		}
-		if e := &l.ents[i]; best == nil || e.hi > best.hi {
-			return e
-		}
-		return best
 	}
-	return best
+	return nil
 }
 
 // newestOfAny is newest for any key and order.
-func (l *leaf) newestOfAny(k *mapKey, end page.LSN, best *packed) *packed {
+func (l *leaf) newestOfAny(k *mapKey, end, above page.LSN) *packed {
 	for i := len(l.ents) - 1; i >= 0; i-- {
 		e := &l.ents[i]
-		if best != nil && e.hi <= best.hi {
-			return best
+		if e.hi <= above {
+			return nil
 		}
 		if e.lo < end && e.covers(k) {
 			return e
 		}
 	}
-	return best
+	return nil
 }
 
 // find gives the layer of e's identity, or nil.

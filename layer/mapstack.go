@@ -13,9 +13,10 @@ import (
 // cell of a healthy map, a search for a key below an LSN takes one path.
 type stack struct {
 	rect
-	leaf  leaf    // of a leaf
-	kids  []stack // of an inner node
-	loose bool    // start LSNs of the kids do not ascend
+	leaf  leaf       // of a leaf
+	kids  []stack    // of an inner node
+	los   []page.LSN // start LSNs of the kids, side by side
+	loose bool       // these do not ascend
 }
 
 const (
@@ -28,9 +29,11 @@ const (
 func leafOf(es []packed) stack { return stack{rect: boxOf(es), leaf: newLeaf(es)} }
 
 func innerOf(kids []stack) (s stack) {
+	s.los = make([]page.LSN, len(kids))
 	for i := range kids {
 		s.grow(&kids[i].rect, kids[i].n)
 		s.loose = s.loose || i > 0 && kids[i].lo < kids[i-1].lo
+		s.los[i] = kids[i].lo
 	}
 	s.kids = kids
 	return s
@@ -166,29 +169,26 @@ func (s *stack) find(e *packed) *packed {
 	return s.leaf.find(e)
 }
 
-// newest gives the layer with the highest end of those that cover k and start below end, if it is higher
-// than that of best.
-func (s *stack) newest(k *mapKey, end page.LSN, best *packed) *packed {
+// newest gives the layer with the highest end, above that LSN, of those that cover k and start below end.
+func (s *stack) newest(k *mapKey, end, above page.LSN) (best *packed) {
 	if s.kids == nil {
-		return s.leaf.newest(k, end, best)
+		return s.leaf.newest(k, end, above)
 	}
 	i := len(s.kids)
 	if !s.loose {
-		for low := 0; low < i; {
-			if mid := (low + i) / 2; s.kids[mid].lo < end {
-				low = mid + 1
-			} else {
-				i = mid
-			}
+		for i > 0 && s.los[i-1] >= end {
+			i--
 		}
 	}
 	for i--; i >= 0; i-- {
 		kid := &s.kids[i]
-		if best != nil && kid.hi <= best.hi {
+		if kid.hi <= above {
 			return best
 		}
 		if kid.lo < end && kid.covers(k) {
-			best = kid.newest(k, end, best)
+			if e := kid.newest(k, end, above); e != nil {
+				best, above = e, e.hi
+			}
 		}
 	}
 	return best

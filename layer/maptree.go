@@ -18,13 +18,14 @@ import (
 // place. A path has at most one node for each digit of a key; with keys as they are, it grows as the
 // logarithm of the number of layers.
 type mapNode struct {
-	at       uint8  // the first bit of the node's digit; bucketAt for a bucket
-	hasCells uint64 // bit i for cell i
-	hasKids  uint64 // bit i for digit i
-	box      rect   // around all layers of the node
+	at       uint8 // the first bit of the node's digit; bucketAt for a bucket
+	outside  bool  // a divided node has a bucket too
+	hasCells uint64
+	hasKids  uint64
+	kids     []mapNode // those of which hasKids has the digit's bit
+	cells    []stack   // likewise, by the numbers of cells
 	bucket   leaf
-	cells    []stack   // those there are
-	kids     []mapNode // likewise
+	box      rect // around all layers of the node
 }
 
 const (
@@ -32,10 +33,11 @@ const (
 	digits    = 1 << digitBits
 
 	bucketAt = 255
-	// maxBucket is small enough to be searched layer by layer. Smaller ones make more nodes.
-	maxBucket = 16
-	// maxOutside is the number of layers that a divided node keeps though they do not have its digits.
-	maxOutside = 16
+	// maxBucket and maxOutside bound what is searched layer by layer: those of a bucket, and those that a
+	// divided node keeps though they do not have its digits. On the real maps fewer make a search slower, as
+	// it takes more nodes; more make it no faster, and a change copies them.
+	maxBucket  = 32
+	maxOutside = 64
 )
 
 // onPath gives the cells that hold layers which may cover a key of a digit, as bits: cell 1 is the one that
@@ -169,7 +171,12 @@ func (n *mapNode) sides(es []packed) (inside, outside []packed) {
 
 // setBucket gives a divided node, which is not shared yet, other layers outside.
 func (n *mapNode) setBucket(es []packed) {
-	n.bucket, n.box = newLeaf(es), boxOf(es)
+	n.bucket, n.outside, n.box = leaf{}, len(es) > 0, boxOf(es)
+	if n.outside && len(n.cells)+len(n.kids) > 0 {
+		n.bucket = newLeafFor(es, n.inner().start())
+	} else if n.outside {
+		n.bucket = newLeaf(es)
+	}
 	for i := range n.cells {
 		n.box.grow(&n.cells[i].rect, n.cells[i].n)
 	}
@@ -333,24 +340,27 @@ func (n *mapNode) find(e *packed) *packed {
 // rank gives the index of place i among those there are.
 func rank(has uint64, i int) int { return bits.OnesCount64(has & (1<<i - 1)) }
 
-// newest gives the layer with the highest end of those that cover k and start below end, if it is higher
-// than that of best.
-func (n *mapNode) newest(k *mapKey, end page.LSN, best *packed) *packed {
-	for n.box.lo < end && (best == nil || n.box.hi > best.hi && best.hi < end) {
+// newest gives the layer with the highest end, above that LSN, of those that cover k and start below end.
+func (n *mapNode) newest(k *mapKey, end, above page.LSN) (best *packed) {
+	// What ends at or above end reaches as high as anything can.
+	for above < end {
 		if n.at >= keyBits {
-			return n.newestHere(k, end, best)
+			if e := n.newestHere(k, end, above); e != nil {
+				return e
+			}
+			return best
 		}
-		if len(n.bucket.ents) > 0 {
-			best = n.bucket.newest(k, end, best)
+		if n.outside {
+			if e := n.bucket.newest(k, end, above); e != nil {
+				best, above = e, e.hi
+			}
 		}
 		d := k.digit(n.at)
 		for on := n.hasCells & onPath[d]; on != 0; on &= on - 1 {
 			c := &n.cells[bits.OnesCount64(n.hasCells&(on&-on-1))]
-			if c.lo < end && (best == nil || c.hi > best.hi) && c.covers(k) {
-				if c.kids == nil {
-					best = c.leaf.newest(k, end, best)
-				} else {
-					best = c.newest(k, end, best)
+			if c.lo < end && c.hi > above && c.covers(k) {
+				if e := c.newest(k, end, above); e != nil {
+					best, above = e, e.hi
 				}
 			}
 		}
@@ -365,13 +375,18 @@ func (n *mapNode) newest(k *mapKey, end page.LSN, best *packed) *packed {
 }
 
 // newestHere searches a node that has no digit: a bucket, or the layers of one single key.
-func (n *mapNode) newestHere(k *mapKey, end page.LSN, best *packed) *packed {
-	if !n.box.covers(k) {
-		return best
+func (n *mapNode) newestHere(k *mapKey, end, above page.LSN) *packed {
+	if n.len() == 0 || !n.box.covers(k) {
+		return nil
 	}
-	best = n.bucket.newest(k, end, best)
+	best := n.bucket.newest(k, end, above)
+	if best != nil {
+		above = best.hi
+	}
 	if n.at == keyBits && n.cells[0].covers(k) {
-		best = n.cells[0].newest(k, end, best)
+		if e := n.cells[0].newest(k, end, above); e != nil {
+			return e
+		}
 	}
 	return best
 }

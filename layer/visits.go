@@ -88,7 +88,7 @@ func (m *Map) plan(keys page.Set, end page.LSN) []planned {
 func (m *Map) cover(ranges []keyRange, end page.LSN) (out []cover) {
 	for _, r := range ranges {
 		for k := r.start; k.less(r.end); {
-			c := cover{image: m.images.newest(&k, end, nil)}
+			c := cover{image: m.images.newest(&k, end, 0)}
 			to := r.end
 			if c.image != nil && c.image.end().less(to) {
 				to = c.image.end()
