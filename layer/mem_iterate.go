@@ -185,50 +185,55 @@ func inNumbers(n uint32, fn func(ids []uint32) error) error {
 	return nil
 }
 
-// add puts records into the window, and empties it where it is full.
+// add puts records into the window, and calls full where it is.
 func (w *memWalk) add(ctx context.Context, ids []uint32, full func() error) error {
 	for len(ids) > 0 {
 		f := w.window
-		if f.full() {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			if err := full(); err != nil {
-				return err
-			}
-			continue
-		}
-		n := min(len(ids), lookAtOnce, residentWindow-len(f.entries)%residentWindow)
+		n := min(len(ids), residentWindow-len(f.entries)%residentWindow)
 		from := len(f.entries)
 		f.entries = slices.Grow(f.entries, n)[:from+n]
 		for i, id := range ids[:n] {
 			r, e := w.x.records.at(id), &f.entries[from+i]
 			e.place, e.lsn, e.prefix, e.last = r.where(), r.at(), r.prefix<<1|r.prev>>willInitShift, r.last
 		}
-		f.want(&w.m.mu.values, from)
-		ids = ids[n:]
+		took := f.want(&w.m.mu.values, from)
+		f.entries = f.entries[:from+took]
+		ids = ids[took:]
+		if took == n && (len(f.entries) < residentWindow || f.bytes > 0) {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := full(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// full reports whether no more is to be added.
-func (f *memWindow) full() bool {
-	return len(f.entries) >= residentWindow && (f.bytes == 0 || f.bytes+len(f.entries)*entryBytes >= spilledWindow)
+// want notes which values of the entries from a number on are to be read, and gives how many entries the window
+// has room for.
+func (f *memWindow) want(values *memLog, from int) int {
+	for i := from; i < len(f.entries); i++ {
+		place := f.entries[i].place
+		c, n := &values.chunks[placeOffset(place)>>values.shift], placeLength(place)
+		if c.file == nil {
+			n = 0
+		}
+		if f.bytes > 0 && f.bytes+n+(i+1)*entryBytes > spilledWindow {
+			return i - from
+		}
+		if n > 0 {
+			f.wanted = append(f.wanted, memWanted{file: c.file, place: place})
+			f.bytes += n
+		}
+	}
+	return len(f.entries) - from
 }
 
 // entryBytes is what an entry and what is wanted of it take beside its value.
 const entryBytes = 80
-
-// want notes which entries' values, from a number on, are to be read.
-func (f *memWindow) want(values *memLog, from int) {
-	for i := from; i < len(f.entries); i++ {
-		place := f.entries[i].place
-		if c := &values.chunks[placeOffset(place)>>values.shift]; c.file != nil && placeLength(place) > 0 {
-			f.wanted = append(f.wanted, memWanted{file: c.file, place: place})
-			f.bytes += placeLength(place)
-		}
-	}
-}
 
 // fetch reads what is in the ephemeral file.
 func (f *memWindow) fetch(ctx context.Context, pool *MemPool) error {
