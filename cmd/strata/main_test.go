@@ -49,7 +49,11 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"verify", "cluster"},
 		{"verify", "redo", "--wal", "x"},
 		{"verify", "redo", "--wal", "x", "--pg", "13"},
-		{"verify", "redo", "--wal", "x", "--pg", "15", "--redo", "pool"},
+		{"verify", "redo", "--wal", "x", "--pg", "15", "--redo", "magic"},
+		{"verify", "redo", "--wal", "x", "--pg", "15", "--worker", "/bin/x"},
+		{"verify", "redo", "--wal", "x", "--pg", "15", "--redo", "pool", "--worker", "postgres"},
+		{"redo-worker"},
+		{"redo-worker", "--pg", "15", "--flavour", "sweet"},
 		{"info", "--no-such-flag"},
 	} {
 		code, out, errs := command(t, args...)

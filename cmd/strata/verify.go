@@ -12,7 +12,6 @@ import (
 	"github.com/stratapg/strata/inspect/layercheck"
 	"github.com/stratapg/strata/inspect/redocheck"
 	"github.com/stratapg/strata/pg"
-	"github.com/stratapg/strata/walredo/native"
 )
 
 // errCheckFailed says that a check ran to its end and did not hold; what it found is printed before.
@@ -111,7 +110,7 @@ What may lawfully differ is listed in docs/masks.md.`,
 func newVerifyRedo() *cobra.Command {
 	var o redocheck.Options
 	var version int
-	var redo string
+	var w redoWay
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "redo --wal DIR --pg VERSION",
@@ -120,14 +119,19 @@ func newVerifyRedo() *cobra.Command {
 compares each block with the image that PostgreSQL put into the record, under PostgreSQL's masks. Images
 that a record does not need are taken out before redo. A block not seen before comes from the cluster
 before the WAL (--pgdata), or else from its first image, and is then counted as primed. A record type
-that redo refuses is counted as uncovered.`,
+that redo refuses is counted as uncovered.
+
+With --redo pool, processes do the redo, started by the command line that --worker gives: Neon's
+"/path/v{pg}/bin/postgres --wal-redo", for example, with {pg} for the version; by default this program's own
+redo-worker. What no process can do, as records that name no block, is done in Go. With --redo both, each
+page is made in both ways, and counts as different where they disagree.`,
 		Example: "  strata verify redo --wal /archive --pg 15 --pgdata /copy/of/cluster/before",
 		Args:    exactArgs(0),
 	}
 	c.Flags().StringVar(&o.WALDir, "wal", "", "directory with WAL segments (required)")
 	c.Flags().IntVar(&version, "pg", 0, "PostgreSQL version of the WAL, 14 to 17 (required)")
 	c.Flags().StringVar(&o.PGData, "pgdata", "", "data directory of the cluster before the WAL")
-	c.Flags().StringVar(&redo, "redo", "native", "who does the redo: native")
+	w.register(c.Flags())
 	c.Flags().BoolVar(&asJSON, "json", false, "print the closing line as one JSON object, and nothing else on stdout")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		o.Version = pg.Version(version)
@@ -136,9 +140,13 @@ that redo refuses is counted as uncovered.`,
 			return usageError{errors.New("verify redo: --wal and --pg are required")}
 		case !o.Version.Supported():
 			return usageError{fmt.Errorf("verify redo: --pg %d: %w", version, pg.ErrUnsupportedVersion)}
-		case redo != "native":
-			return usageError{fmt.Errorf("verify redo: --redo %q: only native is there", redo)}
 		}
+		redoer, err := w.open()
+		if err != nil {
+			return fmt.Errorf("verify redo: %w", err)
+		}
+		defer redoer.Close()
+		o.Redoer = redoer
 		return runVerifyRedo(cmd, o, asJSON)
 	}
 	return c
@@ -146,9 +154,6 @@ that redo refuses is counted as uncovered.`,
 
 func runVerifyRedo(cmd *cobra.Command, o redocheck.Options, asJSON bool) error {
 	start := time.Now()
-	redoer := native.New()
-	defer redoer.Close()
-	o.Redoer = redoer
 	r, err := redocheck.Run(cmd.Context(), o)
 	if err != nil {
 		return fmt.Errorf("verify redo: %w", err)

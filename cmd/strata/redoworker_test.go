@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/walredo/native"
+	"github.com/stratapg/strata/walredo/pool"
+	"github.com/stratapg/strata/walredo/walredotest"
+)
+
+// TestMain lets this test binary be the program that redo pools start.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "redo-worker" {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// The subcommand as a pool starts it, in its sandbox.
+func TestRedoWorkerInPool(t *testing.T) {
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	p, err := pool.New(pool.Options{Worker: pool.Native(exe), Processes: 2})
+	require.NoError(t, err)
+	defer p.Close()
+	ctx := context.Background()
+	for name, req := range walredotest.Requests(t) {
+		want, err := native.New().Redo(ctx, nil, req)
+		require.NoError(t, err)
+		for range 500 {
+			got, err := p.Redo(ctx, nil, req)
+			require.NoError(t, err, name)
+			require.Equal(t, want, got, name)
+		}
+	}
+	require.EqualValues(t, 1, p.Metrics().Launches)
+}
+
+// Redo of the sample's WAL in both ways, which have to agree about every page: where redo fails, a block counts
+// as different. The WAL has hardly any images to compare with.
+func TestVerifyRedoBoth(t *testing.T) {
+	work := t.TempDir()
+	cluster, wal := filepath.Join(work, "cluster"), filepath.Join(work, "wal")
+	s, err := sample.Open("../../testdata/sample")
+	require.NoError(t, err)
+	require.NoError(t, s.ExtractCluster(cluster))
+	require.NoError(t, s.ExtractWAL(wal))
+	out := must(t, "verify", "redo", "--wal", wal, "--pg", "15", "--pgdata", cluster, "--redo", "both")
+	require.Regexp(t, `^redo: records=\d{5,} blocks=\d+ equal=\d+ different=0 uncovered=0 primed=\d+ seconds=`, lastLine(out))
+}
