@@ -5,6 +5,7 @@ import (
 
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/virtualfile"
 )
 
 const (
@@ -34,6 +35,8 @@ func (c *collector) addTimelines() {
 	c.add("redo_errors_total", "Pages that could not be rebuilt.", counter, func(m *Metrics) int64 { return m.RedoErrors })
 	c.add("file_opens_total", "Layer files opened.", counter, func(m *Metrics) int64 { return m.FileOpens })
 	c.add("open_files", "Layer files open.", gauge, func(m *Metrics) int64 { return m.OpenFiles })
+	c.add("l0_height", "L0 layers of the timeline that has most of them.", gauge, func(m *Metrics) int64 { return m.L0Height })
+	c.add("l0_layers", "L0 layers of all timelines.", gauge, func(m *Metrics) int64 { return m.L0Layers })
 	c.add("memory_bytes", "Size of the layers in memory.", gauge, func(m *Metrics) int64 { return m.MemoryBytes })
 	c.add("held_bytes", "Size of layers that only reads and snapshots still hold.", gauge, func(m *Metrics) int64 { return m.HeldBytes })
 	c.add("snapshots", "Snapshots open.", gauge, func(m *Metrics) int64 { return m.Snapshots })
@@ -52,6 +55,13 @@ func (c *collector) addDisk() {
 	c.add("disk_reopens_total", "Files opened again as their descriptor had been taken away.", counter, func(m *Metrics) int64 { return m.Disk.Reopens })
 	c.add("disk_descriptor_waits_total", "Times that all descriptors were in use.", counter, func(m *Metrics) int64 { return m.Disk.DescriptorWaits })
 	c.add("disk_direct_refused_total", "Files opened through the page cache as the file system refuses direct I/O.", counter, func(m *Metrics) int64 { return m.Disk.DirectRefused })
+	c.add("disk_io_uring", "1 if transfers go through io_uring.", gauge, func(m *Metrics) int64 {
+		if m.Disk.Engine == virtualfile.EngineURing {
+			return 1
+		}
+		return 0
+	})
+	c.add("disk_reserve_bytes", "Space held back for manifests on a full disk.", gauge, func(m *Metrics) int64 { return m.ReserveBytes })
 	c.add("disk_descriptors", "Descriptors open.", gauge, func(m *Metrics) int64 { return m.Disk.Descriptors })
 	c.add("disk_descriptors_limit", "Descriptors that may be open.", gauge, func(m *Metrics) int64 { return m.Disk.DescriptorLimit })
 	c.add("disk_handles", "Virtual files open.", gauge, func(m *Metrics) int64 { return m.Disk.Handles })

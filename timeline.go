@@ -28,6 +28,12 @@ type (
 	ManifestCutInfo = timeline.ManifestCutInfo
 	// LeftOverInfo names a file that a crash left behind, or that is none of the store's.
 	LeftOverInfo = timeline.LeftOverInfo
+	// StallInfo describes the debt for which a Put waits.
+	StallInfo = timeline.StallInfo
+	// ReserveInfo names the manifest that the disk's reserve was needed for.
+	ReserveInfo = timeline.ReserveInfo
+	// EngineFallbackInfo says why io_uring is not used.
+	EngineFallbackInfo = timeline.EngineFallbackInfo
 	// TimelineMadeInfo says that a timeline has come into being.
 	TimelineMadeInfo = timeline.TimelineMadeInfo
 )

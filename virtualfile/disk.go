@@ -53,6 +53,8 @@ type DiskOptions struct {
 	// MaxIdleBuffers bounds the bytes of free buffers that are kept; default 32 MiB.
 	MaxIdleBuffers int64
 	Logger         *slog.Logger
+	// Fallback, if set, is told by NewDisk why io_uring is not used where it was wanted, be it by default.
+	Fallback func(err error)
 }
 
 func (o DiskOptions) withDefaults() DiskOptions {

@@ -25,7 +25,15 @@ func TestEngineSwitchedOff(t *testing.T) {
 		warns bool
 	}{{EngineDefault, false}, {EngineURing, true}, {EngineStd, false}} {
 		var said bytes.Buffer
-		d := newDisk(t, NewOS(), DiskOptions{Engine: c.asked, Logger: slog.New(slog.NewTextHandler(&said, nil))})
+		var told []error
+		d := newDisk(t, NewOS(), DiskOptions{Engine: c.asked, Logger: slog.New(slog.NewTextHandler(&said, nil)),
+			Fallback: func(err error) { told = append(told, err) }})
+		if c.asked == EngineStd {
+			require.Empty(t, told)
+		} else {
+			require.Len(t, told, 1)
+			require.ErrorIs(t, told[0], errURingOff)
+		}
 		require.Equal(t, EngineStd, d.Metrics().Engine)
 		require.Equal(t, c.warns, bytes.Contains(said.Bytes(), []byte("level=WARN")), said.String())
 		if c.warns {

@@ -60,6 +60,7 @@ type Env struct {
 	holds     atomic.Int64   // the store's, and one for each timeline that may be read
 	snapshots snapshots
 	counters  counters
+	heights   heights
 	jobs      atomic.Uint64
 	memory    atomic.Int64 // bytes in layers not yet written
 }
@@ -77,7 +78,11 @@ func NewEnv(c Config) (*Env, error) {
 	}
 	d, err := virtualfile.NewDisk(c.FS, virtualfile.DiskOptions{
 		Mode: c.IOMode, Engine: c.IOEngine, Validate: c.ValidateIO, MaxDescriptors: c.MaxOpenFiles,
-		InFlight: shares.Reads, Logger: c.Logger,
+		InFlight: shares.Reads, Logger: c.Logger, Fallback: func(err error) {
+			if c.Events.EngineFallback != nil {
+				c.Events.EngineFallback(EngineFallbackInfo{Err: err})
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -111,6 +116,10 @@ func (e *Env) Metrics() Metrics {
 		m.Snapshots, m.OldestSnapshot = int64(n), e.Clock().Sub(s.begun)
 	}
 	m.MemoryBytes = e.memory.Load()
+	m.L0Height, m.L0Layers = e.heights.get()
+	if e.Reserve != nil {
+		m.ReserveBytes = e.Reserve.Held()
+	}
 	return m
 }
 

@@ -15,6 +15,15 @@ type Events struct {
 	ManifestCut  func(ManifestCutInfo)
 	LeftOver     func(LeftOverInfo)
 	TimelineMade func(TimelineMadeInfo)
+	// StallBegin and StallEnd say that a Put has to wait for a flush or a compaction. TryPut, and Put where it is
+	// only slowed down, are not reported.
+	StallBegin func(StallInfo)
+	StallEnd   func(StallInfo)
+	// ReserveUsed says that a full disk's reserve was given up for a manifest, ReserveHeld that it is there again.
+	ReserveUsed func(ReserveInfo)
+	ReserveHeld func(ReserveInfo)
+	// EngineFallback says, while a store is opened, that io_uring was wanted and is not to be had.
+	EngineFallback func(EngineFallbackInfo)
 }
 
 // FlushInfo describes the writing of one frozen in-memory layer. Begin and end share a JobID.
@@ -28,6 +37,28 @@ type FlushInfo struct {
 	Duration time.Duration
 	Err      error
 }
+
+// StallInfo describes the debt for which a Put waits. Begin and end share a JobID.
+type StallInfo struct {
+	JobID    uint64
+	Tenant   page.TenantID
+	Timeline page.TimelineID
+	// Unflushed is the bytes in memory, L0Height the number of L0 layers, Frozen that of full layers in memory, as
+	// they are at the time.
+	Unflushed int64
+	L0Height  int
+	Frozen    int
+	Duration  time.Duration // at the end
+}
+
+// ReserveInfo names the manifest that the reserve was needed for, and the reserve's size.
+type ReserveInfo struct {
+	Manifest string
+	Bytes    int64
+}
+
+// EngineFallbackInfo says why io_uring is not used.
+type EngineFallbackInfo struct{ Err error }
 
 // ManifestCutInfo says that a manifest ended in an edit that was not whole, as a crash leaves it.
 type ManifestCutInfo struct {

@@ -31,6 +31,11 @@ type Metrics struct {
 	OldestSnapshot time.Duration
 	// HeldBytes is the size of layers, in memory or on disk, that only reads and snapshots still hold.
 	HeldBytes int64
+	// L0Height is the height of the tallest L0 stack of any timeline, which bounds the deltas that a read meets
+	// before it comes to compacted ones; L0Layers is that of all stacks together.
+	L0Height, L0Layers int64
+	// ReserveBytes is the space held back for manifests on a full disk: 0 while it is used.
+	ReserveBytes int64
 	// MemoryBytes is the size of all layers in memory now.
 	MemoryBytes int64
 	// OffHeapBytes is the memory outside the Go heap now, of the whole process.

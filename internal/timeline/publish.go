@@ -33,8 +33,12 @@ func (e *Env) withReserve(file string, write func() error) error {
 	if !errors.Is(err, syscall.ENOSPC) || e.Reserve == nil || e.Reserve.Held() == 0 {
 		return err
 	}
+	info := ReserveInfo{Manifest: file, Bytes: e.Reserve.Held()}
 	if err := e.Reserve.Release(); err != nil {
 		return err
+	}
+	if e.Events.ReserveUsed != nil {
+		e.Events.ReserveUsed(info)
 	}
 	e.Logger.Warn("the disk is full: its reserve was used to write a manifest; make room", "manifest", file)
 	return write()
@@ -48,5 +52,8 @@ func (t *Timeline) refillReserve() {
 	}
 	if err := r.Refill(); err == nil {
 		t.env.Logger.Info("there is room on the disk again: its reserve is held")
+		if t.env.Events.ReserveHeld != nil {
+			t.env.Events.ReserveHeld(ReserveInfo{Manifest: t.log.Path(), Bytes: r.Held()})
+		}
 	}
 }

@@ -53,11 +53,8 @@ func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, 
 		return nil, err
 	}
 	w.trace(ctx)
-	for i := range w.ch.results {
-		r := &w.ch.results[i]
-		if r.gone() {
-			break
-		}
+	if len(w.ch.results) > 0 && !w.ch.results[0].gone() {
+		r := &w.ch.results[0]
 		l.timeline().env.counters.readKeys.Add(1)
 		if r.err != nil {
 			return nil, r.err

@@ -54,9 +54,7 @@ func (t *Timeline) waitForRoom(ctx context.Context) error {
 			return nil
 		}
 		if first {
-			t.env.counters.putWaits.Add(1)
-			begin := t.env.Clock()
-			defer func() { t.env.counters.putWaitNanos.Add(int64(t.env.Clock().Sub(begin))) }()
+			defer t.stall()()
 			if t.room() && t.view.Load().open.Len() > 0 {
 				t.freeze()
 				continue
@@ -68,6 +66,26 @@ func (t *Timeline) waitForRoom(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// stall counts and reports that a Put has to wait, and what it gives, that it waits no more.
+func (t *Timeline) stall() (end func()) {
+	t.env.counters.putWaits.Add(1)
+	job, begin := t.env.jobs.Add(1), t.env.Clock()
+	report := func(event func(StallInfo), took time.Duration) {
+		if event == nil {
+			return
+		}
+		v := t.view.Load()
+		event(StallInfo{JobID: job, Tenant: t.id.Tenant, Timeline: t.id.Timeline, Unflushed: v.unflushed(),
+			L0Height: v.layers.L0().Height(), Frozen: len(v.frozen), Duration: took})
+	}
+	report(t.env.Events.StallBegin, 0)
+	return func() {
+		took := t.env.Clock().Sub(begin)
+		t.env.counters.putWaitNanos.Add(int64(took))
+		report(t.env.Events.StallEnd, took)
 	}
 }
 

@@ -116,10 +116,12 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	t.files = newLayerFiles(env, dir, t.id)
 	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
 	env.holds.Add(1)
+	env.heights.set(t, m.L0().Height())
 	if !env.ReadOnly {
 		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime))
 	}
 	if err != nil {
+		env.heights.drop(t)
 		t.endViews()
 	}
 	return t, err
@@ -230,6 +232,7 @@ func (t *Timeline) shut() error {
 	_ = t.flusher.take(context.Background())
 	defer t.flusher.give()
 	t.releaseMemory()
+	t.env.heights.drop(t)
 	t.endViews()
 	return t.log.Close()
 }

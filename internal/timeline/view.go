@@ -110,6 +110,7 @@ func (t *Timeline) update(fn func(v *view), removed ...layer.Desc) {
 	v.refs.Add(1) // old's
 	old.next = v
 	t.view.Store(v)
+	t.env.heights.set(t, v.layers.L0().Height())
 	t.changedLocked()
 	t.mu.Unlock()
 	old.release()
