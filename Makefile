@@ -37,7 +37,8 @@ staticcheck:
 tidy:
 	$(GO) mod tidy -diff
 
-# Under the race detector the proofs with real servers, and those with models and faults, do a token of their work; they run once more without.
+# Under the race detector the proofs with real servers, and those with models and faults, do a token of their
+# work; they run once more without.
 PROOFS = ./internal/e2e ./internal/tenant ./basebackup ./inspect/redocheck ./walredo/native
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"

@@ -14,7 +14,8 @@ import (
 	"github.com/stratapg/strata/walredo"
 )
 
-// Config is what the timelines of a store have in common. Where nothing else is said all fields must be set, and numbers are positive.
+// Config is what the timelines of a store have in common. Where nothing else is said all fields must be set,
+// and numbers are positive.
 type Config struct {
 	FS                 virtualfile.FS
 	ReadOnly           bool
