@@ -19,10 +19,13 @@ func (b *backup) planControl() error {
 		multi: MultixactLimits{Oldest: cp.OldestMulti(), Next: cp.NextMulti(), NextOffset: cp.NextMultiOffset()}}
 	cp.SetPrevTimeline(b.tli)
 	cp.SetOldestActiveXid(0) // nothing runs after a shutdown
-	// The range of transactions with commit timestamps: none, as they are not in the backup. A server with
-	// track_commit_timestamp on starts a new one at its next transaction.
-	cp.SetOldestCommitTsXid(0)
-	cp.SetNewestCommitTsXid(0)
+	if ok, err := b.hasTimestamps(cp.OldestCommitTsXid(), cp.NewestCommitTsXid()); err != nil {
+		return err
+	} else if !ok {
+		// A server with track_commit_timestamp on starts a new range at its next transaction.
+		cp.SetOldestCommitTsXid(0)
+		cp.SetNewestCommitTsXid(0)
+	}
 	w, err := wal.BuildShutdownCheckpoint(wal.ShutdownCheckpoint{
 		Version: b.o.Version, SegSize: b.control.WALSegSize(), SystemID: b.control.SystemID(), Timeline: b.tli,
 		LSN: b.lsn, Prev: b.prev, CheckPoint: cp[:]})

@@ -13,7 +13,7 @@
 //   - The same cluster at the same LSN with the same Options gives the same bytes.
 //
 // Left out on purpose, as a server rebuilds or does not miss them: the free space map, replication slots
-// (their WAL is not in the archive), cumulative statistics, and commit timestamps, which are not kept.
+// (their WAL is not in the archive) and cumulative statistics.
 //
 // User tablespaces come out as plain directories in pg_tblspc, in place of the symbolic links of a running
 // cluster. Servers of 14 to 17 start from them, use them, and recover from a crash with them. A standby of

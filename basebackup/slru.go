@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/xlogrec"
 )
 
 const (
@@ -73,6 +75,29 @@ func (b *backup) checkSLRUs() error {
 		}
 	}
 	return nil
+}
+
+// hasTimestamps reports whether the backup has the pages for the commit timestamps of a range of transactions.
+// They are missing where they were not kept from the range's start on.
+func (b *backup) hasTimestamps(oldest, newest uint32) (bool, error) {
+	if oldest == 0 || newest == 0 {
+		return false, nil
+	}
+	segments, err := b.snap.SLRUSegments(b.ctx, page.CommitTs)
+	if err != nil {
+		return false, err
+	}
+	for _, xid := range []uint32{oldest, newest} {
+		p := xid / xlogrec.CommitTsPerPage
+		if _, ok := slices.BinarySearch(segments, p/slruSegPages); !ok {
+			return false, nil
+		}
+		pages, err := b.snap.SLRUSegmentPages(b.ctx, page.CommitTs, p/slruSegPages)
+		if err != nil || p%slruSegPages >= pages {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // writeSLRUs writes the segments. Bits of transactions that are open stay 0, which a server takes as

@@ -20,6 +20,9 @@ func (m *Modification) slruDir(ctx context.Context, kind page.SLRU) (*slruDir, e
 		return d, nil
 	}
 	b, err := m.get(ctx, kind.DirKey())
+	if kind == page.CommitTs && IsNotFound(err) {
+		b, err = EncodeSegments(nil), nil // a timeline that has kept none so far
+	}
 	if err != nil {
 		return nil, err
 	}

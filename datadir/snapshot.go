@@ -149,6 +149,9 @@ func (s *Snapshot) sizes(ctx context.Context, keys []page.Key) ([]uint32, error)
 // SLRUSegments lists the segments of an SLRU in ascending order.
 func (s *Snapshot) SLRUSegments(ctx context.Context, kind page.SLRU) ([]uint32, error) {
 	b, err := s.get(ctx, kind.DirKey())
+	if kind == page.CommitTs && IsNotFound(err) {
+		return nil, nil // of a timeline that never kept any
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@
 // SLRUs, prepared transactions, relation maps, the bits of visibility maps, pg_control. The reference is what
 // PostgreSQL's own redo does (the rm_redo functions of 14 to 17).
 //
-// Not kept: commit timestamps, replication slots and what logical decoding writes (pg_logical/mappings and
+// Not kept: replication slots and what logical decoding writes (pg_logical/mappings and
 // snapshots), statistics, pg_notify, pg_serial, pg_subtrans, the unlogged relations' content: a server
 // rebuilds or empties them when it starts from a base backup.
 //

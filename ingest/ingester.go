@@ -67,9 +67,10 @@ type Ingester struct {
 	stats Stats
 	err   error // what ended it
 
-	image [pg.BlockSize]byte // scratch for one page
-	clog  clogPages
-	slots []multiSlot // see multixact.go
+	image   [pg.BlockSize]byte // scratch for one page
+	clog    clogPages
+	tsPages []uint32    // pages of commit timestamps that the commit at work is in
+	slots   []multiSlot // see multixact.go
 }
 
 // NewIngester continues behind the last record of store, whose control file and checkpoint must be there.
@@ -216,7 +217,7 @@ func (i *Ingester) special(ctx context.Context, rec *wal.Record) error {
 	case pg.RmStandby:
 		return i.standby(rec)
 	case pg.RmCommitTs:
-		return i.commitTs(rec)
+		return i.commitTs(ctx, rec)
 	case pg.RmReplOrigin:
 		return i.replOrigin(ctx, rec)
 	case pg.RmLogicalMsg:

@@ -233,12 +233,12 @@ type slruFile struct {
 	pages   uint32
 }
 
-// scanSLRUs finds the segments of the commit log and of multixacts. Names are hex, of four digits or more.
+// scanSLRUs finds the segments of the commit log, of multixacts and of commit timestamps. Names are hex, of four digits or more.
 func (d *DataDir) scanSLRUs() error {
 	for i, kind := range page.SLRUs {
 		dir := kind.String()
 		entries, err := os.ReadDir(filepath.Join(d.Dir, filepath.FromSlash(dir)))
-		if err != nil {
+		if err != nil && (kind != page.CommitTs || !errors.Is(err, fs.ErrNotExist)) {
 			return fmt.Errorf("%w: %w", ErrDataDir, err)
 		}
 		for _, e := range entries {

@@ -55,7 +55,9 @@ func (i *Ingester) xactEnd(ctx context.Context, rec *wal.Record, op uint8) error
 	kind := page.KindClogAborted
 	if op == xlogrec.XactCommit || op == xlogrec.XactCommitPrepared {
 		kind = page.KindClogCommitted
-		i.commitTimestamp(xid, x.Subxacts)
+		if err := i.commitTimestamps(ctx, rec, xid, x.Subxacts); err != nil {
+			return err
+		}
 	}
 	if err := i.setStatus(ctx, kind, xid, x.Subxacts, x.Time); err != nil {
 		return err
@@ -78,16 +80,6 @@ func (i *Ingester) xactEnd(ctx context.Context, rec *wal.Record, op uint8) error
 		return err
 	}
 	return i.m.DropTwoPhase(ctx, key)
-}
-
-func (i *Ingester) commitTimestamp(xid uint32, sub xlogrec.Xids) {
-	if i.cp.neon || !i.ctl.Settings().TrackCommitTimestamp {
-		return
-	}
-	if n := sub.Len(); n > 0 {
-		xid = sub.At(n - 1)
-	}
-	i.cp.committed(xid)
 }
 
 // prepare stores the state of a prepared transaction.

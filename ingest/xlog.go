@@ -26,7 +26,7 @@ func (i *Ingester) xlog(ctx context.Context, rec *wal.Record) error {
 		}
 		return err
 	case xlogrec.XLOGParameterChange:
-		return i.parameterChange(rec)
+		return i.parameterChange(ctx, rec)
 	case xlogrec.XLOGFPWChange:
 		on, err := xlogrec.ParseFPWChange(rec.Main)
 		if err == nil && !i.cp.neon {
@@ -90,7 +90,7 @@ func (i *Ingester) checkpointRecord(ctx context.Context, rec *wal.Record) error 
 }
 
 // parameterChange updates the settings in pg_control.
-func (i *Ingester) parameterChange(rec *wal.Record) error {
+func (i *Ingester) parameterChange(ctx context.Context, rec *wal.Record) error {
 	p, err := control.ParseParameterChange(rec.Main)
 	if err != nil {
 		return fmt.Errorf("%w: %w", xlogrec.ErrMalformed, err)
@@ -103,21 +103,13 @@ func (i *Ingester) parameterChange(rec *wal.Record) error {
 		return nil
 	}
 	if p.TrackCommitTimestamp != old.TrackCommitTimestamp && !i.cp.neon {
-		i.startCommitTs(p.TrackCommitTimestamp)
+		if err := i.switchCommitTs(ctx, p.TrackCommitTimestamp); err != nil {
+			return err
+		}
 	}
 	i.ctl.SetSettings(p)
 	i.m.PutControlFile(i.ctl.Encode())
 	return nil
-}
-
-// startCommitTs starts or empties the bounds of commit timestamps.
-func (i *Ingester) startCommitTs(on bool) {
-	bound := uint32(0)
-	if on {
-		bound = uint32(i.cp.c.NextXid())
-	}
-	i.cp.c.SetOldestCommitTsXid(bound)
-	i.cp.c.SetNewestCommitTsXid(bound)
 }
 
 // endOfRecovery follows a switch of the timeline that no checkpoint accompanies.
@@ -156,20 +148,5 @@ func (i *Ingester) standby(rec *wal.Record) error {
 		}
 	}
 	i.cp.c.SetOldestActiveXid(x.OldestRunningXid)
-	return nil
-}
-
-// commitTs follows the bounds of commit timestamps in pg_control; the timestamps are not kept.
-func (i *Ingester) commitTs(rec *wal.Record) error {
-	if rec.Op() != xlogrec.CommitTsTruncate {
-		return nil
-	}
-	t, err := xlogrec.ParseCommitTsTruncate(i.o.Version, rec.Main)
-	if err != nil {
-		return err
-	}
-	if o := i.cp.c.OldestCommitTsXid(); o != 0 && xidPrecedes(o, t.OldestXid) {
-		i.cp.c.SetOldestCommitTsXid(t.OldestXid)
-	}
 	return nil
 }

@@ -52,15 +52,17 @@ func (r RelTag) Compare(o RelTag) int { return r.Block(0).Compare(o.Block(0)) }
 // SLRU is one of PostgreSQL's simple LRU areas. The numbers are part of the key format.
 type SLRU uint8
 
-// The SLRU kinds kept. Commit timestamps are not kept yet.
+// The SLRU kinds kept. CommitTs is Strata's addition: a timeline that Neon wrote has no key of it, nor has
+// one imported before it was kept.
 const (
 	Clog             SLRU = 0
 	MultixactMembers SLRU = 1
 	MultixactOffsets SLRU = 2
+	CommitTs         SLRU = 3
 )
 
 // SLRUs lists every kind in the order of its keys.
-var SLRUs = [...]SLRU{Clog, MultixactMembers, MultixactOffsets}
+var SLRUs = [...]SLRU{Clog, MultixactMembers, MultixactOffsets, CommitTs}
 
 // String gives the directory's name in a data directory.
 func (s SLRU) String() string {
@@ -71,6 +73,8 @@ func (s SLRU) String() string {
 		return "pg_multixact/members"
 	case MultixactOffsets:
 		return "pg_multixact/offsets"
+	case CommitTs:
+		return "pg_commit_ts"
 	}
 	return fmt.Sprintf("slru%d", uint8(s))
 }

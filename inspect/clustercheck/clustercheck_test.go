@@ -1,6 +1,7 @@
 package clustercheck_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"hash/crc32"
@@ -30,6 +31,9 @@ func imported(t *testing.T) (*strata.Timeline, string) {
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "cluster")
 	require.NoError(t, s.ExtractCluster(dir))
+	// The sample has no commit timestamps.
+	stamps := bytes.Repeat([]byte{1, 2, 3, 4, 5, 6, 7, 8, 0, 0}, 2*pg.BlockSize/10+1)[:2*pg.BlockSize]
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "pg_commit_ts", "0000"), stamps, 0o600))
 	e, err := strata.Open(ctx, strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, e.Close()) })
@@ -124,6 +128,10 @@ func TestEveryDamageIsFound(t *testing.T) {
 		"relation gone":        {heap, func(p string) { require.NoError(t, os.Remove(p)) }, 1, "only the timeline has it"},
 		"relation cut":         {heap, func(p string) { require.NoError(t, os.Truncate(p, 0)) }, -1, "only the timeline has it"},
 		"relation more":        {filepath.Join(dir, "base", "1", "999999"), func(p string) { require.NoError(t, os.WriteFile(p, junk, 0o600)) }, 1, "1663/1/999999: only the data directory has it"},
+		"commit timestamp":     {filepath.Join(dir, "pg_commit_ts", "0000"), func(p string) { damage(t, p, 9000) }, 1, "pg_commit_ts page 1"},
+		"no timestamps":        {filepath.Join(dir, "pg_commit_ts", "0000"), func(p string) { require.NoError(t, os.Remove(p)) }, 1, "pg_commit_ts segment 0000: only the timeline has it"},
+		"timestamps begun":     {filepath.Join(dir, "pg_commit_ts", "0005"), func(p string) { require.NoError(t, os.WriteFile(p, zero, 0o600)) }, 0, ""},
+		"timestamps more":      {filepath.Join(dir, "pg_commit_ts", "0005"), func(p string) { require.NoError(t, os.WriteFile(p, junk, 0o600)) }, 1, "pg_commit_ts segment 0005"},
 		"segment more":         {filepath.Join(dir, "pg_xact", "0009"), func(p string) { require.NoError(t, os.WriteFile(p, zero, 0o600)) }, 1, "pg_xact segment 0009"},
 		"temporary relation":   {filepath.Join(dir, "base", "1", "t3_999999"), func(p string) { require.NoError(t, os.WriteFile(p, junk, 0o600)) }, 0, ""},
 		"free space map":       {filepath.Join(dir, "base", "1", "1259_fsm"), func(p string) { damage(t, p, 30) }, 0, ""},

@@ -29,7 +29,7 @@ func TestRealServers(t *testing.T) {
 	for _, v := range versions {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			w := work(t, v, testkit.Work{Transactions: testkit.Size(50, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
-				map[string]string{"wal_consistency_checking": "all"}, nil)
+				map[string]string{"wal_consistency_checking": "all", "track_commit_timestamp": "on"}, nil)
 			t.Run("record by record", func(t *testing.T) { recordByRecord(t, w) })
 			store := filepath.Join(t.TempDir(), "store")
 			tl := importAndIngest(t, store, w.base, w.wal, 64*mib)

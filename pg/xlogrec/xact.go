@@ -45,7 +45,23 @@ type XactEnd struct {
 	TwoPhaseXid uint32 // the transaction, where it had been prepared; else 0
 	HasOrigin   bool
 	OriginLSN   page.LSN
+	OriginTime  int64 // as Time, at the origin
 }
+
+// CommitTime is the time that pg_commit_ts has of a commit: the origin's, where there is one.
+func (x *XactEnd) CommitTime() int64 {
+	if x.HasOrigin {
+		return x.OriginTime
+	}
+	return x.Time
+}
+
+// CommitTsPerPage is the number of transactions on a page of pg_commit_ts, CommitTsSize the size of an entry:
+// the time, 8 bytes, and the replication origin, 2 (access/transam/commit_ts.c).
+const (
+	CommitTsSize    = 10
+	CommitTsPerPage = pg.BlockSize / CommitTsSize
+)
 
 // ParseXactEnd reads commit, abort, commit prepared and abort prepared (ParseCommitRecord and
 // ParseAbortRecord of access/rmgrdesc/xactdesc.c). info is the record's info, flags and all.
@@ -80,7 +96,7 @@ func ParseXactEnd(v pg.Version, info uint8, main []byte) (XactEnd, error) {
 	if xinfo&xinfoOrigin != 0 {
 		x.HasOrigin = true
 		x.OriginLSN = page.LSN(r.u64("origin LSN"))
-		r.u64("origin time")
+		x.OriginTime = int64(r.u64("origin time"))
 	}
 	return x, r.err
 }

@@ -60,6 +60,12 @@ func (c *change) record(r *walredo.Record) error {
 	}
 	c.decoded = true
 	c.rec.End = c.end
+	if slru, _, _, ok := c.key.SLRUBlock(); ok && slru == page.CommitTs {
+		if !c.based {
+			return walredo.ErrNoBase
+		}
+		return c.commitTimestamps()
+	}
 	if c.blk = c.findBlock(); c.blk == nil {
 		return corrupt("the record does not touch this block")
 	}
