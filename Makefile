@@ -8,7 +8,7 @@ RACE = $(shell command -v cc >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 10m
 BENCHTIME ?= 1s
 
-.PHONY: all demo check servers fmt vet staticcheck tidy test fuzz bench long sample build
+.PHONY: all demo check servers fmt vet staticcheck tidy test fuzz fuzz-layers bench long sample build
 
 all: build
 
@@ -49,6 +49,10 @@ test:
 # Every fuzz target for FUZZTIME each.
 fuzz:
 	@FUZZTIME=$(FUZZTIME) sh scripts/fuzz.sh
+
+# What reads layer files - deltas, images, nodes, blobs, trailers, names - for half an hour each: a night's work.
+fuzz-layers:
+	@FUZZTIME=30m sh scripts/fuzz.sh ./layer
 
 bench:
 	$(GO) test ./... -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME)
