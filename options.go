@@ -102,6 +102,7 @@ const (
 	defaultImageLayerSize     = 128 << 20
 	minImageLayerSize         = 64 << 10
 	maxImageLayerSize         = 16 << 30
+	maxImageCompression       = 22 // zstd's
 )
 
 // withDefaults gives a copy with every zero replaced.
@@ -164,6 +165,7 @@ func (o Options) Validate() error {
 	bound("ImageLayerSize", o.ImageLayerSize, minImageLayerSize, maxImageLayerSize)
 	bound("MaxSnapshotAge", int64(o.MaxSnapshotAge), 1, math.MaxInt64)
 	bound("MaxHeldBytes", o.MaxHeldBytes, 1, math.MaxInt64)
+	bound("ImageCompression.Level", int64(o.ImageCompression.Level), 1, maxImageCompression)
 	if o.IOMode > virtualfile.DirectRW {
 		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/virtualfile"
@@ -17,9 +18,10 @@ func TestOptionsReportEveryFault(t *testing.T) {
 	err := strata.Options{
 		ReadOnly: true, CreateIfMissing: true, CheckpointDistance: 1, Memory: 1, IOMode: 9, IOEngine: 9,
 		Pressure: strata.Pressure{L0Slow: 5, L0Stop: 5}, CheckpointTimeout: strata.Every(-1), MaxFrozenLayers: -1, MaxOpenFiles: 1, ImageLayerSize: 1 << 40,
+		ImageCompression: layer.Compression{Level: 23},
 	}.Validate()
 	for _, want := range []string{"Dir is empty", "exclude each other", "CheckpointDistance is 1", "MaxFrozenLayers is -1", "MaxOpenFiles is 1", "ImageLayerSize is 1099511627776",
-		"Memory is 1", "IOMode is 9", "IOEngine is 9", "L0Slow is 5", "Every(-1ns)"} {
+		"Memory is 1", "IOMode is 9", "IOEngine is 9", "L0Slow is 5", "Every(-1ns)", "ImageCompression.Level is 23"} {
 		require.ErrorContains(t, err, want)
 	}
 	require.NoError(t, strata.Options{Dir: "x"}.Validate())
