@@ -40,4 +40,7 @@ func (p *Postgres) HashWork() {
 			"select count(*) from dead where k = 7", "reset enable_seqscan", "reset enable_bitmapscan",
 			"insert into dead select 7, g from generate_series(1, 500) g")
 	}
+	// Marks that VACUUM finds.
+	s.Each("delete from dead where n % 2 = 0", "set enable_seqscan = off", "set enable_bitmapscan = off",
+		"select count(*) from dead where k = 7", "reset enable_seqscan", "reset enable_bitmapscan", "vacuum dead")
 }

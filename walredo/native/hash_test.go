@@ -101,6 +101,27 @@ func TestHashSqueezeOfNothing(t *testing.T) {
 	}
 }
 
+// The page freed is empty and belongs to no bucket; its neighbors are joined. Servers free the last page of
+// a chain alone, but the record has a block reference for one behind it.
+func TestHashSqueezeJoinsNeighbors(t *testing.T) {
+	p := bufpage.Page(make([]byte, pg.BlockSize))
+	hashInit(p, 1, 3, hashOverflowPage)
+	require.NoError(t, addItemAt(p, leafTuple(1, 1, 1), 1))
+	p.SetLSN(0x1000)
+	record := buildRecord(pg.RmHash, 0x80, 7, append(add32(nil, 5, 6), 0, 0, 1, 0),
+		testBlock{id: 2, blkno: 8}, testBlock{id: 3, blkno: 5}, testBlock{id: 4, blkno: 6})
+	for block, want := range map[uint32][]byte{
+		8: append(add32(nil, hashNone, hashNone, hashNone), u16s(hashUnusedPage, hashPageID)...),
+		5: append(add32(nil, 1, 6, 3), u16s(hashOverflowPage, hashPageID)...),
+		6: append(add32(nil, 5, hashNone, 3), u16s(hashOverflowPage, hashPageID)...),
+	} {
+		got, err := redoOne(pg.V17, page.ForkMain, block, p, record)
+		require.NoError(t, err)
+		require.Equal(t, want, got[pg.BlockSize-hashOpaqueSize:], block)
+		require.Equal(t, block == 8, bufpage.Page(got).MaxOffset() == 0)
+	}
+}
+
 // A bucket that becomes two, whose metapage learns what it must.
 func TestHashSplitOnMetapage(t *testing.T) {
 	meta := hashMetaPageOf(t, 0)

@@ -95,6 +95,23 @@ func TestSPGistBuildLeavesPlaceholders(t *testing.T) {
 	}
 }
 
+// A chain of which nothing but a dead tuple is left moves without it.
+func TestSPGistMovesNoDeadTuple(t *testing.T) {
+	main := append(append(append(u16s(1, 0x0100, 0, 4, 1), 0, 0), spgState8(0)...), u16s(1, 5)...)
+	main = append(main, spgLeafTuple(0, 9)...)
+	blocks := []testBlock{{blkno: 9}, {id: 1, blkno: 5}, {id: 2, blkno: 6}}
+	for block, want := range map[uint32][]uint32{
+		9: {spgRedirect, spgLive, spgLive, spgLive, spgPlaceholder},
+		5: {spgLive, spgLive, spgLive, spgLive, spgLive},
+		6: {spgLive, spgLive, spgLive, spgLive, spgPlaceholder},
+	} {
+		got, err := redoOne(pg.V17, page.ForkMain, block, spgTestPage(t), buildRecord(pg.RmSPGist, 0x20, 7, main, blocks...))
+		require.NoError(t, err)
+		states, _, _ := spgStatesOf(t, got)
+		require.Equal(t, want, states, "block %d", block)
+	}
+}
+
 // The parent learns where its tuples are.
 func TestSPGistDownlink(t *testing.T) {
 	main := append(append(append(u16s(0, 0, 0, 4, 1), 0, 0), spgState8(0)...), u16s(7)...)
