@@ -203,6 +203,10 @@ func TestDamageIsNamedAtOpen(t *testing.T) {
 			require.NoError(t, os.WriteFile(image(dir), b, 0o644))
 			return filepath.Base(image(dir))
 		}, timeline.ErrCorrupt},
+		"layer of another generation in its place": {func(t *testing.T, _, dir string) string {
+			require.NoError(t, os.Rename(regenerate(t, image(dir)), image(dir)))
+			return filepath.Base(image(dir))
+		}, timeline.ErrCorrupt},
 		"manifest is missing": {func(t *testing.T, _, dir string) string {
 			require.NoError(t, os.Remove(filepath.Join(dir, manifest.FileName)))
 			return manifest.FileName
