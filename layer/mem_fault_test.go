@@ -31,7 +31,8 @@ func faultPool(t *testing.T, fs virtualfile.FS, grace int64) *MemPool {
 		require.Zero(t, s.Memory+s.Beyond+s.Spilled+s.Files)
 		p.Close()
 		require.NoError(t, d.Close())
-		require.Equal(t, inUse, offheap.InUse())
+		// Not more than before: what tests that ran earlier gave up in the meantime is no fault of this one.
+		require.LessOrEqual(t, offheap.InUse(), inUse)
 		goleak.VerifyNone(t, before)
 	})
 	return p
@@ -216,12 +217,9 @@ func TestMemPutEndsWithItsContext(t *testing.T) {
 	go func() { done <- m.Put(ctx, &b) }()
 	<-ctx.Done()
 	close(stuck) // the put rolls back when what is on its way has come to an end
-	err := <-done
-	if err == nil {
-		t.Log("the put was through before it could wait")
-		return
-	}
-	require.ErrorIs(t, err, context.Canceled)
+	// A put that is as long as this one asks for room after a write that it waits for; so it cannot be through
+	// before it sees the context.
+	require.ErrorIs(t, <-done, context.Canceled)
 	require.Zero(t, m.Len())
 	require.NoError(t, m.Put(t.Context(), &b))
 	require.Equal(t, 100, m.Len())

@@ -15,8 +15,9 @@ import (
 //     blocks lie in one run of slots. It grows by splitting one segment of slots at a time, so that no put
 //     waits for a table to be copied.
 //
-// An entry costs 28 bytes, and that of a new key 11 to 21 more, as the hash is three quarters to three eighths
-// full; with one and with ten million keys it is 46 and 42 in all.
+// An entry costs 28 bytes, and that of a new key 11 to 22 more, as the hash is three quarters to three eighths
+// full: with one and with ten million keys it is 46 and 42 in all; at worst, where the segments of the hash have
+// just been split, which they are at about the same time, 50 to 52.
 //
 // The writer changes it under the layer's lock; readers search it under the reader's side.
 type memIndex struct {

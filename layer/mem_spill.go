@@ -60,6 +60,9 @@ func (s *memSpiller) init(m *Mem) { s.m = m }
 func (s *memSpiller) room(ctx context.Context, n int) (memBlock, error) {
 	pool := s.m.pool
 	for failed := false; ; {
+		if err := ctx.Err(); err != nil {
+			return memBlock{}, err
+		}
 		if b, ok := pool.take(n, !pool.spills()); ok {
 			return b, nil
 		}
