@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 
@@ -37,6 +38,25 @@ func TestBytes(t *testing.T) {
 	// The requests of Neon's benchmark.
 	require.EqualValues(t, 1132, RequestSize(false, 2, 874+188))
 	require.EqualValues(t, 26393, RequestSize(false, 227, 226*67+8256))
+}
+
+// TestDocument reads the bytes that docs/formats/redo-protocol.md gives for an example.
+func TestDocument(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/formats/redo-protocol.md")
+	require.NoError(t, err)
+	var b []byte
+	for line := range strings.Lines(string(doc)) {
+		if part, err := hex.DecodeString(strings.ReplaceAll(strings.TrimSpace(line), " ", "")); err == nil {
+			b = append(b, part...)
+		}
+	}
+	r := NewReader(bytes.NewReader(b))
+	var m Message
+	require.NoError(t, r.Next(&m, alloc))
+	require.Equal(t, Message{Type: Begin, Rel: tag, Block: 7}, m)
+	require.NoError(t, r.Next(&m, alloc))
+	require.Equal(t, Message{Type: Apply, LSN: 0x16A9388, Bytes: []byte("abc")}, m)
+	require.Equal(t, io.EOF, r.Next(&m, alloc))
 }
 
 func TestReader(t *testing.T) {
