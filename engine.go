@@ -10,6 +10,7 @@ import (
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo/native"
 )
 
@@ -87,6 +88,9 @@ func (e *Engine) Close() error {
 
 // Metrics gives the counters of the whole store since it was opened.
 func (e *Engine) Metrics() Metrics { return e.store.Metrics() }
+
+// SetIOMode changes Options.IOMode for layer files that are opened from now on; those that are open keep theirs.
+func (e *Engine) SetIOMode(m virtualfile.Mode) error { return e.store.SetIOMode(m) }
 
 // DefaultTenant gives the tenant that the store was made with.
 func (e *Engine) DefaultTenant(ctx context.Context) (*Tenant, error) {

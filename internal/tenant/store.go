@@ -265,6 +265,9 @@ func (s *Store) File() StoreFile { return s.file }
 // Metrics gives the counters of all timelines.
 func (s *Store) Metrics() timeline.Metrics { return s.env.Metrics() }
 
+// SetIOMode changes the mode of layer files that are opened from now on.
+func (s *Store) SetIOMode(m virtualfile.Mode) error { return s.env.Disk.SetMode(m) }
+
 // DefaultTenant is the tenant that the store was made with.
 func (s *Store) DefaultTenant() (*Tenant, error) { return s.Tenant(s.file.DefaultTenant) }
 
