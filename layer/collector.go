@@ -38,15 +38,16 @@ type Collector struct {
 
 // gathered is what a Collector holds. It is pooled, so that a read allocates next to nothing.
 type gathered struct {
-	done    []page.Range // keys that have become complete since open was computed
-	entries []collected
-	index   map[page.Key]int32 // into entries
-	values  []foundValue
-	sources []source
-	scratch []Found
-	fetch   fetcher
-	scan    layerScan
-	path    readPath
+	done      []page.Range // keys that have become complete since open was computed
+	entries   []collected
+	index     map[page.Key]int32 // into entries
+	values    []foundValue
+	sources   []source
+	scratch   []Found
+	fetch     fetcher
+	scan      layerScan
+	visitPlan []keyVisit // of VisitsOfKey
+	path      readPath
 }
 
 var gatheredPool = sync.Pool{New: func() any { return new(gathered) }}
@@ -57,7 +58,9 @@ func (g *gathered) reset() {
 	g.path.reset()
 	clear(g.values)
 	clear(g.sources)
+	clear(g.visitPlan)
 	g.done, g.entries, g.values, g.sources = g.done[:0], g.entries[:0], g.values[:0], g.sources[:0]
+	g.visitPlan = g.visitPlan[:0]
 }
 
 // collected heads the list of one key's values, newest first.

@@ -20,7 +20,7 @@ func (m *Mem) Collect(ctx context.Context, c *Collector, keys page.Set, lsns pag
 	if m.Len() == 0 || !lsns.Overlaps(m.LSNs()) {
 		return nil
 	}
-	c.visit(visited{mem: true, lsns: lsns})
+	c.visit(visited{lsns: lsns})
 	g := memGather{m: m, c: c, lsns: lsns}
 	for _, r := range keys.Ranges() {
 		for !r.Empty() && !c.beyond(r.Start) {

@@ -167,7 +167,11 @@ func readAll(t require.TestingT, fs virtualfile.FS, lm *Map, mem *Mem, keys page
 		require.NoError(t, mem.Collect(ctx, c, keys, page.LSNRange{Start: mem.LSNs().Start, End: end}))
 		end = min(end, mem.LSNs().Start)
 	}
-	for v := range lm.Visits(c, end) {
+	visits := lm.Visits(c, end)
+	if one, _ := keys.Single(); one {
+		visits = lm.VisitsOfKey(c, end)
+	}
+	for v := range visits {
 		r, err := OpenReader(ctx, disk, testBlocks, "l", testID, v.Desc)
 		require.NoError(t, err)
 		defer r.Close()
@@ -234,6 +238,9 @@ func TestReadsEqualTheModel(t *testing.T) {
 		require.Equal(t, slices.Collect(whole.L0().All()), slices.Collect(lm.L0().All()))
 		for range 4 {
 			keys := drawSet(t)
+			if rapid.Bool().Draw(t, "one key") {
+				keys = page.SetOfKeys(modelKey(rapid.IntRange(0, modelKeys-1).Draw(t, "key")))
+			}
 			lsn := page.LSN(rapid.IntRange(1, modelLSNs+2).Draw(t, "read lsn"))
 			got := readAll(t, fs, lm, mem, keys, lsn)
 			for k := range modelKeys {

@@ -14,31 +14,28 @@ func (r *Reader) Collect(ctx context.Context, c *Collector, keys page.Set, lsns 
 	if !lsns.Overlaps(r.desc.LSNs) {
 		return nil
 	}
-	if keys = keys.Intersect(r.desc.Keys); keys.Empty() {
+	one, k := keys.Single()
+	if !one {
+		keys = keys.Intersect(r.desc.Keys)
+	}
+	if keys.Empty() || one && !r.desc.Keys.Contains(k) {
 		return nil
 	}
-	c.visit(visited{desc: r.desc, lsns: lsns})
+	c.visit(visited{desc: &r.desc, lsns: lsns})
 	s := &c.gathered.scan
 	s.c = c
 	s.entries.init(r, s)
 	defer s.release()
-	for _, kr := range keys.Ranges() {
-		switch {
-		case kr.Start.Next() != kr.End:
-			err = s.across(ctx, kr, lsns)
-		case r.desc.Image:
-			err = s.at(ctx, kr.Start)
-		default:
-			err = s.down(ctx, kr.Start, lsns)
-		}
-		if err != nil {
-			return err
-		}
+	if one {
+		err = s.key(ctx, k, lsns)
+	} else {
+		err = s.ranges(ctx, keys.Ranges(), lsns)
 	}
-	if r.desc.Image {
-		for _, kr := range keys.Ranges() {
-			c.Settle(kr)
-		}
+	if err != nil || !r.desc.Image {
+		return err
+	}
+	for _, kr := range keys.Ranges() {
+		c.Settle(kr)
 	}
 	return nil
 }
@@ -53,6 +50,29 @@ type layerScan struct {
 func (s *layerScan) release() {
 	s.entries.release()
 	s.c = nil
+}
+
+// ranges notes the values of some ranges of keys.
+func (s *layerScan) ranges(ctx context.Context, ranges []page.Range, lsns page.LSNRange) (err error) {
+	for _, kr := range ranges {
+		if kr.Start.Next() == kr.End {
+			err = s.key(ctx, kr.Start, lsns)
+		} else {
+			err = s.across(ctx, kr, lsns)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key notes the values of one key.
+func (s *layerScan) key(ctx context.Context, k page.Key, lsns page.LSNRange) error {
+	if s.entries.r.desc.Image {
+		return s.at(ctx, k)
+	}
+	return s.down(ctx, k, lsns)
 }
 
 // block implements blockReader with the blocks of the cache, and counts them.

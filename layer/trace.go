@@ -73,13 +73,15 @@ type readPath struct {
 }
 
 type visited struct {
-	desc  Desc
-	mem   bool
+	desc  *Desc // nil for one in memory
 	lsns  page.LSNRange
 	found int // values of the Collector when the visit began
 }
 
-func (p *readPath) reset() { *p = readPath{visits: p.visits[:0]} }
+func (p *readPath) reset() {
+	clear(p.visits)
+	*p = readPath{visits: p.visits[:0]}
+}
 
 // visit notes that a layer is asked next.
 func (c *Collector) visit(v visited) {
@@ -99,7 +101,7 @@ func (c *Collector) Trace(t *Trace) {
 			found = p.visits[i+1].found
 		}
 		name := "memory"
-		if !v.mem {
+		if v.desc != nil {
 			name = v.desc.Name()
 		}
 		t.Visited = append(t.Visited, Visited{name, v.lsns, found - v.found})

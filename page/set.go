@@ -36,6 +36,9 @@ func NewSet(ranges ...Range) Set {
 
 // SetOfKeys builds the set of single keys given in any order.
 func SetOfKeys(keys ...Key) Set {
+	if len(keys) == 1 && keys[0] != MaxKey {
+		return Set{[]Range{{keys[0], keys[0].Next()}}}
+	}
 	rs := make([]Range, len(keys))
 	for i, k := range keys {
 		rs[i] = Range{k, k.Next()}
@@ -45,6 +48,15 @@ func SetOfKeys(keys ...Key) Set {
 
 // Ranges gives the sorted, disjoint ranges. The caller must not change them.
 func (s Set) Ranges() []Range { return s.ranges }
+
+// Single gives the key of a set that has one key only.
+func (s Set) Single() (one bool, k Key) {
+	if len(s.ranges) != 1 {
+		return false, Key{}
+	}
+	r := &s.ranges[0]
+	return r.Start.Next() == r.End, r.Start
+}
 
 // Empty reports whether no key is in s.
 func (s Set) Empty() bool { return len(s.ranges) == 0 }

@@ -80,7 +80,11 @@ func (v *view) collect(ctx context.Context, c *layer.Collector, lsn page.LSN) (v
 	if d, ok := v.topImage(open, lsn); ok {
 		return visits + 1, v.visit(ctx, c, &layer.Visit{Desc: d, Keys: open, LSNs: d.LSNs})
 	}
-	for visit := range v.layers.Visits(c, lsn+1) {
+	next := v.layers.Visits(c, lsn+1)
+	if one, _ := open.Single(); one {
+		next = v.layers.VisitsOfKey(c, lsn+1)
+	}
+	for visit := range next {
 		visits++
 		if err := v.visit(ctx, c, &visit); err != nil {
 			return visits, err
@@ -92,11 +96,11 @@ func (v *view) collect(ctx context.Context, c *layer.Collector, lsn page.LSN) (v
 // topImage finds the image layer that alone answers a read of one key, since no delta reaches above it. That
 // is what most reads of a compacted timeline meet, and much cheaper than a plan.
 func (v *view) topImage(open page.Set, lsn page.LSN) (layer.Desc, bool) {
-	r := open.Ranges()
-	if len(r) != 1 || r[0].Start.Next() != r[0].End {
+	one, k := open.Single()
+	if !one {
 		return layer.Desc{}, false
 	}
-	hit, ok := v.layers.Search(r[0].Start, lsn+1)
+	hit, ok := v.layers.Search(k, lsn+1)
 	if !ok {
 		return layer.Desc{}, false
 	}

@@ -67,6 +67,9 @@ func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, 
 }
 
 func (l *lineage) getVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+	if one, k := keys.Single(); one {
+		return l.readSteps(ctx, keys, !page.NotInherited.Contains(k), lsn, fn)
+	}
 	if len(l.views) == 1 || !keys.Overlaps(page.NotInherited) {
 		return l.readPart(ctx, part{keys, true}, lsn, fn)
 	}
