@@ -15,7 +15,7 @@ import (
 // so that records with images and without them meet.
 func TestGinBrinBloom(t *testing.T) {
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
-		if v == pg.V15 && !testkit.Long() {
+		if (v == pg.V15 || testkit.UnderRace) && !testkit.Long() {
 			continue
 		}
 		t.Run(fmt.Sprint(int(v)), func(t *testing.T) {
