@@ -250,7 +250,7 @@ func TestWorkerThatCannotStart(t *testing.T) {
 		"refuses":  {behaving("refuses", 0), "no data directory"},
 		"echoes":   {behaving("echoes", 0), "did not answer a ping"},
 		"mute":     {behaving("mute", 0), "did not answer a ping"},
-		"killed":   {Worker{Command: func(walredo.Kind) (Command, error) { return Command{Path: "/bin/true"}, nil }}, "ended before"},
+		"killed":   {Worker{Command: func(walredo.Kind) (Command, error) { return Command{Path: "/bin/true"}, nil }}, "it ended"},
 		"no kinds": {Worker{Command: func(k walredo.Kind) (Command, error) { return Command{}, unsupported("version %d", k.Version) }}, "version 14"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -154,9 +154,7 @@ func TestArena(t *testing.T) {
 			all = append(all, b)
 		}
 		for n, b := range all {
-			for _, x := range b {
-				require.Equal(t, byte(n+round), x)
-			}
+			require.True(t, bytes.Equal(bytes.Repeat([]byte{byte(n + round)}, len(b)), b), "block %d of round %d", n, round)
 		}
 	}
 }
