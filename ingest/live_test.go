@@ -89,7 +89,7 @@ func TestCountersAfterCrash(t *testing.T) {
 	for _, v := range liveVersions {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			ctx := context.Background()
-			p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "8GB"}})
+			p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "8GB", "track_commit_timestamp": "on"}})
 			s, _, _ := importDir(t, p.Data, pg.Stock)
 			p.Start()
 			p.Workload(testkit.Work{NoTablespace: true, Transactions: 50, LeaveOpen: true})
@@ -113,6 +113,9 @@ func TestCountersAfterCrash(t *testing.T) {
 			require.Equal(t, theirs.OldestXidDB(), ours.OldestXidDB())
 			require.Equal(t, theirs.OldestMulti(), ours.OldestMulti())
 			require.Equal(t, theirs.OldestMultiDB(), ours.OldestMultiDB())
+			require.Equal(t, theirs.OldestCommitTsXid(), ours.OldestCommitTsXid())
+			require.Equal(t, theirs.NewestCommitTsXid(), ours.NewestCommitTsXid())
+			require.NotZero(t, ours.NewestCommitTsXid())
 			require.Equal(t, theirs.Timeline(), ours.Timeline())
 			require.Equal(t, theirs.FullPageWrites(), ours.FullPageWrites())
 		})
