@@ -112,6 +112,7 @@ func readDamaged(t testing.TB, d Desc, content []byte) {
 		require.ErrorContains(t, err, d.FileName())
 	}
 	require.LessOrEqual(t, n, len(content))
+	mergeDamaged(t, r, n, err)
 	c := NewCollector(page.NewSet(page.Range{Start: modelKey(3), End: modelKey(6)}, page.Range{Start: modelKey(20), End: modelKey(30)}), 0x40)
 	if err := r.Collect(ctx, c, c.Keys(), page.LSNRange{Start: 0x10, End: 0x41}); err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
@@ -126,6 +127,23 @@ func readDamaged(t testing.TB, d Desc, content []byte) {
 		}
 	}
 	c.Release()
+}
+
+// mergeDamaged merges a layer with itself: that gives what a walk gives, or refuses what it refuses.
+func mergeDamaged(t testing.TB, r *Reader, entries int, walk error) {
+	m, err := OpenMerge(context.Background(), []*Reader{r, r}, MergeOptions{Memory: 1})
+	require.NoError(t, err)
+	defer m.Close()
+	for ok := true; ok && err == nil; {
+		_, ok, err = m.Next(context.Background())
+	}
+	if walk == nil {
+		require.NoError(t, err)
+		require.EqualValues(t, entries, m.Stats().Entries)
+		return
+	}
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.ErrorContains(t, err, r.desc.FileName())
 }
 
 // fuzzReader damages a small layer: at each place of edits (offset, new byte), three bytes each.
