@@ -11,10 +11,19 @@ import (
 	"github.com/stratapg/strata/virtualfile"
 )
 
+// Thousands of pages/s with io_uring and O_DIRECT, uncompressed images, from windows of 256 blocks of which
+// one in so many is wanted, and with all wanted, pages/s and µs of CPU each. Typical of short runs on two busy
+// cores, which scatter by 15 %:
+//
+//	maxGap   one in 2   in 3   in 5   in 12       maxRun   pread     io_uring
+//	 4 KiB      27       35     42     24          64 KiB  47 7.5     84 3.7
+//	16 KiB      42       41     42     27         128 KiB  50 5.0     73 3.3
+//	64 KiB      39       32     33     27         256 KiB  69 4.3     69 3.2
 const (
 	// maxGap is how many unwanted bytes are read to save another read: about what one costs.
 	maxGap = 16 << 10
-	// maxRun bounds one read; a single larger value is still read whole.
+	// maxRun bounds one read; a single larger value is still read whole. Shorter ones keep more of the drive
+	// busy, longer ones cost less CPU.
 	maxRun = 128 << 10
 )
 
