@@ -165,6 +165,9 @@ func TestAgainstServer(t *testing.T) {
 			o := makeOracle(t, v)
 			t.Run("every block equal", o.testEqual)
 			t.Run("page unchanged differs", o.testUnchanged)
+			if v == pg.V15 {
+				t.Run("in processes", o.testPool)
+			}
 			if (v != pg.V15 || testkit.UnderRace) && !testkit.Long() {
 				return // what follows looks at the check itself, which is the same for all versions
 			}

@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -355,5 +354,5 @@ func TestOptions(t *testing.T) {
 	}
 	var used Options
 	_ = used.withDefaults()
-	require.Zero(t, used.Processes, fmt.Sprint("the caller's options stay as they are"))
+	require.Zero(t, used.Processes, "the caller's options stay as they are")
 }
