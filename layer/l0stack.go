@@ -14,7 +14,8 @@ import (
 // A timeline writes them one upon another: each begins where the one below ends. The stack holds any set,
 // since a read is right whatever they are and a timeline that comes from elsewhere must open, but Follows
 // tells a writer, and Faults whoever opens a timeline, where that order is broken. Overlaps come from a
-// writer that was replaced and wrote WAL again; a gap, from a layer that was lost or compacted out of turn.
+// writer that was replaced and wrote WAL again; a gap, from WAL without values, or from a layer that was lost
+// or compacted out of turn.
 type L0Stack struct{ s stack }
 
 // l0 reports whether the layer is a delta that spans all keys.

@@ -1,7 +1,9 @@
 package tenant
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -84,6 +87,31 @@ func TestEngineFallbackIsReported(t *testing.T) {
 		require.Len(t, errs, want)
 		require.Equal(t, virtualfile.EngineStd, s.Metrics().Disk.Engine)
 	}
+}
+
+// TestGapsAreTold: WAL without values leaves a gap in the L0 stack, which the next process tells.
+func TestGapsAreTold(t *testing.T) {
+	noLeaks(t)
+	ctx := context.Background()
+	var said bytes.Buffer
+	o := testOptions(virtualfile.NewMem())
+	o.Config.Logger = slog.New(slog.NewTextHandler(&said, nil))
+	s, _, tl := opened(t, o)
+	for i := range page.LSN(3) {
+		b := page.Batch{End: firstLSN + 8*(i+1)}
+		if i != 1 {
+			b.PutImage(modelKeys[0], b.End, []byte("x"))
+		}
+		require.NoError(t, tl.Put(ctx, &b))
+		require.NoError(t, tl.Flush(ctx))
+	}
+	require.NoError(t, s.Close())
+	require.NotContains(t, said.String(), "gap")
+	s, err := Open(ctx, o)
+	require.NoError(t, err)
+	require.NoError(t, s.Close())
+	require.Equal(t, 1, strings.Count(said.String(), "there is a gap in the L0 stack"))
+	require.NotContains(t, said.String(), "overlap")
 }
 
 // TestL0HeightIsAMetric: that of the timeline with the tallest stack, and the sum, as long as they are open.

@@ -101,6 +101,7 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	if err != nil {
 		return nil, fmt.Errorf("%w: layers of %s: %w", ErrCorrupt, dir, err)
 	}
+	tellFaults(env, s.Name, m.L0().Faults())
 	t := &Timeline{
 		env: env, dir: dir, meta: s.Meta, cutoff: s.Cutoff, log: log, ancestor: ancestor,
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
@@ -125,6 +126,22 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 		t.endViews()
 	}
 	return t, err
+}
+
+// tellFaults logs where the L0 stack is not contiguous. Reads are right all the same; but layers that overlap
+// come from two writers, and a gap is where WAL had no values, or where a layer is gone.
+func tellFaults(env *Env, name string, faults []layer.L0Fault) {
+	for i, f := range faults {
+		if i == maxFaults {
+			env.Logger.Info("further faults of the L0 stack are not listed", "timeline", name, "faults", len(faults))
+			return
+		}
+		if f.Overlap {
+			env.Logger.Warn("two L0 layers overlap: were there two writers?", "timeline", name, "fault", f.String())
+		} else {
+			env.Logger.Info("there is a gap in the L0 stack", "timeline", name, "fault", f.String())
+		}
+	}
 }
 
 // changedLocked wakes those who wait for room.
