@@ -281,3 +281,59 @@ func sorted(n []uint64) []uint64 {
 }
 
 func join(b [][]byte) []byte { return bytes.Join(b, nil) }
+
+// The entry that led to a page that was split leads to its right half; the new one, before it, to the left.
+func TestGinEntries(t *testing.T) {
+	entry := func(child uint32, item uint16, size int) []byte {
+		b := append(tid(child, item), byte(size), 0)
+		return append(b, make([]byte, size-len(b))...)
+	}
+	inner, leaf := ginTestPage(0), ginTestPage(ginLeaf)
+	for _, p := range []bufpage.Page{inner, leaf} {
+		for i := range uint32(2) {
+			_, err := p.AddItem(entry(70000+i, 5, 16), 0, 0)
+			require.NoError(t, err)
+		}
+	}
+	insert := func(base bufpage.Page, flags byte, n uint16, replace byte, e []byte) (bufpage.Page, error) {
+		main := []byte{flags, 0}
+		if flags&ginInsertLeaf == 0 {
+			main = append(main, append(tid(1, 0)[:4], tid(80000, 0)[:4]...)...)
+		}
+		return redoOne(pg.V14, page.ForkMain, 9, base, buildRecord(pg.RmGin, 0x20, 7, main,
+			testBlock{blkno: 9, data: append(append(le.AppendUint16(nil, n), replace, 0), e...)}))
+	}
+	items := func(p bufpage.Page) (all [][]byte) {
+		for n := 1; n <= p.MaxOffset(); n++ {
+			item, err := p.Item(n)
+			require.NoError(t, err)
+			all = append(all, item)
+		}
+		return all
+	}
+	got, err := insert(inner, 0, 2, 0, entry(70001, 0, 24))
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{entry(70000, 5, 16), entry(70001, 0, 24), entry(80000, 0, 16)}, items(got))
+	got, err = insert(leaf, ginInsertLeaf, 1, 1, entry(9, 9, 24))
+	require.NoError(t, err)
+	require.Equal(t, [][]byte{entry(9, 9, 24), entry(70001, 5, 16)}, items(got))
+	got, err = insert(leaf, ginInsertLeaf, 3, 0, entry(9, 9, 24))
+	require.NoError(t, err)
+	require.Len(t, items(got), 3)
+	for name, f := range map[string]func() (bufpage.Page, error){
+		"item number 0":           func() (bufpage.Page, error) { return insert(leaf, ginInsertLeaf, 0, 0, entry(9, 9, 24)) },
+		"a gap":                   func() (bufpage.Page, error) { return insert(leaf, ginInsertLeaf, 4, 0, entry(9, 9, 24)) },
+		"nothing to replace":      func() (bufpage.Page, error) { return insert(leaf, ginInsertLeaf, 3, 1, entry(9, 9, 24)) },
+		"replaced on inner page":  func() (bufpage.Page, error) { return insert(inner, 0, 1, 1, entry(9, 9, 24)) },
+		"no entry that was split": func() (bufpage.Page, error) { return insert(inner, 0, 3, 0, entry(9, 9, 24)) },
+		"leaf record, inner page": func() (bufpage.Page, error) { return insert(inner, ginInsertLeaf, 1, 0, entry(9, 9, 24)) },
+		"inner record, leaf page": func() (bufpage.Page, error) { return insert(leaf, 0, 1, 0, entry(9, 9, 24)) },
+		"cut entry":               func() (bufpage.Page, error) { return insert(leaf, ginInsertLeaf, 1, 0, entry(9, 9, 24)[:20]) },
+		"a posting tree's page": func() (bufpage.Page, error) {
+			return insert(ginTestPage(ginData|ginLeaf), ginInsertLeaf, 1, 0, entry(9, 9, 24))
+		},
+	} {
+		_, err := f()
+		require.ErrorIs(t, err, walredo.ErrCorrupt, name)
+	}
+}
