@@ -103,16 +103,7 @@ func newTreeBuilder(keyLen int, blocks *blockList) *treeBuilder {
 
 func newBuildNode(keyLen int) *buildNode { return &buildNode{keyLen: keyLen, used: nodeHeader} }
 
-// append adds a key that must be above the last.
-func (t *treeBuilder) append(key []byte, value uint64) error {
-	if len(key) != t.keyLen {
-		return fmt.Errorf("key of %d bytes in a tree of %d-byte keys", len(key), t.keyLen)
-	}
-	w := treeKeyOf(key)
-	return t.add(&w, value)
-}
-
-// add is append of a key whose length is known to be right.
+// add adds a key, which must be above the last; it has as many bytes as the tree's keys.
 func (t *treeBuilder) add(key *treeKey, value uint64) error {
 	if value > maxTreeValue {
 		return fmt.Errorf("index value %d: at most %d fits", value, uint64(maxTreeValue))
