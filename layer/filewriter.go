@@ -177,7 +177,7 @@ func (w *fileWriter) complete(d Desc) (int64, error) {
 	defer first.Release()
 	copy(first.Bytes(), s.append(nil))
 	if w.sums != nil {
-		if size, err = w.trailer(first.Bytes()[:blockSize], size); err != nil {
+		if size, err = w.trailer(first.Bytes()[:blockSize], size, d.Generation); err != nil {
 			return 0, err
 		}
 	}
@@ -188,8 +188,8 @@ func (w *fileWriter) complete(d Desc) (int64, error) {
 }
 
 // trailer writes the integrity trailer from offset covered on, and gives where it ends.
-func (w *fileWriter) trailer(first []byte, covered int64) (int64, error) {
-	c := checksums{chunkSize: w.sums.chunk, covered: covered, identity: xxhash.Sum64(first)}
+func (w *fileWriter) trailer(first []byte, covered int64, generation uint32) (int64, error) {
+	c := checksums{chunkSize: w.sums.chunk, covered: covered, identity: xxhash.Sum64(first), generation: generation}
 	w.sums.finish(first)
 	out := virtualfile.NewWriter(w.file, virtualfile.WriterOptions{Start: covered})
 	defer out.Abort()

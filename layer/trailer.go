@@ -17,11 +17,11 @@ import (
 //	        +--------+--------+- - - - - +--------+-----------+
 //	        | XXH64  | XXH64  |          | XXH64  | block sum |       of chunks in order, zeros behind the last
 //	        +--------+--------+- - - - - +--------+-----------+
-//	footer   0          8             12        16         24          32             40      8184
-//	        +----------+-------------+---------+----------+-----------+--------------+-------+-----------+
-//	        | STRATACK | version u32 | chunk   | covered  | chunks    | summary's    | zeros | block sum |
-//	        |          | = 1         | u32     | u64      | u64       | XXH64        |       |           |
-//	        +----------+-------------+---------+----------+-----------+--------------+-------+-----------+
+//	footer   0          8             12        16         24          32          40           44      8184
+//	        +----------+-------------+---------+----------+-----------+-----------+------------+-------+-----------+
+//	        | STRATACK | version u32 | chunk   | covered  | chunks    | summary's | generation | zeros | block sum |
+//	        |          | = 1         | u32     | u64      | u64       | XXH64     | u32        |       |           |
+//	        +----------+-------------+---------+----------+-----------+-----------+------------+-------+-----------+
 //
 // A chunk's sum is its XXH64 with seed 0. A block sum is the XXH64 of the 8184 bytes before it, its seed the
 // summary's XXH64 plus the block's number in the trailer: so a trailer, or a block of one, that belongs to
@@ -43,6 +43,9 @@ type checksums struct {
 	chunkSize int    // a power of two, minChunk to maxChunk
 	covered   int64  // bytes before the trailer, whole blocks
 	identity  uint64 // XXH64 of the summary's block; the base of all seeds
+	// generation is the file's, which its summary has not: two files that differ in it alone are not mistaken
+	// for each other.
+	generation uint32
 }
 
 // parseFooter reads a footer from the last block of a file of size bytes. It gives false if that block is
@@ -53,7 +56,8 @@ func parseFooter(file string, tail []byte, size int64) (checksums, bool, error) 
 		return checksums{}, false, nil
 	}
 	be := binary.BigEndian
-	c := checksums{chunkSize: int(be.Uint32(tail[12:])), covered: int64(be.Uint64(tail[16:])), identity: be.Uint64(tail[32:])}
+	c := checksums{chunkSize: int(be.Uint32(tail[12:])), covered: int64(be.Uint64(tail[16:])),
+		identity: be.Uint64(tail[32:]), generation: be.Uint32(tail[40:])}
 	chunks := be.Uint64(tail[24:])
 	// The sum comes first: without it, no field can be blamed.
 	if c.covered < 0 || c.covered >= size || blockSum(tail, c.identity+uint64((at-c.covered)/blockSize)) != be.Uint64(tail[blockSumAt:]) {
@@ -110,6 +114,9 @@ func parseEnds(file string, id Identity, d Desc, size int64, first, tail []byte)
 	}
 	if checked {
 		size = c.covered
+		if c.generation != d.Generation {
+			return s, c, checked, corruptf(file, 0, "the file is generation %08x's, the one that is wanted %08x's", c.generation, d.Generation)
+		}
 	}
 	if err := s.check(id, d, size); err != nil {
 		return s, c, checked, corruptf(file, 0, "%v", err)
@@ -181,6 +188,7 @@ func (c *checksums) appendFooter(b []byte) []byte {
 	b = be.AppendUint64(b, uint64(c.covered))
 	b = be.AppendUint64(b, uint64(c.chunks()))
 	b = be.AppendUint64(b, c.identity)
+	b = be.AppendUint32(b, c.generation)
 	b = append(b, make([]byte, blockSize-(len(b)-start))...)
 	c.seal(b[start:], c.blocks())
 	return b

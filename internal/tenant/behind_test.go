@@ -98,7 +98,12 @@ func TestLayersBehindTheEnginesBack(t *testing.T) {
 			overwrite(t, file, read(t, other.files[0]))
 		}, true},
 		"another generation's in its place": {func(t *testing.T, file string, other *behind) {
-			require.NoError(t, os.Rename(regenerate(t, file), file))
+			require.NoError(t, os.Rename(regenerate(t, file, value("c", 5)), file))
+		}, true},
+		"another generation's of the same size": {func(t *testing.T, file string, other *behind) {
+			size := len(read(t, file))
+			require.NoError(t, os.Rename(regenerate(t, file, value("c", 0)), file))
+			require.Len(t, read(t, file), size)
 		}, true},
 		"cut":        {func(t *testing.T, file string, _ *behind) { require.NoError(t, os.Truncate(file, 8192)) }, true},
 		"cut to nil": {func(t *testing.T, file string, _ *behind) { require.NoError(t, os.Truncate(file, 0)) }, true},
@@ -146,7 +151,7 @@ func TestLayersBehindTheEnginesBack(t *testing.T) {
 
 // regenerate writes the layer in file anew as another generation, with another value, and gives the new file's
 // name.
-func regenerate(t *testing.T, file string) string {
+func regenerate(t *testing.T, file, v string) string {
 	disk, err := virtualfile.NewDisk(virtualfile.NewOS(), virtualfile.DiskOptions{Validate: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, disk.Close()) }()
@@ -162,7 +167,7 @@ func regenerate(t *testing.T, file string) string {
 	w, err := layer.NewDeltaWriter(disk, dir, id, d.Keys.Start, d.LSNs, d.Generation+1, layer.WriterOptions{})
 	require.NoError(t, err)
 	var b page.Batch
-	b.PutImage(modelKeys[0], d.LSNs.End-1, []byte(value("c", 5)))
+	b.PutImage(modelKeys[0], d.LSNs.End-1, []byte(v))
 	require.NoError(t, w.Add(modelKeys[0], d.LSNs.End-1, true, b.Data(b.Entries()[0])))
 	nd, err := w.Finish(d.Keys.End)
 	require.NoError(t, err)

@@ -204,7 +204,7 @@ func TestDamageIsNamedAtOpen(t *testing.T) {
 			return filepath.Base(image(dir))
 		}, timeline.ErrCorrupt},
 		"layer of another generation in its place": {func(t *testing.T, _, dir string) string {
-			require.NoError(t, os.Rename(regenerate(t, image(dir)), image(dir)))
+			require.NoError(t, os.Rename(regenerate(t, image(dir), value("c", 5)), image(dir)))
 			return filepath.Base(image(dir))
 		}, timeline.ErrCorrupt},
 		"manifest is missing": {func(t *testing.T, _, dir string) string {
