@@ -53,7 +53,8 @@ type buildNode struct {
 
 // treeKey is the bytes of a key as big-endian words, with zeros behind them. A tree is built of words because
 // what was just put together from fields is at hand in words only: whoever reads it in other widths waits until
-// all that was stored before is in the cache, which behind the values of a flush costs as much as all the rest.
+// all that was stored before is in the cache. Behind the values of a flush, comparing keys as bytes was a sixth
+// of the processor's time.
 type treeKey [treeKeyBytes / 8]uint64
 
 // treeKeyBytes is room for maxKeyLen bytes.

