@@ -75,7 +75,7 @@ func BenchmarkImageWriter(b *testing.B) {
 			dir := b.TempDir()
 			fs := virtualfile.NewOS()
 			b.SetBytes(blockSize)
-			w, err := NewImageWriter(diskOn(fs), dir, testID, page.FullRange, 8, 1, WriterOptions{Compression: c})
+			w, err := NewImageWriter(diskFor(b, fs), dir, testID, page.FullRange, 8, 1, WriterOptions{Compression: c})
 			require.NoError(b, err)
 			n := uint32(0)
 			for b.Loop() {
@@ -94,7 +94,7 @@ func BenchmarkImageWriter(b *testing.B) {
 func BenchmarkReaderGet(b *testing.B) {
 	ctx := context.Background()
 	fs, dir := virtualfile.NewOS(), b.TempDir()
-	w, err := NewImageWriter(diskOn(fs), dir, testID, page.FullRange, 8, 1, WriterOptions{})
+	w, err := NewImageWriter(diskFor(b, fs), dir, testID, page.FullRange, 8, 1, WriterOptions{})
 	require.NoError(b, err)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	const pages = 10000
@@ -103,7 +103,7 @@ func BenchmarkReaderGet(b *testing.B) {
 	}
 	d, err := w.Finish(page.MaxKey)
 	require.NoError(b, err)
-	r, err := openOn(fs, dir, testID, d)
+	r, err := openOn(b, fs, dir, testID, d)
 	require.NoError(b, err)
 	defer r.Close()
 	for name, n := range map[string]int{"one": 1, "run of 32": 32} {

@@ -53,12 +53,12 @@ func spread(keyLen int) (out []treePair) {
 	return out
 }
 
-func newTestTree(keyLen int) *treeBuilder {
-	return newTreeBuilder(keyLen, newBlockList(diskOn(virtualfile.NewMem()), "/tree", &WriterOptions{}))
+func newTestTree(t require.TestingT, keyLen int) *treeBuilder {
+	return newTreeBuilder(keyLen, newBlockList(diskFor(t, virtualfile.NewMem()), "/tree", &WriterOptions{}))
 }
 
 func buildTree(t require.TestingT, pairs []treePair) (blocks []byte, root uint32) {
-	b := newTestTree(len(pairs[0].key))
+	b := newTestTree(t, len(pairs[0].key))
 	defer b.blocks.release()
 	for _, p := range pairs {
 		require.NoError(t, b.append(p.key, p.value))
@@ -196,13 +196,13 @@ func TestTreeSearchAllocatesNothing(t *testing.T) {
 }
 
 func TestTreeRefusesWhatCannotBeStored(t *testing.T) {
-	b := newTestTree(2)
+	b := newTestTree(t, 2)
 	require.NoError(t, b.append([]byte{0, 1}, 1))
 	require.ErrorIs(t, b.append([]byte{0, 1}, 1), errTreeOrder)
 	require.ErrorIs(t, b.append([]byte{0, 0}, 1), errTreeOrder)
 	require.Error(t, b.append([]byte{0, 2}, maxTreeValue+1))
 	require.Error(t, b.append([]byte{0}, 1))
-	_, err := newTestTree(2).finish()
+	_, err := newTestTree(t, 2).finish()
 	require.Error(t, err)
 }
 

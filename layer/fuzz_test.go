@@ -74,7 +74,7 @@ func smallLayerWith(t testing.TB, image bool, o WriterOptions) (Desc, []byte) {
 	fs := virtualfile.NewMem()
 	var d Desc
 	if image {
-		w, err := NewImageWriter(diskOn(fs), "/", testID, page.FullRange, 0x40, 1, o)
+		w, err := NewImageWriter(diskFor(t, fs), "/", testID, page.FullRange, 0x40, 1, o)
 		require.NoError(t, err)
 		for i := range 40 {
 			require.NoError(t, w.Add(modelKey(i), bytes.Repeat([]byte{byte(i)}, 10*i)))
@@ -82,7 +82,7 @@ func smallLayerWith(t testing.TB, image bool, o WriterOptions) (Desc, []byte) {
 		d, err = w.Finish(page.MaxKey)
 		require.NoError(t, err)
 	} else {
-		w, err := NewDeltaWriter(diskOn(fs), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 0x1000}, 1, o)
+		w, err := NewDeltaWriter(diskFor(t, fs), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 0x1000}, 1, o)
 		require.NoError(t, err)
 		for i := range 400 {
 			require.NoError(t, w.Add(modelKey(i/8), page.LSN(8+8*(i%8)), i%3 == 0, bytes.Repeat([]byte{byte(i)}, i)))
@@ -98,7 +98,7 @@ func readDamaged(t testing.TB, d Desc, content []byte) {
 	fs := virtualfile.NewMem()
 	put(t, fs, d.FileName(), content)
 	d.Size = 0
-	r, err := openOn(fs, "/", testID, d)
+	r, err := openOn(t, fs, "/", testID, d)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
 		return
@@ -215,7 +215,7 @@ func TestReadersRefuseDamage(t *testing.T) {
 			b[off] ^= 0x10
 			fs := virtualfile.NewMem()
 			put(t, fs, d.FileName(), b)
-			_, err := openOn(fs, "/", testID, d)
+			_, err := openOn(t, fs, "/", testID, d)
 			require.ErrorIs(t, err, ErrCorrupt, "offset %d", off)
 			require.ErrorContains(t, err, "offset 0")
 		}

@@ -60,7 +60,7 @@ func (m *model) existsAt(k int, lsn page.LSN) bool { return len(m[k]) > 0 && m[k
 
 // writeDelta writes all versions in a rectangle, if there are any.
 func (m *model) writeDelta(t require.TestingT, fs virtualfile.FS, keys page.Range, from, to int, lsns page.LSNRange) (Desc, bool) {
-	w, err := NewDeltaWriter(diskOn(fs), "l", testID, keys.Start, lsns, 1, WriterOptions{})
+	w, err := NewDeltaWriter(diskFor(t, fs), "l", testID, keys.Start, lsns, 1, WriterOptions{})
 	require.NoError(t, err)
 	n := 0
 	for k := from; k < to; k++ {
@@ -81,7 +81,7 @@ func (m *model) writeDelta(t require.TestingT, fs virtualfile.FS, keys page.Rang
 }
 
 func (m *model) writeImage(t require.TestingT, fs virtualfile.FS, from, to int, lsn page.LSN) (Desc, bool) {
-	w, err := NewImageWriter(diskOn(fs), "l", testID, page.Range{Start: modelKey(from), End: modelKey(to)}, lsn, 1, WriterOptions{})
+	w, err := NewImageWriter(diskFor(t, fs), "l", testID, page.Range{Start: modelKey(from), End: modelKey(to)}, lsn, 1, WriterOptions{})
 	require.NoError(t, err)
 	n := 0
 	for k := from; k < to; k++ {

@@ -73,7 +73,7 @@ func TestNeonsLayersAreWrittenAgainEqual(t *testing.T) {
 		require.NoError(t, fs.MkdirAll("out"))
 		require.NoError(t, fs.MkdirAll("packed"))
 		put(t, fs, "in/"+d.FileName(), content)
-		r, err := openOn(fs, "in", id, d)
+		r, err := openOn(t, fs, "in", id, d)
 		require.NoError(t, err)
 		defer r.Close()
 		require.Equal(t, id, r.Identity())
@@ -93,7 +93,7 @@ func TestNeonsLayersAreWrittenAgainEqual(t *testing.T) {
 }
 
 func rewriteDelta(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Desc) (n, values int) {
-	w, err := NewDeltaWriter(diskOn(fs), "out", id, d.Keys.Start, d.LSNs, d.Generation, WriterOptions{Unchecked: true})
+	w, err := NewDeltaWriter(diskFor(t, fs), "out", id, d.Keys.Start, d.LSNs, d.Generation, WriterOptions{Unchecked: true})
 	require.NoError(t, err)
 	require.NoError(t, r.Iterate(context.Background(), func(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
 		v, err := page.DecodeValue(value)
@@ -110,7 +110,7 @@ func rewriteDelta(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 
 func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Desc) (n int) {
 	ctx := context.Background()
-	w, err := NewImageWriter(diskOn(fs), "out", id, d.Keys, d.LSNs.Start, d.Generation, WriterOptions{Unchecked: true})
+	w, err := NewImageWriter(diskFor(t, fs), "out", id, d.Keys, d.LSNs.Start, d.Generation, WriterOptions{Unchecked: true})
 	require.NoError(t, err)
 	require.NoError(t, r.IterateStored(ctx, func(k page.Key, _ page.LSN, _ bool, s Stored) error {
 		n++
@@ -134,14 +134,14 @@ func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 		return out
 	}
 	original := read(r)
-	w, err = NewImageWriter(diskOn(fs), "packed", id, d.Keys, d.LSNs.Start, d.Generation, WriterOptions{})
+	w, err = NewImageWriter(diskFor(t, fs), "packed", id, d.Keys, d.LSNs.Start, d.Generation, WriterOptions{})
 	require.NoError(t, err)
 	for _, p := range original {
 		require.NoError(t, w.Add(p.key, []byte(p.value)))
 	}
 	out, err = w.Finish(d.Keys.End)
 	require.NoError(t, err)
-	again, err := openOn(fs, "packed", id, out)
+	again, err := openOn(t, fs, "packed", id, out)
 	require.NoError(t, err)
 	defer again.Close()
 	require.Equal(t, original, read(again))

@@ -3,6 +3,8 @@ package layer
 import (
 	"context"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -16,7 +18,7 @@ var testBlocks = func() *cache.Blocks {
 	return c
 }()
 
-// openOn opens a layer on a Disk of its own.
-func openOn(fs virtualfile.FS, dir string, id Identity, d Desc) (*Reader, error) {
-	return OpenReader(context.Background(), diskOn(fs), testBlocks, dir, id, d)
+// openOn opens a layer on a Disk of its own, which lasts as long as the test.
+func openOn(t require.TestingT, fs virtualfile.FS, dir string, id Identity, d Desc) (*Reader, error) {
+	return OpenReader(context.Background(), diskFor(t, fs), testBlocks, dir, id, d)
 }

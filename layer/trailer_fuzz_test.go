@@ -144,7 +144,7 @@ func FuzzDeltaRoundTrip(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in []byte, how uint8) {
 		fs := virtualfile.NewMem()
 		o := WriterOptions{Unchecked: how&1 != 0, IndexMemory: int64(how & 2)}
-		w, err := NewDeltaWriter(diskOn(fs), "/", testID, page.MinKey, page.LSNRange{Start: 1, End: 1 << 20}, 1, o)
+		w, err := NewDeltaWriter(diskFor(t, fs), "/", testID, page.MinKey, page.LSNRange{Start: 1, End: 1 << 20}, 1, o)
 		require.NoError(t, err)
 		defer w.Abort()
 		type added struct {
@@ -180,13 +180,13 @@ func FuzzDeltaRoundTrip(f *testing.F) {
 		}
 		require.NoError(t, err)
 		var got []added
-		_, err = Verify(context.Background(), diskOn(fs), "/", testID, d, func(k page.Key, lsn page.LSN, init bool, s Stored) error {
+		_, err = Verify(context.Background(), diskFor(t, fs), "/", testID, d, func(k page.Key, lsn page.LSN, init bool, s Stored) error {
 			got = append(got, added{k, lsn, init, string(s.Data)})
 			return nil
 		})
 		require.NoError(t, err)
 		require.Equal(t, want, got)
-		r, err := openOn(fs, "/", testID, d)
+		r, err := openOn(t, fs, "/", testID, d)
 		require.NoError(t, err)
 		got = got[:0]
 		require.NoError(t, r.Iterate(context.Background(), func(k page.Key, lsn page.LSN, init bool, v []byte) error {

@@ -23,14 +23,14 @@ func TestVerifyPassesWhatIsWhole(t *testing.T) {
 		fs := virtualfile.NewMem()
 		put(t, fs, d.FileName(), content)
 		n := int64(0)
-		v, err := Verify(context.Background(), diskOn(fs), "/", id, d, func(page.Key, page.LSN, bool, Stored) error { n++; return nil })
+		v, err := Verify(context.Background(), diskFor(t, fs), "/", id, d, func(page.Key, page.LSN, bool, Stored) error { n++; return nil })
 		require.NoError(t, err)
 		require.Equal(t, Verified{Desc: d, Identity: id, Entries: n}, v)
 		require.NotZero(t, n)
 	})
 	require.Equal(t, 103, files)
 	for _, l := range corpus(t, 40) {
-		v, err := Verify(context.Background(), diskOn(l.fs()), "/", testID, l.desc, nil)
+		v, err := Verify(context.Background(), diskFor(t, l.fs()), "/", testID, l.desc, nil)
 		require.NoError(t, err, l.name)
 		require.Equal(t, l.desc, v.Desc)
 		require.Equal(t, int64(len(l.want)), v.Entries)
@@ -222,7 +222,9 @@ func (l *sampleLayer) read(fs virtualfile.FS) (errs, right int, err error) {
 		errs++
 		return nil
 	}
-	rd, err := openOn(fs, "/", testID, l.desc)
+	disk := diskOn(fs)
+	defer disk.Close()
+	rd, err := OpenReader(ctx, disk, testBlocks, "/", testID, l.desc)
 	if err != nil {
 		return errs, 0, corrupt(err)
 	}

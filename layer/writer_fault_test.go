@@ -46,8 +46,10 @@ func spreadKey(i int) page.Key { return page.Key{F2: uint32(i) << 16, F6: 1} }
 
 func (w *writing) write(fsys virtualfile.FS) (Desc, error) {
 	value := bytes.Repeat([]byte("0123456789abcdef"), w.size/16+1)[:w.size]
+	disk := diskOn(fsys)
+	defer disk.Close()
 	if w.image {
-		iw, err := NewImageWriter(diskOn(fsys), "/", testID, page.FullRange, 8, 1, w.o)
+		iw, err := NewImageWriter(disk, "/", testID, page.FullRange, 8, 1, w.o)
 		if err != nil {
 			return Desc{}, err
 		}
@@ -59,7 +61,7 @@ func (w *writing) write(fsys virtualfile.FS) (Desc, error) {
 		}
 		return iw.Finish(page.MaxKey)
 	}
-	dw, err := NewDeltaWriter(diskOn(fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, w.o)
+	dw, err := NewDeltaWriter(disk, "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, w.o)
 	if err != nil {
 		return Desc{}, err
 	}
@@ -103,7 +105,7 @@ func TestWritingSurvivesEveryFault(t *testing.T) {
 					d, err = w.write(m)
 					require.NoError(t, err)
 				}
-				v, err := Verify(context.Background(), diskOn(m), "/", testID, d, nil)
+				v, err := Verify(context.Background(), diskFor(t, m), "/", testID, d, nil)
 				require.NoError(t, err)
 				require.EqualValues(t, w.entries, v.Entries)
 				require.Equal(t, !w.o.Unchecked, v.Desc.Checked)
@@ -185,7 +187,7 @@ func TestSpilledChecksumsHold(t *testing.T) {
 	d, err := w.write(virtualfile.NewFaulty(m, creates))
 	require.NoError(t, err)
 	require.Equal(t, 2, creates.Seen())
-	v, err := Verify(context.Background(), diskOn(m), "/", testID, d, nil)
+	v, err := Verify(context.Background(), diskFor(t, m), "/", testID, d, nil)
 	require.NoError(t, err)
 	require.EqualValues(t, w.entries, v.Entries)
 }

@@ -22,10 +22,17 @@ func diskOn(fs virtualfile.FS) *virtualfile.Disk {
 	return d
 }
 
+// diskFor is diskOn, closed when the test ends.
+func diskFor(t require.TestingT, fs virtualfile.FS) *virtualfile.Disk {
+	d := diskOn(fs)
+	t.(interface{ Cleanup(func()) }).Cleanup(func() { require.NoError(t, d.Close()) })
+	return d
+}
+
 func TestWritersRefuse(t *testing.T) {
 	fsys := virtualfile.NewMem()
 	delta := func() *DeltaWriter {
-		w, err := NewDeltaWriter(diskOn(fsys), "/", testID, modelKey(2), page.LSNRange{Start: 8, End: 0x40}, 1, WriterOptions{})
+		w, err := NewDeltaWriter(diskFor(t, fsys), "/", testID, modelKey(2), page.LSNRange{Start: 8, End: 0x40}, 1, WriterOptions{})
 		require.NoError(t, err)
 		require.NoError(t, w.Add(modelKey(3), 0x10, true, []byte("v")))
 		return w
@@ -45,9 +52,9 @@ func TestWritersRefuse(t *testing.T) {
 		require.Error(t, err2, name)
 		w.Abort()
 	}
-	_, err := NewDeltaWriter(diskOn(fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 8}, 1, WriterOptions{})
+	_, err := NewDeltaWriter(diskFor(t, fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 8}, 1, WriterOptions{})
 	require.ErrorIs(t, err, ErrOrder)
-	w, err := NewImageWriter(diskOn(fsys), "/", testID, page.FullRange, 8, 1, WriterOptions{})
+	w, err := NewImageWriter(diskFor(t, fsys), "/", testID, page.FullRange, 8, 1, WriterOptions{})
 	require.NoError(t, err)
 	_, err = w.Finish(page.MaxKey)
 	require.ErrorContains(t, err, "without entries")
@@ -59,7 +66,7 @@ func TestWritersRefuse(t *testing.T) {
 func TestFinishDoesNotReplace(t *testing.T) {
 	fsys := virtualfile.NewMem()
 	for i := range 2 {
-		w, err := NewDeltaWriter(diskOn(fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, WriterOptions{})
+		w, err := NewDeltaWriter(diskFor(t, fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, WriterOptions{})
 		require.NoError(t, err)
 		require.NoError(t, w.Add(modelKey(1), 8, true, nil))
 		_, err = w.Finish(page.MaxKey)
@@ -82,7 +89,7 @@ func TestLayersSurviveCrashes(t *testing.T) {
 	d, err := w.write(m)
 	require.NoError(t, err)
 	check := func(fsys virtualfile.FS) {
-		r, err := openOn(fsys, "/", testID, d)
+		r, err := openOn(t, fsys, "/", testID, d)
 		require.NoError(t, err)
 		n := 0
 		require.NoError(t, r.Iterate(context.Background(), func(page.Key, page.LSN, bool, []byte) error { n++; return nil }))
@@ -116,7 +123,7 @@ func TestImagesComeBack(t *testing.T) {
 		var want []string
 		fsys := virtualfile.NewMem()
 		c := Compression{Disabled: rapid.Bool().Draw(t, "disabled"), Level: rapid.SampledFrom([]int{0, 1, 3}).Draw(t, "level")}
-		w, err := NewImageWriter(diskOn(fsys), "/", testID, page.FullRange, 8, 1, WriterOptions{Compression: c})
+		w, err := NewImageWriter(diskFor(t, fsys), "/", testID, page.FullRange, 8, 1, WriterOptions{Compression: c})
 		require.NoError(t, err)
 		for i := range rapid.IntRange(1, 60).Draw(t, "n") {
 			v := make([]byte, size.Draw(t, "size"))
@@ -133,7 +140,7 @@ func TestImagesComeBack(t *testing.T) {
 		require.NoError(t, err)
 		require.LessOrEqual(t, d.Size, est+2*blockSize)
 		require.Zero(t, d.Size%blockSize)
-		r, err := openOn(fsys, "/", testID, d)
+		r, err := openOn(t, fsys, "/", testID, d)
 		require.NoError(t, err)
 		defer r.Close()
 		i := 0
@@ -145,6 +152,7 @@ func TestImagesComeBack(t *testing.T) {
 		}))
 		require.Len(t, want, i)
 		col := NewCollector(page.NewSet(page.Range{Start: modelKey(0), End: modelKey(100)}), 8)
+		defer col.Release()
 		require.NoError(t, r.Collect(context.Background(), col, col.Keys(), page.LSNRange{Start: 8, End: 9}))
 		require.NoError(t, col.Fetch(context.Background()))
 		i = 0
