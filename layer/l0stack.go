@@ -14,8 +14,7 @@ import (
 // A timeline writes them one upon another: each begins where the one below ends. The stack holds any set,
 // since a read is right whatever they are and a timeline that comes from elsewhere must open, but Follows
 // tells a writer, and Faults whoever opens a timeline, where that order is broken. Overlaps come from a
-// writer that was replaced and wrote WAL again; a gap, from WAL without values, or from a layer that was lost
-// or compacted out of turn.
+// writer that was replaced and wrote WAL again; a gap, from a layer that was lost or compacted out of turn.
 type L0Stack struct{ s stack }
 
 // l0 reports whether the layer is a delta that spans all keys.
@@ -57,7 +56,12 @@ func (s L0Stack) Search(end page.LSN) (Desc, bool) {
 }
 
 // newest is Search for any key but the highest, which is in no range.
-func (s L0Stack) newest(end page.LSN) *packed { return s.s.newest(&mapKey{}, end, 0) }
+func (s *L0Stack) newest(end page.LSN) *packed {
+	if s.s.lo >= end {
+		return nil
+	}
+	return s.s.newest(&mapKey{}, end, 0)
+}
 
 // Follows says why d would not continue the stack: it is no L0, or does not begin where the stack ends.
 func (s L0Stack) Follows(d Desc) error {

@@ -11,7 +11,7 @@ import (
 // bits, a database and a part of its relations, so that most searches in a leaf are for keys that have it.
 type leaf struct {
 	ents  []packed
-	words []uint64 // start LSNs; then end LSNs; then the rest of first keys; then how far the last are from those
+	words []uint64 // start LSNs; then for each layer an extent
 	high  uint64   // the prefix
 	mid   uint16
 	loose bool // start LSNs do not ascend
@@ -20,8 +20,12 @@ type leaf struct {
 // tinyLeaf is the number of layers up to which a leaf has no words, as a look at each of them is as quick.
 const tinyLeaf = 2
 
-// leap is how many layers a search passes over at a time that begin too late.
+// leap is how many layers a search passes over at a time that begin too late. Reads that follow each other end
+// at LSNs that do, so that the machine guesses these steps, and no bisection is as quick.
 const leap = 8
+
+// leafWords is the number of words that a leaf has for each layer; the extents take all but one.
+const leafWords = 4
 
 // newLeaf makes a leaf of es, which it keeps.
 func newLeaf(es []packed) leaf {
@@ -44,26 +48,32 @@ func newLeafFor(es []packed, k mapKey) leaf {
 
 func (l *leaf) setWords() {
 	n := len(l.ents)
-	l.words = make([]uint64, 4*n)
-	los, his, firsts, spans := l.columns()
+	l.words = make([]uint64, leafWords*n)
+	los, extents := l.words[:n], l.words[n:]
 	for i := range l.ents {
 		e := &l.ents[i]
-		los[i], his[i] = uint64(e.lo), uint64(e.hi)
+		los[i] = uint64(e.lo)
+		x := (*extent)(extents[(leafWords-1)*i:])
+		x[extentEnd] = uint64(e.hi)
 		first, last := l.within(e.start()), l.within(e.end().prev())
 		if first.side > 0 || last.side < 0 {
-			firsts[i] = math.MaxUint64 // none, as the fast search leaves that key out
+			x[extentFirst] = math.MaxUint64 // none, as the fast search leaves that key out
 		} else {
-			firsts[i], spans[i] = first.rest, last.rest-first.rest
+			x[extentFirst], x[extentSpan] = first.rest, last.rest-first.rest
 		}
 		l.loose = l.loose || i > 0 && e.lo < l.ents[i-1].lo
 	}
 }
 
-// columns gives the words of a leaf that has them.
-func (l *leaf) columns() (los, his, firsts, spans []uint64) {
-	n := len(l.ents)
-	return l.words[:n], l.words[n : 2*n], l.words[2*n : 3*n], l.words[3*n : 4*n]
-}
+// extent is what a search asks of a layer that does not begin too late, side by side: its end LSN, the rest of
+// its first key, and how far its last is from that.
+type extent [leafWords - 1]uint64
+
+const (
+	extentEnd = iota
+	extentFirst
+	extentSpan
+)
 
 // setPrefix takes the prefix that more than half of all bounds have, if there is one, else that of some.
 func (l *leaf) setPrefix() {
@@ -102,23 +112,35 @@ func (l *leaf) within(k mapKey) bound {
 func (l *leaf) newest(k *mapKey, end, above page.LSN) *packed {
 	n := len(l.ents)
 	w := k.b<<16 | uint64(k.c)
-	if k.a != l.high || uint16(k.b>>48) != l.mid || w == math.MaxUint64 || l.loose || len(l.words) < 4*n {
+	if k.a != l.high || uint16(k.b>>48) != l.mid || w == math.MaxUint64 || len(l.words) < leafWords*n {
 		return l.newestOfAny(k, end, above)
 	}
-	los, his, firsts, spans := l.columns()
-	i := n - 1
+	los, extents := l.words[:n], l.words[n:leafWords*n]
+	for i := l.fromBelow(los, end); i >= 0; i-- {
+		x := (*extent)(extents[(leafWords-1)*i:])
+		if page.LSN(x[extentEnd]) <= above {
+			return nil
+		}
+		if w-x[extentFirst] <= x[extentSpan] && los[i] < uint64(end) {
+			return &l.ents[i]
+		}
+	}
+	return nil
+}
+
+// fromBelow gives the index of the last that can start below end of those with the start LSNs los.
+func (l *leaf) fromBelow(los []uint64, end page.LSN) int {
+	i := len(los) - 1
+	if l.loose {
+		return i
+	}
 	for i >= leap && page.LSN(los[i-leap]) >= end {
 		i -= leap
 	}
 	for i >= 0 && page.LSN(los[i]) >= end {
 		i--
 	}
-	for ; i >= 0 && page.LSN(his[i]) > above; i-- {
-		if w-firsts[i] <= spans[i] {
-			return &l.ents[i]
-		}
-	}
-	return nil
+	return i
 }
 
 // newestOfAny is newest for any key and order.

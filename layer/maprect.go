@@ -63,11 +63,11 @@ func (k mapKey) bit(n uint) uint64 {
 func (k *mapKey) window(n uint) uint64 {
 	switch {
 	case n < 64:
-		return k.a<<n | k.b>>(64-n)
+		return k.a<<(n&63) | k.b>>1>>(63-n&63)
 	case n < 128:
-		return k.b<<(n-64) | uint64(k.c)<<48>>(128-n)
+		return k.b<<(n&63) | uint64(k.c)<<48>>1>>(63-n&63)
 	}
-	return uint64(k.c) << 48 << (n - 128)
+	return uint64(k.c) << 48 << (n & 63)
 }
 
 // firstDifference gives the number of the first bit in which k and o differ; keyBits if none does.

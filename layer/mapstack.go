@@ -13,10 +13,8 @@ import (
 // cell of a healthy map, a search for a key below an LSN takes one path.
 type stack struct {
 	rect
-	leaf  leaf       // of a leaf
-	kids  []stack    // of an inner node
-	los   []page.LSN // start LSNs of the kids, side by side
-	loose bool       // these do not ascend
+	kids []stack // of an inner node
+	leaf leaf    // of a leaf; an inner node has there the start LSNs of its kids as words
 }
 
 const (
@@ -29,13 +27,13 @@ const (
 func leafOf(es []packed) stack { return stack{rect: boxOf(es), leaf: newLeaf(es)} }
 
 func innerOf(kids []stack) (s stack) {
-	s.los = make([]page.LSN, len(kids))
+	los := make([]uint64, len(kids))
 	for i := range kids {
 		s.grow(&kids[i].rect, kids[i].n)
-		s.loose = s.loose || i > 0 && kids[i].lo < kids[i-1].lo
-		s.los[i] = kids[i].lo
+		s.leaf.loose = s.leaf.loose || i > 0 && kids[i].lo < kids[i-1].lo
+		los[i] = uint64(kids[i].lo)
 	}
-	s.kids = kids
+	s.kids, s.leaf.words = kids, los
 	return s
 }
 
@@ -174,13 +172,7 @@ func (s *stack) newest(k *mapKey, end, above page.LSN) (best *packed) {
 	if s.kids == nil {
 		return s.leaf.newest(k, end, above)
 	}
-	i := len(s.kids)
-	if !s.loose {
-		for i > 0 && s.los[i-1] >= end {
-			i--
-		}
-	}
-	for i--; i >= 0; i-- {
+	for i := s.leaf.fromBelow(s.leaf.words, end); i >= 0; i-- {
 		kid := &s.kids[i]
 		if kid.hi <= above {
 			return best

@@ -7,7 +7,8 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// mapNode is a node of a persistent interval trie over the digits of keys. The layers of a node have all
+// mapNode is a node of a persistent interval trie over the digits of keys, which are 6 bits of a field, or the
+// 2 highest, so that the lowest bits of every field are a digit: keys differ most in those of a few fields. The layers of a node have all
 // digits before its own in common. One whose first and last key differ in that digit lies in the cell of the
 // first bit that differs and the bits of the digit before that: all layers of a cell hold the key at which
 // the halves meet, so that in a healthy timeline they lie one upon another, and the cell is a stack. Others
@@ -18,8 +19,8 @@ import (
 // place. A path has at most one node for each digit of a key; with keys as they are, it grows as the
 // logarithm of the number of layers.
 type mapNode struct {
-	at       uint8 // the first bit of the node's digit; bucketAt for a bucket
-	outside  bool  // a divided node has a bucket too
+	at       uint8    // the first bit of the node's digit; bucketAt for a bucket
+	outEnd   page.LSN // the highest end of the layers in the bucket of a divided node; 0 if it has none
 	hasCells uint64
 	hasKids  uint64
 	kids     []mapNode // those of which hasKids has the digit's bit
@@ -54,12 +55,34 @@ var onPath = func() (out [digits]uint64) {
 // cellOf gives the number of the cell for layers of which bit n of the digit is the first that differs.
 func cellOf(digit uint64, n int) int { return 1<<n | int(digit>>(digitBits-n)) }
 
-// digit gives the bits of k from bit at on, which begins a digit.
-func (k *mapKey) digit(at uint8) uint64 { return k.window(uint(at)) >> (64 - digitBits) }
+// fieldEnds are the bits at which the fields of a key end.
+var fieldEnds = [...]int{8, 40, 72, 104, 112, keyBits}
+
+// digitStart gives for a bit of a key the first of its digit, and digitMask for the first bit of a digit those
+// of digitBits that belong to it.
+var digitStart, digitMask = func() (start, mask [256]uint8) {
+	field := 0
+	for _, end := range fieldEnds {
+		for bit := field; bit < end; bit++ {
+			from := max(field, end-(end-bit+digitBits-1)/digitBits*digitBits)
+			start[bit] = uint8(from)
+			mask[from] |= 1 << (digitBits - 1 - (bit - from))
+		}
+		field = end
+	}
+	start[keyBits] = keyBits
+	return start, mask
+}()
+
+// digit gives the bits of k from bit at on, which begins a digit: always digitBits, zeros in place of the
+// lowest if the digit is shorter.
+func (k *mapKey) digit(at uint8) uint64 {
+	return k.window(uint(at)) >> (64 - digitBits) & uint64(digitMask[at])
+}
 
 // digitOf gives the first bit of the digit in which a box is divided. Layers of one single key have one
 // behind the last.
-func digitOf(split uint) uint8 { return uint8(split - split%digitBits) }
+func digitOf(split uint) uint8 { return digitStart[uint8(split)] }
 
 // places is the number of cells and kids of a node. Cells are numbered from 1.
 const places = 2 * digits
@@ -171,10 +194,13 @@ func (n *mapNode) sides(es []packed) (inside, outside []packed) {
 
 // setBucket gives a divided node, which is not shared yet, other layers outside.
 func (n *mapNode) setBucket(es []packed) {
-	n.bucket, n.outside, n.box = leaf{}, len(es) > 0, boxOf(es)
-	if n.outside && len(n.cells)+len(n.kids) > 0 {
+	n.bucket, n.box = leaf{}, boxOf(es)
+	n.outEnd = n.box.hi
+	switch {
+	case len(es) == 0:
+	case len(n.cells)+len(n.kids) > 0:
 		n.bucket = newLeafFor(es, n.inner().start())
-	} else if n.outside {
+	default:
 		n.bucket = newLeaf(es)
 	}
 	for i := range n.cells {
@@ -350,7 +376,7 @@ func (n *mapNode) newest(k *mapKey, end, above page.LSN) (best *packed) {
 			}
 			return best
 		}
-		if n.outside {
+		if n.outEnd > above {
 			if e := n.bucket.newest(k, end, above); e != nil {
 				best, above = e, e.hi
 			}
@@ -376,7 +402,7 @@ func (n *mapNode) newest(k *mapKey, end, above page.LSN) (best *packed) {
 
 // newestHere searches a node that has no digit: a bucket, or the layers of one single key.
 func (n *mapNode) newestHere(k *mapKey, end, above page.LSN) *packed {
-	if n.len() == 0 || !n.box.covers(k) {
+	if n.box.hi <= above || n.box.lo >= end || !n.box.covers(k) {
 		return nil
 	}
 	best := n.bucket.newest(k, end, above)
