@@ -1,11 +1,6 @@
 package layer
 
-import (
-	"cmp"
-	"slices"
-
-	"github.com/stratapg/strata/page"
-)
+import "github.com/stratapg/strata/page"
 
 // view is layers as a reader from above sees them: newest first, each over the stretches of keys, between the
 // bounds of all layers, that it covers.
@@ -20,7 +15,7 @@ type view struct {
 // reach is the parts [from, to) between bounds.
 type reach struct{ from, to int32 }
 
-// sight is a layer in its turn. It has no pointer, as it is sorted.
+// sight is a layer in its turn.
 type sight struct {
 	hi    page.LSN
 	class uint32 // 0 for an image, 1 for a delta
@@ -59,47 +54,63 @@ func (v *view) place(within keyRange) {
 			edges = append(edges, edge{r.start, 2 * last}, edge{r.end, 2*last + 1})
 		}
 	}
-	slices.SortFunc(edges, func(a, b edge) int {
-		switch {
-		case a.key.a != b.key.a:
-			return cmp.Compare(a.key.a, b.key.a)
-		case a.key.b != b.key.b:
-			return cmp.Compare(a.key.b, b.key.b)
+	for _, at := range orderOf(edges) {
+		e := &edges[at.at]
+		if n := len(v.bounds); n == 0 || v.bounds[n-1] != e.key {
+			v.bounds = append(v.bounds, e.key)
 		}
-		return int(a.key.c) - int(b.key.c)
-	})
-	for i := range edges {
-		if n := len(v.bounds); n == 0 || v.bounds[n-1] != edges[i].key {
-			v.bounds = append(v.bounds, edges[i].key)
-		}
-		at := int32(len(v.bounds) - 1)
-		switch end := edges[i].end; {
+		bound := int32(len(v.bounds) - 1)
+		switch end := e.end; {
 		case end < 0:
 		case end&1 == 0:
-			v.spans[end/2].from = at
+			v.spans[end/2].from = bound
 		default:
-			v.spans[end/2].to = at
+			v.spans[end/2].to = bound
 		}
 	}
-	v.sights = make([]sight, len(v.es))
+	sights := make([]sight, len(v.es))
 	for i, e := range v.es {
-		v.sights[i] = sight{e.hi, 1 - uint32(e.size>>63), int32(i), v.spans[v.same[i]]}
+		sights[i] = sight{e.hi, 1 - uint32(e.size>>63), int32(i), v.spans[v.same[i]]}
 	}
-	slices.SortFunc(v.sights, bySight)
+	v.sights = ordered(sights)
 }
 
-// bySight orders layers newest first. A delta counts at its last LSN; at one LSN images go before deltas, as
-// they hold what those give, and of images the one that begins first, then the wider one.
-func bySight(a, b sight) int {
-	switch {
-	case a.hi != b.hi:
-		return compareLSN(b.hi, a.hi)
-	case a.class != b.class:
-		return int(a.class) - int(b.class)
-	case a.from != b.from:
-		return int(a.from) - int(b.from)
+// orderOf orders edges by key.
+func orderOf(edges []edge) []ranked {
+	r := newRanking(len(edges))
+	for i := range edges {
+		r.order[i].word = uint64(edges[i].key.c)
 	}
-	return int(b.to) - int(a.to)
+	r.sort()
+	for i := range r.order {
+		r.order[i].word = edges[r.order[i].at].key.b
+	}
+	r.sort()
+	for i := range r.order {
+		r.order[i].word = edges[r.order[i].at].key.a
+	}
+	r.sort()
+	return r.order
+}
+
+// ordered orders layers newest first. A delta counts at its last LSN; at one LSN images go before deltas, as
+// they hold what those give, and of images the one that begins first, then the wider one.
+func ordered(sights []sight) []sight {
+	r := newRanking(len(sights))
+	for i := range sights {
+		s := &sights[i]
+		r.order[i].word = uint64(s.class)<<63 | uint64(s.from)<<32 | uint64(^uint32(s.to))
+	}
+	r.sort()
+	for i := range r.order {
+		r.order[i].word = ^uint64(sights[r.order[i].at].hi)
+	}
+	r.sort()
+	out := make([]sight, len(sights))
+	for i := range out {
+		out[i] = sights[r.order[i].at]
+	}
+	return out
 }
 
 // paint colours stretches, each once.
