@@ -82,7 +82,7 @@ func (m *Map) Coverage(keys page.Range, end page.LSN) []Run {
 		}
 		return Ref{v.es[v.sights[i].at]}
 	}
-	var out []Run
+	out := make([]Run, 0, len(images.colour))
 	for i := range images.colour {
 		if i > 0 && images.colour[i] == images.colour[i-1] && deltas.colour[i] == deltas.colour[i-1] {
 			out[len(out)-1].Keys.End = v.bounds[i+1].key()

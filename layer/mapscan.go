@@ -36,6 +36,12 @@ func packRanges(s page.Set) []keyRange {
 
 // narrow gives those of sorted, disjoint ranges that overlap r.
 func narrow(ranges []keyRange, r *rect) []keyRange {
+	if len(ranges) == 1 {
+		if ranges[0].start.less(r.end()) && r.start().less(ranges[0].end) {
+			return ranges
+		}
+		return nil
+	}
 	from, _ := slices.BinarySearchFunc(ranges, r.start(), func(x keyRange, k mapKey) int {
 		if k.less(x.end) {
 			return 1

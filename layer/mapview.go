@@ -1,6 +1,10 @@
 package layer
 
-import "github.com/stratapg/strata/page"
+import (
+	"math/bits"
+
+	"github.com/stratapg/strata/page"
+)
 
 // view is layers as a reader from above sees them: newest first, each over the stretches of keys, between the
 // bounds of all layers, that it covers.
@@ -72,7 +76,7 @@ func (v *view) place(within keyRange) {
 	for i, e := range v.es {
 		sights[i] = sight{e.hi, 1 - uint32(e.size>>63), int32(i), v.spans[v.same[i]]}
 	}
-	v.sights = ordered(sights)
+	v.sights = ordered(sights, len(v.bounds))
 }
 
 // orderOf orders edges by key.
@@ -95,11 +99,12 @@ func orderOf(edges []edge) []ranked {
 
 // ordered orders layers newest first. A delta counts at its last LSN; at one LSN images go before deltas, as
 // they hold what those give, and of images the one that begins first, then the wider one.
-func ordered(sights []sight) []sight {
+func ordered(sights []sight, bounds int) []sight {
+	width := bits.Len(uint(bounds))
 	r := newRanking(len(sights))
 	for i := range sights {
 		s := &sights[i]
-		r.order[i].word = uint64(s.class)<<63 | uint64(s.from)<<32 | uint64(^uint32(s.to))
+		r.order[i].word = (uint64(s.class)<<width|uint64(s.from))<<width | uint64(bounds-int(s.to))
 	}
 	r.sort()
 	for i := range r.order {

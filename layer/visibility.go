@@ -51,8 +51,12 @@ func (m *Map) Visibility(points []page.LSN) (v Visibility) {
 	}
 	var left []page.Range
 	for i, c := range shadow.colour {
-		if c != unpainted {
-			left = append(left, page.Range{Start: w.bounds[i].key(), End: w.bounds[i+1].key()})
+		switch start := w.bounds[i].key(); {
+		case c == unpainted:
+		case len(left) > 0 && left[len(left)-1].End == start:
+			left[len(left)-1].End = w.bounds[i+1].key()
+		default:
+			left = append(left, page.Range{Start: start, End: w.bounds[i+1].key()})
 		}
 	}
 	v.Shadow = page.NewSet(left...)
