@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -46,10 +47,10 @@ func TestDamageFailsOnlyWhatItTouches(t *testing.T) {
 		require.NoError(t, err)
 	}
 	all := page.NewSet(page.Range{Start: modelKey(0), End: modelKey(keys)})
-	for range 200 {
+	for range testkit.Size(30, 200, 2000) {
 		at, bit := int64(dataStart+rnd.IntN(keys*blob)), rnd.IntN(8)
 		flip(at, bit)
-		blocks, err := cache.New(cache.Options{})
+		blocks, err := cache.New(cache.Options{Bytes: 64 * blockSize})
 		require.NoError(t, err)
 		r, err := OpenReader(ctx, disk, blocks, "/", testID, d)
 		require.NoError(t, err)

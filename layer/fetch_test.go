@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -50,18 +51,23 @@ func TestReadsSeeEveryFlip(t *testing.T) {
 	for _, image := range []bool{false, true} {
 		d, good := smallLayerWith(t, image, WriterOptions{})
 		require.True(t, d.Checked)
-		open := func(fs virtualfile.FS) (*Reader, error) {
-			blocks, err := cache.New(cache.Options{})
+		open := func(fs virtualfile.FS) (r *Reader, done func(), err error) {
+			blocks, err := cache.New(cache.Options{Bytes: 64 * blockSize})
 			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, blocks.Close()) })
 			disk := diskOn(fs)
-			t.Cleanup(func() { require.NoError(t, disk.Close()) })
-			return OpenReader(ctx, disk, blocks, "/", testID, d)
+			r, err = OpenReader(ctx, disk, blocks, "/", testID, d)
+			return r, func() {
+				if r != nil {
+					require.NoError(t, r.Close())
+				}
+				require.NoError(t, blocks.Close())
+				require.NoError(t, disk.Close())
+			}, err
 		}
 		var want []map[string]string
 		fs := virtualfile.NewMem()
 		put(t, fs, d.FileName(), good)
-		r, err := open(fs)
+		r, done, err := open(fs)
 		require.NoError(t, err)
 		for _, s := range sets {
 			m, err := readKeys(ctx, r, s, lsns)
@@ -69,9 +75,9 @@ func TestReadsSeeEveryFlip(t *testing.T) {
 			require.NotEmpty(t, m)
 			want = append(want, m)
 		}
-		require.NoError(t, r.Close())
-		found := 0
-		for i := range 1500 {
+		done()
+		found, rounds := 0, testkit.Size(200, 1500, 20_000)
+		for i := range rounds {
 			bit := rnd.IntN(8 * len(good))
 			if i%3 == 0 { // small values lie thick at the beginning
 				bit = 8*dataStart + rnd.IntN(8*4096)
@@ -85,7 +91,7 @@ func TestReadsSeeEveryFlip(t *testing.T) {
 			} else {
 				put(t, fs, d.FileName(), good)
 			}
-			r, err := open(fs)
+			r, done, err := open(fs)
 			if !before {
 				require.NoError(t, err)
 				f, err := fs.OpenFile(d.FileName(), virtualfile.FlagWrite)
@@ -98,6 +104,7 @@ func TestReadsSeeEveryFlip(t *testing.T) {
 				require.ErrorIs(t, err, ErrCorrupt)
 				require.ErrorContains(t, err, d.FileName())
 				found++
+				done()
 				continue
 			}
 			n := rnd.IntN(len(sets))
@@ -110,9 +117,9 @@ func TestReadsSeeEveryFlip(t *testing.T) {
 			} else {
 				require.Equal(t, want[n], got, "bit %d", bit)
 			}
-			require.NoError(t, r.Close())
+			done()
 		}
-		require.Greater(t, found, 300)
+		require.Greater(t, found, rounds/5)
 	}
 }
 
@@ -206,7 +213,7 @@ func TestReadsAreEqualUnderAllOptions(t *testing.T) {
 func TestFetchIsOneRound(t *testing.T) {
 	ctx := context.Background()
 	disk := diskOn(virtualfile.NewMem())
-	blocks, err := cache.New(cache.Options{})
+	blocks, err := cache.New(cache.Options{Bytes: 8 << 20})
 	require.NoError(t, err)
 	const height, keys = 20, 5000
 	var rs []*Reader
