@@ -146,7 +146,7 @@ func flips(r *rand.Rand, size, step int) func(yield func(bit int) bool) {
 // Whichever bit of a file is flipped, Verify finds it, whether or not the manifest promises a trailer.
 func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	tried, layers := 0, corpus(t, 200)
+	tried, layers := 0, corpus(t, testkit.Size(25, 200, 200))
 	for i, l := range layers {
 		b := bytes.Clone(l.content)
 		mem := virtualfile.NewMem()
@@ -184,7 +184,7 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 // never another value, and never none.
 func TestReadsOfFlippedFilesGiveErrorsOrTheTruth(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	layers := corpus(t, 200)
+	layers := corpus(t, testkit.Size(25, 200, 200))
 	tried, errs, right := 0, 0, 0
 	for _, l := range layers {
 		b := bytes.Clone(l.content)
