@@ -245,7 +245,7 @@ func readersAndWriter(t *testing.T, o Options) {
 	}
 	close(done)
 	wg.Wait()
-	require.Greater(t, len(tl.Layers()), 10)
+	require.Greater(t, len(tl.Layers()), 3)
 	require.Zero(t, s.Metrics().HeldBytes, "nobody holds anything any more")
 	require.NoError(t, tl.Close())
 	_, err := tl.Get(ctx, keys[0], firstLSN+8)

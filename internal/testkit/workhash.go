@@ -27,9 +27,9 @@ func (p *Postgres) HashWork() {
 		"delete from chains", "vacuum chains",
 		"insert into chains select g % 2, g from generate_series(30001, 31000) g",
 		// Built over rows that are there: a bucket count from the start, and text keys.
-		"create table many(k text, n int); insert into many select md5(g::text), g from generate_series(1, 3000) g",
-		"create index many_k on many using hash(k)", "create index many_n on many using hash(n)",
-		"insert into many select md5(g::text), g from generate_series(3001, 5000) g",
+		"create table hash_many(k text, n int); insert into hash_many select md5(g::text), g from generate_series(1, 3000) g",
+		"create index hash_many_k on hash_many using hash(k)", "create index hash_many_n on hash_many using hash(n)",
+		"insert into hash_many select md5(g::text), g from generate_series(3001, 5000) g",
 		"create unlogged table unlogged_hash(k int); create index on unlogged_hash using hash(k)",
 		// A search marks what it finds dead; the next insertion that needs the room takes it.
 		"create table dead(k int, n int); create index dead_k on dead using hash(k)",
