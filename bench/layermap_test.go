@@ -111,3 +111,24 @@ func BenchmarkLayerMapSearch(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkLayerMapBuild makes a real map of the names of its layers, and parses these alone.
+func BenchmarkLayerMapBuild(b *testing.B) {
+	for name := range realMaps {
+		names := layerNames(b, name)
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				loadMap(b, names)
+			}
+		})
+		b.Run(name+"/names", func(b *testing.B) {
+			for b.Loop() {
+				for _, s := range names {
+					if _, err := layer.ParseName(s); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}

@@ -18,7 +18,7 @@ type stack struct {
 }
 
 const (
-	// maxLeaf and maxKids bound what a change copies: 2 KiB and 3.3 KiB a level.
+	// maxLeaf and maxKids bound what a change copies: 1.5 KiB and 4.8 KiB a level.
 	maxLeaf = 16
 	maxKids = 32
 )
