@@ -46,7 +46,7 @@ func TestHashGistSPGist(t *testing.T) {
 			back.Start()
 			require.Equal(t, found, searchTrees(t, back))
 			// And goes on with them.
-			back.Exec("postgres", "drop table hashed, chains, many, unlogged_hash, dead")
+			back.Exec("postgres", "drop table hashed, chains, hash_many, unlogged_hash, dead")
 			back.HashWork()
 			back.Exec("postgres", "insert into spots select g, point(g, g) from generate_series(1, 2000) g; delete from words where id % 7 = 0")
 			back.Exec("postgres", "vacuum")
@@ -74,7 +74,7 @@ func searchTrees(t *testing.T, p *testkit.Postgres) (found []string) {
 	defer s.Close()
 	some := 0
 	for _, q := range []string{
-		"hashed where k = 4000", "hashed where k = 3", "chains where k = 1", "chains where k = 4", "many where k = md5('77')", "dead where k = 7",
+		"hashed where k = 4000", "hashed where k = 3", "chains where k = 1", "chains where k = 4", "hash_many where k = md5('77')", "dead where k = 7",
 		"spots where p <@ box '(100,100),(900,400)'", "areas where b && box '(10,10),(20,20)'", "areas where c @> circle '((50,50),1)'",
 		"areas where int4range(id, id + 10) @> 500", "texts where v @@ 'w17'", "gone where p <@ box '(0,0),(1,9)'",
 		"words where w ^@ 'a'", "words where w = md5('847')", "words where w is null", "places where p <@ box '(0,0),(300,700)'",
