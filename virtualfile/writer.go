@@ -22,8 +22,8 @@ type WriterOptions struct {
 }
 
 // defaultWriteBuffer is the size of a Writer's buffer: the smallest that keeps a drive busy with one write at
-// a time. Files of 128 MiB in records of 8 KiB, synced, engine std, MiB/s of the fastest of 40 rounds each,
-// on two cores that others used too (BenchmarkWriter):
+// a time. Files of 128 MiB in records of 8 KiB, synced, MiB/s of the fastest round of several runs,
+// on two cores that others used too, so that columns are not to be divided (BenchmarkWriter):
 //
 //	buffer          64K   128K   256K   512K     1M     2M     4M
 //	direct-rw       532    951  1,116  1,884  2,252  2,363  1,838
