@@ -1,0 +1,111 @@
+package compaction
+
+import "github.com/stratapg/strata/page"
+
+// Kind is what a job makes.
+type Kind uint8
+
+// What jobs make.
+const (
+	// Retile moves the facts of its inputs inside Rect into deltas that do not overlap. Nothing is lost.
+	Retile Kind = iota
+	// Image makes one image layer of Rect.Keys at the LSN Rect.LSNs.Start. Inputs is empty: it reads as everybody does.
+	Image
+	// Fold keeps of its inputs inside Rect what reads at the read points of Fold need: images at its lowest read point and
+	// deltas above, in which images may stand.
+	Fold
+	// Drop removes layers that no read needs.
+	Drop
+)
+
+// String gives the kind in small letters.
+func (k Kind) String() string {
+	switch k {
+	case Retile:
+		return "retile"
+	case Image:
+		return "image"
+	case Fold:
+		return "fold"
+	case Drop:
+		return "drop"
+	}
+	return "unknown"
+}
+
+// Job is one piece of work. Layers are named by their index in the Snapshot.
+type Job struct {
+	Kind Kind
+	// Inputs are the layers whose facts are read.
+	Inputs []int
+	// Rect bounds the facts that are taken from the inputs, and all outputs lie in it. The LSNs of a delta output are those of
+	// its piece of Rect even where no fact is.
+	Rect Rect
+	// Cut makes the cutter that divides Rect into outputs. Without one there is one output, of the whole Rect.
+	Cut func() Cutter
+	// Obsolete are layers that go once published outputs cover them: inputs, as a rule.
+	Obsolete []int
+	// MaxRecords, if not 0, is how many records of a key may follow each other in the outputs of a Retile or
+	// Fold without a page image: one is put in place of the record after them.
+	MaxRecords int
+	// Fold says what a Fold keeps.
+	Fold *FoldSpec
+	// Level is the level of the outputs where the strategy knows one (L0 is 0), for people who look at pictures.
+	Level int
+	// Priority orders jobs of all timelines; less is sooner. See the constants.
+	Priority Priority
+	Cost     Cost
+	// Reason says in a few words why, with the figures that decided.
+	Reason string
+}
+
+// FoldSpec says which reads the outputs of a Fold serve: those at Horizon and above, and those at Retain.
+type FoldSpec struct {
+	Horizon page.LSN
+	Retain  []page.LSN // ascending, below Horizon
+	// Below says that facts below Rect are needed by it and stay where they are: in an ancestor, or in older layers. Then no
+	// image layer may be made for keys that have no fact in Rect.
+	Below bool
+}
+
+// Priority is the urgency of a job.
+type Priority uint8
+
+// Priorities.
+const (
+	PriorityL0 Priority = iota
+	PriorityImage
+	PriorityFold
+	PriorityDrop
+)
+
+// Cost is an estimate in bytes.
+type Cost struct{ Read, Write int64 }
+
+// Plan is what a strategy wants done now, in this order. The outcome of a job may make a later one void;
+// then the engine plans again. No jobs: there is nothing to do until the snapshot changes.
+type Plan struct {
+	Jobs []Job
+	// ImagesChecked says that it was looked whether images are due.
+	ImagesChecked bool
+	// Debt says how far the timeline is from what the strategy promises.
+	Debt Debt
+}
+
+// Debt is work that waits. Ingest is slowed down in proportion to Height of Limit and stops at Limit.
+type Debt struct {
+	// Bytes is what the waiting jobs will read and write.
+	Bytes int64
+	// Height is the number of deltas that the worst read must visit now, Limit what it may come to; a Limit of 0 is none.
+	Height, Limit int
+}
+
+// Strategy decides what to do with the layers of a timeline.
+//
+// Plan must be deterministic, not change the snapshot and cost O(n log n) of its layers. Planning and doing in turns
+// must come to an end: a plan without jobs. It keeps no state between calls: whatever it has
+// to know stands in the snapshot, so that timelines may change their strategy at any moment. It may be called from many goroutines at once.
+type Strategy interface {
+	Name() string
+	Plan(s *Snapshot) Plan
+}
