@@ -69,12 +69,20 @@ func readHeader(b []byte) (version uint32, err error) {
 	return version, nil
 }
 
-// layerFlags gives the flags that a layer may have in a file of a version.
-func layerFlags(version uint32) uint8 {
-	if version == plainVersion {
-		return flagImage
+// grammar is what a version of the format may say.
+type grammar struct {
+	flags uint8 // of layers
+	last  uint8 // the highest tag of a change
+}
+
+func grammarOf(version uint32) grammar {
+	switch version {
+	case plainVersion:
+		return grammar{flagImage, tagLayer}
+	case trailerVersion:
+		return grammar{flagImage | flagChecked, tagLayer}
 	}
-	return flagImage | flagChecked
+	return grammar{flagImage | flagChecked, tagMoved}
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -123,7 +131,7 @@ func (d *decoded) edit(e []byte) error {
 	}
 	switch {
 	case typ == typeState && d.live == nil:
-		s, err := decodeState(e[editHeaderSize:], layerFlags(d.version))
+		s, err := decodeState(e[editHeaderSize:], grammarOf(d.version))
 		if err != nil {
 			return err
 		}
@@ -134,7 +142,7 @@ func (d *decoded) edit(e []byte) error {
 		if seq != d.seq+1 {
 			return fmt.Errorf("edit %d follows edit %d", seq, d.seq)
 		}
-		c, err := decodeChange(e[editHeaderSize:], layerFlags(d.version))
+		c, err := decodeChange(e[editHeaderSize:], grammarOf(d.version))
 		if err == nil {
 			err = d.live.check(&c)
 		}
@@ -148,7 +156,7 @@ func (d *decoded) edit(e []byte) error {
 	return fmt.Errorf("edit %d of type %d has no place here", seq, typ)
 }
 
-func decodeState(b []byte, flags uint8) (s State, err error) {
+func decodeState(b []byte, g grammar) (s State, err error) {
 	rest, err := eachItem(b, tagAncestor, func(tag uint8, v []byte) error { return s.item(tag, v) })
 	if err != nil {
 		return s, err
@@ -159,7 +167,7 @@ func decodeState(b []byte, flags uint8) (s State, err error) {
 	if err := CheckName(s.Name); err != nil {
 		return s, err
 	}
-	c, err := decodeChange(rest, flags)
+	c, err := decodeChange(rest, g)
 	if err != nil {
 		return s, err
 	}
@@ -167,7 +175,7 @@ func decodeState(b []byte, flags uint8) (s State, err error) {
 		return s, fmt.Errorf("state without position, or with removed layers")
 	}
 	s.DiskConsistentLSN, s.PrevRecordLSN = c.Position.DiskConsistentLSN, c.Position.PrevRecordLSN
-	s.Cutoff, s.Layers = c.Cutoff, c.Add
+	s.Cutoff, s.Layers, s.Moved = c.Cutoff, c.Add, c.Moved
 	for _, d := range s.Layers {
 		if err := checkLayer(d); err != nil {
 			return s, err
@@ -207,29 +215,48 @@ func unknownItem(tag uint8, v []byte) error {
 	return fmt.Errorf("item %d of %d bytes is unknown", tag, len(v))
 }
 
-func decodeChange(b []byte, flags uint8) (e Edit, err error) {
+func decodeChange(b []byte, g grammar) (e Edit, err error) {
 	be := binary.BigEndian
-	_, err = eachItem(b, tagLayer, func(tag uint8, v []byte) error {
+	rest, err := eachItem(b, g.last, func(tag uint8, v []byte) error {
 		switch {
 		case tag == tagPosition && len(v) == positionSize:
 			e.Position = &Position{page.LSN(be.Uint64(v)), page.LSN(be.Uint64(v[8:]))}
 		case tag == tagCutoff && len(v) == lsnSize && be.Uint64(v) != 0:
 			e.Cutoff = page.LSN(be.Uint64(v))
 		case tag == tagRemove && len(v) == removeSize:
-			d, err := decodeLayer(v, flags)
+			d, err := decodeLayer(v, g.flags)
 			e.Remove = append(e.Remove, d)
 			return err
 		case tag == tagLayer && len(v) == layerSize:
-			d, err := decodeLayer(v, flags)
+			d, err := decodeLayer(v, g.flags)
 			d.Size = int64(be.Uint64(v[removeSize:]))
 			e.Add = append(e.Add, d)
+			return err
+		case tag == tagMoved && len(v) > removeSize && (len(v)-removeSize)%rangeSize == 0:
+			m, err := decodeMoved(v, g)
+			e.Moved = append(e.Moved, m)
 			return err
 		default:
 			return unknownItem(tag, v)
 		}
 		return nil
 	})
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("item %d is unknown", rest[0])
+	}
 	return e, err
+}
+
+func decodeMoved(v []byte, g grammar) (m Moved, err error) {
+	m.Layer, err = decodeLayer(v, g.flags)
+	for v = v[removeSize:]; len(v) > 0; v = v[rangeSize:] {
+		r := page.Range{Start: page.KeyFromBytes(v), End: page.KeyFromBytes(v[page.KeySize:])}
+		if r.Empty() {
+			return m, fmt.Errorf("keys %s are none", r)
+		}
+		m.Keys = append(m.Keys, r)
+	}
+	return m, err
 }
 
 func decodeLayer(v []byte, flags uint8) (d layer.Desc, err error) {
@@ -253,7 +280,7 @@ func eachItem(b []byte, last uint8, fn func(tag uint8, v []byte) error) (rest []
 		}
 		tag, n := b[0], int(binary.BigEndian.Uint16(b[1:]))
 		if tag > last {
-			return b, unlessTrailing(tag, last)
+			return b, nil
 		}
 		if n > len(b)-itemHeaderSize {
 			return nil, fmt.Errorf("item %d of %d bytes, %d are left", tag, n, len(b)-itemHeaderSize)
@@ -268,12 +295,4 @@ func eachItem(b []byte, last uint8, fn func(tag uint8, v []byte) error) (rest []
 		b = b[itemHeaderSize+n:]
 	}
 	return nil, nil
-}
-
-// unlessTrailing refuses a tag beyond the last one known.
-func unlessTrailing(tag, last uint8) error {
-	if last == tagLayer {
-		return fmt.Errorf("item %d is unknown", tag)
-	}
-	return nil
 }

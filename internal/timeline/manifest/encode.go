@@ -3,6 +3,7 @@ package manifest
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"slices"
 
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -12,7 +13,7 @@ import (
 //
 //	header   0          8           12        16
 //	         +----------+-----------+---------+
-//	         | STRATAMF | version=2 | CRC-32C |      CRC of bytes 0 to 12
+//	         | STRATAMF | version=3 | CRC-32C |      CRC of bytes 0 to 12
 //	         +----------+-----------+---------+
 //	edit     0      4        8          16     17      20        24
 //	         +------+--------+----------+------+-------+---------+------------- - -
@@ -22,15 +23,16 @@ import (
 //	                 payload             2 change       and of the payload
 //	item     0     1        3
 //	         +-----+--------+------- - -
-//	         | tag | length | value             in ascending order of tags; only layers may repeat
+//	         | tag | length | value             in ascending order of tags; only layers and moved keys may repeat
 //	         +-----+--------+------- - -
 const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
-	// formatVersion is what is written. Files of plainVersion are read, and written anew with the next edit:
-	// they know no flagChecked.
-	formatVersion = 2
-	plainVersion  = 1
+	// formatVersion is what is written. Files of older versions are read, and written anew with the next edit:
+	// those of trailerVersion know no moved keys, and those of plainVersion no flagChecked either.
+	formatVersion  = 3
+	trailerVersion = 2
+	plainVersion   = 1
 
 	editMark       = "EDIT"
 	editHeaderSize = 24
@@ -43,15 +45,16 @@ const (
 
 // Tags of items, and the lengths of their values where these are fixed.
 const (
-	tagIdentity = 1 // tenant 16, timeline 16
-	tagName     = 2 // UTF-8
-	tagCluster  = 3 // version u16, flavour u8, flags u8, WAL segment size u32, system identifier u64
-	tagInitial  = 4 // LSN u64
-	tagAncestor = 5 // timeline 16, LSN u64
-	tagPosition = 6 // disk_consistent_lsn u64, prev_record_lsn u64
-	tagCutoff   = 7 // LSN u64
-	tagRemove   = 8 // layer, without size
-	tagLayer    = 9 // keys 18 18, LSNs u64 u64, flags u8, generation u32, size u64
+	tagIdentity = 1  // tenant 16, timeline 16
+	tagName     = 2  // UTF-8
+	tagCluster  = 3  // version u16, flavour u8, flags u8, WAL segment size u32, system identifier u64
+	tagInitial  = 4  // LSN u64
+	tagAncestor = 5  // timeline 16, LSN u64
+	tagPosition = 6  // disk_consistent_lsn u64, prev_record_lsn u64
+	tagCutoff   = 7  // LSN u64
+	tagRemove   = 8  // layer, without size
+	tagLayer    = 9  // keys 18 18, LSNs u64 u64, flags u8, generation u32, size u64
+	tagMoved    = 10 // layer, without size, then any number of keys 18 18
 
 	identitySize = 32
 	clusterSize  = 16
@@ -60,6 +63,9 @@ const (
 	positionSize = 2 * lsnSize
 	removeSize   = 2*page.KeySize + 2*lsnSize + 1 + 4
 	layerSize    = removeSize + 8
+	rangeSize    = 2 * page.KeySize
+	// maxMovedRanges is how many ranges of keys one item has: its length has 16 bits.
+	maxMovedRanges = 1000
 
 	flagChecksums = 1
 	flagHintBits  = 2
@@ -135,6 +141,7 @@ func appendState(b []byte, s *State) []byte {
 		Position: &Position{s.DiskConsistentLSN, s.PrevRecordLSN},
 		Cutoff:   s.Cutoff,
 		Add:      s.Layers,
+		Moved:    s.Moved,
 	})
 }
 
@@ -152,6 +159,14 @@ func appendChange(b []byte, e *Edit) []byte {
 	for _, d := range e.Add {
 		b = appendLayer(appendItem(b, tagLayer, layerSize), d)
 		b = binary.BigEndian.AppendUint64(b, uint64(d.Size))
+	}
+	for _, m := range e.Moved {
+		for keys := range slices.Chunk(m.Keys, maxMovedRanges) {
+			b = appendLayer(appendItem(b, tagMoved, removeSize+len(keys)*rangeSize), m.Layer)
+			for _, r := range keys {
+				b = r.End.Append(r.Start.Append(b))
+			}
+		}
 	}
 	return b
 }

@@ -54,11 +54,22 @@ type State struct {
 	Cutoff page.LSN
 	// Layers are in the order of Desc: keys, LSNs, deltas before images.
 	Layers []layer.Desc
+	// Moved says of some of them, in the same order, which of their keys other layers hold too.
+	Moved []Moved
+}
+
+// Moved are keys whose values in a layer also lie in other layers of the timeline, because a compaction of it
+// was published in part: only the layer's other keys still need it. Keys are sorted and disjoint.
+type Moved struct {
+	Layer layer.Desc // without size
+	Keys  []page.Range
 }
 
 // Edit is one change, published in one step. Zeros mean "as before".
 type Edit struct {
 	Add, Remove []layer.Desc
+	// Moved adds to the moved keys of layers that are there after the edit. Those of a layer go with it.
+	Moved []Moved
 	// Position, if set, moves DiskConsistentLSN and PrevRecordLSN.
 	Position *Position
 	Cutoff   page.LSN
@@ -100,22 +111,28 @@ func idOf(d layer.Desc) layerID { return layerID{d.Keys, d.LSNs, d.Image} }
 type live struct {
 	State
 	layers map[layerID]layer.Desc
+	moved  map[layerID]page.Set
 }
 
 func newLive(s State) (*live, error) {
-	l := &live{State: s, layers: make(map[layerID]layer.Desc, len(s.Layers))}
-	l.Layers = nil
+	l := &live{State: s, layers: make(map[layerID]layer.Desc, len(s.Layers)), moved: map[layerID]page.Set{}}
+	l.Layers, l.Moved = nil, nil
 	for _, d := range s.Layers {
 		if err := l.add(d); err != nil {
 			return nil, err
 		}
 	}
+	e := &Edit{Moved: s.Moved}
+	if err := l.check(e); err != nil {
+		return nil, err
+	}
+	l.apply(e)
 	return l, nil
 }
 
 func (l *live) clone() *live {
 	c := *l
-	c.layers = maps.Clone(l.layers)
+	c.layers, c.moved = maps.Clone(l.layers), maps.Clone(l.moved)
 	return &c
 }
 
@@ -146,6 +163,17 @@ func (l *live) check(e *Edit) error {
 		}
 		added[idOf(d)] = true
 	}
+	for _, m := range e.Moved {
+		id := idOf(m.Layer)
+		if _, there := l.layers[id]; (!there || removed[id]) && !added[id] {
+			return fmt.Errorf("keys of layer %s have moved, and it is not there", m.Layer.Name())
+		}
+		for _, r := range m.Keys {
+			if r.Empty() || !m.Layer.Keys.Covers(r) {
+				return fmt.Errorf("keys %s have moved from layer %s, which cannot have them", r, m.Layer.Name())
+			}
+		}
+	}
 	if p := e.Position; p != nil && p.DiskConsistentLSN < l.DiskConsistentLSN {
 		return fmt.Errorf("disk_consistent_lsn would go back from %s to %s", l.DiskConsistentLSN, p.DiskConsistentLSN)
 	}
@@ -163,6 +191,7 @@ func checkLayer(d layer.Desc) error {
 func (l *live) apply(e *Edit) {
 	for _, d := range e.Remove {
 		delete(l.layers, idOf(d))
+		delete(l.moved, idOf(d))
 	}
 	for _, d := range e.Add {
 		l.layers[idOf(d)] = d
@@ -173,12 +202,24 @@ func (l *live) apply(e *Edit) {
 	if e.Cutoff != 0 {
 		l.Cutoff = e.Cutoff
 	}
+	for _, m := range e.Moved {
+		l.moved[idOf(m.Layer)] = l.moved[idOf(m.Layer)].Union(page.NewSet(m.Keys...))
+	}
 }
 
 // state gives a copy with the layers in order.
 func (l *live) state() State {
 	s := l.State
 	s.Layers = slices.SortedFunc(maps.Values(l.layers), compareLayers)
+	if len(l.moved) == 0 {
+		return s
+	}
+	for _, d := range s.Layers {
+		if keys := l.moved[idOf(d)]; !keys.Empty() {
+			d.Size = 0
+			s.Moved = append(s.Moved, Moved{d, keys.Ranges()})
+		}
+	}
 	return s
 }
 

@@ -401,6 +401,9 @@ func FuzzDecode(f *testing.F) {
 	s := sampleState()
 	s.Ancestor, s.AncestorLSN, s.Cutoff, s.Layers = page.TimelineID{7}, 0x2377B20, 0x2377B28, nil
 	f.Add(appendEdit(encodeFile(&s, 9), typeChange, 10, func(b []byte) []byte { return appendChange(b, &Edit{Cutoff: 0x2377B30}) }))
+	s.Layers = []layer.Desc{l0(8, 17)}
+	s.Moved = []Moved{{bare(l0(8, 17)), []page.Range{keysFrom(1, 2), keysFrom(4, 9)}}}
+	f.Add(encodeFile(&s, 3))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Checksums are made right, so that what lies behind them is reached.
 		for _, in := range [][]byte{b, repaired(b)} {
@@ -484,4 +487,87 @@ func TestVersion1KnowsNoTrailers(t *testing.T) {
 	binary.BigEndian.PutUint32(b[12:], crc32.Checksum(b[:12], castagnoli))
 	_, err := decodeFile(b)
 	require.ErrorContains(t, err, "flags")
+}
+
+// A file from before there were moved keys is read as it is, and cannot have any.
+func TestFileOfVersion2IsRead(t *testing.T) {
+	text, err := os.ReadFile("testdata/version-2.hex")
+	require.NoError(t, err)
+	old, err := hex.DecodeString(strings.Join(strings.Fields(string(text)), ""))
+	require.NoError(t, err)
+	d, err := decodeFile(old)
+	require.NoError(t, err)
+	require.EqualValues(t, trailerVersion, d.version)
+	today, err := decodeFile(sampleFile())
+	require.NoError(t, err)
+	require.Equal(t, today.live.state(), d.live.state())
+
+	moved := change(0x2400001, 0x2500001)
+	moved.Moved = []Moved{{bare(moved.Add[0]), []page.Range{{Start: page.MinKey, End: page.MinKey.Add(9)}}}}
+	more := func(b []byte) []byte {
+		return appendEdit(b, typeChange, 4, func(b []byte) []byte { return appendChange(b, moved) })
+	}
+	_, err = decodeFile(more(old))
+	require.ErrorContains(t, err, "item 10 is unknown")
+	d, err = decodeFile(more(sampleFile()))
+	require.NoError(t, err)
+	require.Equal(t, moved.Moved, d.live.state().Moved)
+}
+
+// bare is a layer as Moved names it.
+func bare(d layer.Desc) layer.Desc {
+	d.Size = 0
+	return d
+}
+
+func keysFrom(from, to uint32) page.Range {
+	return page.Range{Start: page.MinKey.Add(from), End: page.MinKey.Add(to)}
+}
+
+// TestMovedKeysAddUpAndGoWithTheirLayer: they are the union of what was said, over reopening and rewriting, in
+// any number, until the layer is removed.
+func TestMovedKeysAddUpAndGoWithTheirLayer(t *testing.T) {
+	for _, minRewrite := range []int64{1, DefaultMinRewrite} {
+		fs := virtualfile.NewMem()
+		require.NoError(t, fs.MkdirAll("tl"))
+		require.NoError(t, Create(fs, "tl", sampleState()))
+		open := func() *Log {
+			l, _, err := Open(fs, "tl", true, minRewrite)
+			require.NoError(t, err)
+			return l
+		}
+		l := open()
+		d := l0(0x2377B21, 0x2400001)
+		publish := func(e *Edit) {
+			_, err := l.Publish(e)
+			require.NoError(t, err)
+			want := l.State()
+			require.NoError(t, l.Close())
+			l = open()
+			require.Equal(t, want, l.State())
+		}
+		publish(&Edit{Add: []layer.Desc{d}, Moved: []Moved{{bare(d), []page.Range{keysFrom(5, 10)}}}})
+		publish(&Edit{Moved: []Moved{{bare(d), []page.Range{keysFrom(10, 20), keysFrom(30, 40)}}}})
+		require.Equal(t, []Moved{{bare(d), []page.Range{keysFrom(5, 20), keysFrom(30, 40)}}}, l.State().Moved)
+		var many []page.Range
+		for i := range uint32(3*maxMovedRanges + 1) {
+			many = append(many, keysFrom(100+2*i, 101+2*i))
+		}
+		publish(&Edit{Moved: []Moved{{bare(d), many}}})
+		require.Len(t, l.State().Moved, 1)
+		require.Len(t, l.State().Moved[0].Keys, len(many)+2)
+		for name, e := range map[string]*Edit{
+			"is not there":     {Moved: []Moved{{bare(l0(8, 17)), []page.Range{keysFrom(1, 2)}}}},
+			"and it is not":    {Remove: []layer.Desc{d}, Moved: []Moved{{bare(d), []page.Range{keysFrom(1, 2)}}}},
+			"cannot have them": {Moved: []Moved{{bare(d), []page.Range{keysFrom(2, 2)}}}},
+		} {
+			_, err := l.Publish(e)
+			require.ErrorContains(t, err, name)
+		}
+		publish(&Edit{Remove: []layer.Desc{d}})
+		require.Empty(t, l.State().Moved)
+		publish(&Edit{Add: []layer.Desc{d}})
+		require.Empty(t, l.State().Moved, "a new layer of that name begins anew")
+		require.NoError(t, l.Close())
+	}
 }
