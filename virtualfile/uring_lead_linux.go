@@ -24,14 +24,43 @@ func (u *uring) enqueue(b *batch) role {
 	case noLeader:
 		u.mu.lead = leaderBusy
 	case leaderWaits:
-		n = u.fillLocked()
+		n = u.beginLocked()
 	}
 	u.mu.Unlock()
 	if lead == noLeader {
 		return mustLead
 	}
-	u.submit(n)
+	u.submitAll(n)
 	return mustWait
+}
+
+// beginLocked prepares what is queued and gives how many submissions are to be handed over by submitAll: none
+// while somebody is at it, who takes along what has come meanwhile. Two at a time would meet at a lock in the
+// kernel, where the second spins; and each call rings the device's bell.
+func (u *uring) beginLocked() uint32 {
+	if u.mu.submits > 0 && u.ring.pending() > 0 {
+		return 0
+	}
+	n := u.fillLocked()
+	if n > 0 {
+		u.mu.submits++
+	}
+	return n
+}
+
+// submitAll hands over the n submissions that beginLocked gave, and what is queued meanwhile, for as long as
+// the leader is not there to do so.
+func (u *uring) submitAll(n uint32) {
+	for n > 0 {
+		u.submit(n)
+		u.mu.Lock()
+		u.mu.submits--
+		n = 0
+		if u.mu.lead == leaderWaits && len(u.mu.queue) > 0 && u.ring.pending() == 0 { // else the kernel is short of something
+			n = u.beginLocked()
+		}
+		u.mu.Unlock()
+	}
 }
 
 // submit hands over what was published, while somebody else waits for completions.
@@ -77,7 +106,7 @@ func (x *transfer) describe(e *sqe, id uint64) {
 // leadFor leads until the batch has ended, and no longer than the context lasts and completions keep coming.
 func (u *uring) leadFor(ctx context.Context, b *batch) {
 	for {
-		if u.round(callerLeads) == 0 || b.left.Load() == 0 || ctx.Err() != nil {
+		if u.round() == 0 || b.left.Load() == 0 || ctx.Err() != nil {
 			break
 		}
 		u.crowd.yield() // those whose transfers ended may have new ones, which can go in the same call
@@ -100,7 +129,14 @@ func (u *uring) follow() {
 		if idle {
 			return
 		}
-		u.round(followerWaits)
+		u.mu.Lock()
+		n := u.beginLocked()
+		u.mu.lead = leaderWaits
+		u.mu.Unlock()
+		// Apart from the wait: whoever comes meanwhile need not fear for its transfers, and under load there is
+		// often something to reap by then.
+		u.submitAll(n)
+		u.await(0, followerWaits)
 	}
 }
 
@@ -119,12 +155,18 @@ type ended struct {
 	err error
 }
 
-// round submits what is queued, waits for completions, ends their transfers, and gives how many there were.
-func (u *uring) round(most time.Duration) int {
+// round submits what is queued and waits for completions in one call, ends their transfers, and gives how many
+// there were.
+func (u *uring) round() int {
 	u.mu.Lock()
 	n := u.fillLocked()
 	u.mu.lead = leaderWaits
 	u.mu.Unlock()
+	return u.await(n, callerLeads)
+}
+
+// await submits n, waits for completions, ends their transfers, and gives how many there were.
+func (u *uring) await(n uint32, most time.Duration) int {
 	if err := u.wait(n, most); err != nil {
 		u.fail(err)
 	}

@@ -39,7 +39,8 @@ const (
 //
 //   - nobody leads: it leads itself. It gives the kernel its transfers and waits for completions in one
 //     system call, like pread, and on the same thread: no other one has to be woken.
-//   - somebody leads and is waiting in the kernel: the caller submits its transfers itself and parks.
+//   - somebody leads and is waiting in the kernel: the caller submits its transfers itself and parks, unless
+//     another one is just submitting: that one takes them along.
 //   - somebody leads and is busy with completions: the caller leaves its transfers in the queue and parks;
 //     the leader takes all that have come together into its next call. It lets others run before that, so
 //     under load one system call carries many reads.
@@ -67,6 +68,12 @@ const (
 // kernel again. Registered buffers and files save 0.5 µs of a bare loop's 5: not worth a table of them.
 // Waiting for an eighth of what is in flight instead of for one saves 2 µs at depth 32, and 10 % of the reads.
 //
+// Under load the leader submits and waits in two calls, and of all who submit only one is in the kernel at a
+// time: as long as the leader's one call seemed to be a wait, others submitted beside it, spun at the ring's
+// lock, and rang the device's bell for each read. At depth 64 that took reads from 110,000 to 140,000 a second
+// and from 10 to 7.5 µs of CPU. Letting callers submit while the leader is busy with completions, or the
+// leader look for completions before it waits, gained nothing.
+//
 // From the page cache a batch of 20 costs 1.3 µs of CPU a read, with pread 2; single reads cost the same.
 //
 // While others compute on all processors, reads go the way of stdEngine too: see crowd.
@@ -89,6 +96,7 @@ type uring struct {
 		slots    [uringDepth]slot
 		free     []uint16 // slots
 		inFlight int      // slots in use
+		submits  int      // calls that do nothing but submit
 		serial   uint64
 		broken   error // the kernel takes no more calls
 	}

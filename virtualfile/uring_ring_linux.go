@@ -174,8 +174,11 @@ func (r *ring) prepare() *sqe {
 // publish lets the kernel see what was prepared, and counts what it has not taken yet.
 func (r *ring) publish() uint32 {
 	r.sqTail.Store(r.tail)
-	return r.tail - r.sqHead.Load()
+	return r.pending()
 }
+
+// pending counts what the kernel has not taken yet. It moves the count at the end of a call that submits.
+func (r *ring) pending() uint32 { return r.tail - r.sqHead.Load() }
 
 // takeBack withdraws what the kernel has not taken, and gives its userData. No submit or wait may succeed any
 // more.
