@@ -102,8 +102,9 @@ func (b *bare) read(ctx context.Context, places []place, reads []virtualfile.Rea
 	return nil
 }
 
-// outcome is what a duel measured: reads/s of either side in all, and how their times compare.
-type outcome struct{ ours, theirs, slower float64 }
+// outcome is what a duel measured: reads/s of either side in all, processor time of a read in µs, and how
+// their times compare.
+type outcome struct{ ours, theirs, oursCPU, theirsCPU, slower float64 }
 
 const (
 	// roundReads is how many reads each caller makes in a round: its goroutine is to live long enough for its
@@ -121,8 +122,8 @@ func duel(b *testing.B, keys []page.Key, depth int, read, raw func(k page.Key) e
 	round := max(minRound, roundReads*depth)
 	r := rand.New(rand.NewPCG(1, 2))
 	some := make([]page.Key, round)
-	timed := func(fn func(k page.Key) error) float64 {
-		begin := time.Now()
+	timed := func(fn func(k page.Key) error, cpu *time.Duration) float64 {
+		begin, used := time.Now(), startCPU()
 		var wg sync.WaitGroup
 		for i := range depth {
 			wg.Go(func() {
@@ -135,9 +136,11 @@ func duel(b *testing.B, keys []page.Key, depth int, read, raw func(k page.Key) e
 			})
 		}
 		wg.Wait()
+		*cpu += usedCPU() - used.start
 		return time.Since(begin).Seconds()
 	}
 	var ours, theirs float64
+	var oursCPU, theirsCPU time.Duration
 	var ratios []float64
 	pair := func() {
 		for i := range some {
@@ -145,14 +148,14 @@ func duel(b *testing.B, keys []page.Key, depth int, read, raw func(k page.Key) e
 		}
 		var a, t float64
 		if len(ratios)%2 == 0 { // whoever comes second may gain from the first; so each is
-			a, t = timed(read), timed(raw)
+			a, t = timed(read, &oursCPU), timed(raw, &theirsCPU)
 		} else {
-			t, a = timed(raw), timed(read)
+			t, a = timed(raw, &theirsCPU), timed(read, &oursCPU)
 		}
 		ours, theirs, ratios = ours+a, theirs+t, append(ratios, a/t)
 	}
 	pair() // neither side's buffers and descriptors are there yet
-	ours, theirs, ratios = 0, 0, nil
+	ours, theirs, oursCPU, theirsCPU, ratios = 0, 0, 0, 0, nil
 	for b.Loop() {
 		pair()
 	}
@@ -161,7 +164,8 @@ func duel(b *testing.B, keys []page.Key, depth int, read, raw func(k page.Key) e
 	}
 	slices.Sort(ratios)
 	n := float64(len(ratios) * round)
-	return outcome{ours: n / ours, theirs: n / theirs, slower: ratios[len(ratios)/2]}
+	return outcome{ours: n / ours, theirs: n / theirs,
+		oursCPU: oursCPU.Seconds() * 1e6 / n, theirsCPU: theirsCPU.Seconds() * 1e6 / n, slower: ratios[len(ratios)/2]}
 }
 
 // warm reads every key once, so that all of the index is in memory.
@@ -235,6 +239,8 @@ func BenchmarkRandomPage(b *testing.B) {
 					o := duel(b, keys, depth, readOne(tl), raw.readBare(places))
 					b.ReportMetric(o.ours, "pages/s")
 					b.ReportMetric(o.theirs, "bare-reads/s")
+					b.ReportMetric(o.oursCPU, "cpu-µs/page")
+					b.ReportMetric(o.theirsCPU, "bare-cpu-µs/read")
 					b.ReportMetric(1/o.slower, "ratio")
 				})
 			}
