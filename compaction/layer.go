@@ -55,5 +55,8 @@ func (r Rect) Covers(o Rect) bool {
 // Overlaps reports whether r and o have a key and an LSN in common.
 func (r Rect) Overlaps(o Rect) bool { return r.Keys.Overlaps(o.Keys) && r.LSNs.Overlaps(o.LSNs) }
 
+// String gives both ranges.
+func (r Rect) String() string { return fmt.Sprintf("keys %s, LSNs %s", r.Keys, r.LSNs) }
+
 // Rect gives the layer's rectangle.
 func (l *Layer) Rect() Rect { return Rect{l.Keys, l.LSNs} }
