@@ -54,7 +54,7 @@ type ImageCheck struct {
 }
 
 // Options are the knobs of a timeline's compaction; the zero value of each is its default. The names and
-// defaults down to ImageCheckAge are Neon's (libs/pageserver_api/src/config.rs).
+// defaults down to FoldJobBytes are Neon's (libs/pageserver_api/src/config.rs).
 type Options struct {
 	// CheckpointDistance is the size at which layers in memory are flushed, and of L1 deltas: 256 MiB.
 	CheckpointDistance int64
@@ -70,10 +70,23 @@ type Options struct {
 	// images are due: 2, and 10 minutes.
 	ImageCheckDistance int
 	ImageCheckAge      time.Duration
+	// ImageSmallAge takes the place of ImageCheckAge where the live pages are at most ImageSmallBytes: 48 hours, 2 GiB.
+	ImageSmallBytes int64
+	ImageSmallAge   time.Duration
+	// ImagePreemptThreshold times CompactionThreshold is the number of L0s for which a pass of images that has begun
+	// has to wait: 3.
+	ImagePreemptThreshold int
+	// ImageForcePercent asks for images, and for L0s to be rewritten for them, where the newest image is further back than this
+	// much of the way from the last record to the cutoff, and deltas lie above it: 0, which is never.
+	ImageForcePercent int
+	// MetadataThreshold is how many deltas a scan of all metadata may have to visit before these get an image: 16.
+	MetadataThreshold int
 	// FoldMinBytes is the history below the cutoff from which folding is considered: 5 GiB. FoldRatio is how many percent
 	// of what is folded already have to be added since: 100.
 	FoldMinBytes int64
 	FoldRatio    int
+	// FoldJobBytes is the size of the layers that one job of folding reads: 4 GiB.
+	FoldJobBytes int64
 
 	// MaxVisits bounds the deltas that a read may have to visit, MaxRecords the records that it may have to
 	// replay. Only strategies that promise it keep them (see Strategy): 16 and 64.

@@ -1,0 +1,146 @@
+// Package stack finds how high deltas are stacked: a sweep over all keys that costs O(n log n) of the layers,
+// whatever their shape. Strategies share it.
+package stack
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/stratapg/strata/page"
+)
+
+// Item is a layer, or a stretch of the keys of one.
+type Item struct {
+	Keys page.Range
+	// End is the end of the layer's LSNs. An image at x ends at x+1, above the deltas that end there.
+	End   page.LSN
+	Image bool
+}
+
+// Stretch is a range of keys over which the same items lie.
+type Stretch struct {
+	Keys page.Range
+	// Height is the number of deltas above the newest image, or of all where there is no image.
+	Height int
+	// Image is the index of the newest image, -1 if there is none.
+	Image int
+}
+
+// Sweep visits, in the order of keys, the stretches over which items lie. Neighbours may be alike.
+func Sweep(items []Item, visit func(Stretch)) {
+	starts, ends := bounds(items)
+	t := newTree(items)
+	active := 0
+	var from page.Key
+	for s, e := 0, 0; e < len(ends); {
+		at := items[ends[e]].Keys.End
+		if s < len(starts) && items[starts[s]].Keys.Start.Less(at) {
+			at = items[starts[s]].Keys.Start
+		}
+		if active > 0 && from.Less(at) {
+			top := t.nodes[1]
+			visit(Stretch{page.Range{Start: from, End: at}, int(top.height), t.imageOf(top)})
+		}
+		from = at
+		for ; e < len(ends) && items[ends[e]].Keys.End == at; e++ {
+			t.remove(ends[e])
+			active--
+		}
+		for ; s < len(starts) && items[starts[s]].Keys.Start == at; s++ {
+			t.insert(starts[s], items[starts[s]].Image)
+			active++
+		}
+	}
+}
+
+// bounds gives the indices of the items that have keys, by where these start and by where they end.
+func bounds(items []Item) (starts, ends []int32) {
+	starts = make([]int32, 0, len(items))
+	for i := range items {
+		if !items[i].Keys.Empty() {
+			starts = append(starts, int32(i))
+		}
+	}
+	ends = slices.Clone(starts)
+	slices.SortFunc(starts, func(a, b int32) int { return items[a].Keys.Start.Compare(items[b].Keys.Start) })
+	slices.SortFunc(ends, func(a, b int32) int { return items[a].Keys.End.Compare(items[b].Keys.End) })
+	return starts, ends
+}
+
+// tree is a binary tree over all items in the order of a read, the newest last, of which those that lie over the
+// present key count. Its root says how high they are stacked.
+type tree struct {
+	nodes []node // the root is 1, the children of i are 2i and 2i+1
+	rank  []int32
+	item  []int32
+}
+
+// node sums up the items below it.
+type node struct {
+	height int32 // deltas above the image
+	image  int32 // rank of the newest image, -1 if there is none
+}
+
+var nothing = node{0, -1}
+
+func newTree(items []Item) *tree {
+	t := &tree{rank: make([]int32, len(items)), item: make([]int32, len(items))}
+	for i := range t.item {
+		t.item[i] = int32(i)
+	}
+	slices.SortStableFunc(t.item, func(a, b int32) int {
+		x, y := &items[a], &items[b]
+		if c := cmp.Compare(x.End, y.End); c != 0 {
+			return c
+		}
+		switch {
+		case x.Image == y.Image:
+			return 0
+		case y.Image:
+			return -1
+		}
+		return 1
+	})
+	for r, i := range t.item {
+		t.rank[i] = int32(r)
+	}
+	leaves := 1
+	for leaves < len(items) {
+		leaves *= 2
+	}
+	t.nodes = make([]node, 2*leaves)
+	for i := range t.nodes {
+		t.nodes[i] = nothing
+	}
+	return t
+}
+
+func (t *tree) insert(item int32, image bool) {
+	if image {
+		t.set(item, node{0, t.rank[item]})
+	} else {
+		t.set(item, node{1, -1})
+	}
+}
+
+func (t *tree) remove(item int32) { t.set(item, nothing) }
+
+func (t *tree) set(item int32, n node) {
+	i := len(t.nodes)/2 + int(t.rank[item])
+	t.nodes[i] = n
+	for i /= 2; i > 0; i /= 2 {
+		older, newer := t.nodes[2*i], t.nodes[2*i+1]
+		if newer.image < 0 {
+			newer.height += older.height
+			newer.image = older.image
+		}
+		t.nodes[i] = newer
+	}
+}
+
+func (t *tree) imageOf(n node) int {
+	if n.image < 0 {
+		return -1
+	}
+	return int(t.item[n.image])
+}
