@@ -1,0 +1,246 @@
+package partitioned
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/page"
+)
+
+// planner is one run of Plan.
+type planner struct {
+	s              *compaction.Snapshot
+	o              compaction.Options
+	limit, trigger int
+	parts          []part
+	found          stacks
+	jobs           []compaction.Job
+	done           page.Set // the keys of jobs
+}
+
+// relieve makes jobs for the segments that are too high.
+func (p *planner) relieve() {
+	for i := range p.found.over {
+		seg := &p.found.over[i]
+		if len(p.jobs) >= maxJobs {
+			return
+		}
+		if p.done.Overlaps(seg.keys) {
+			continue
+		}
+		m, merges := p.bestMerge(seg)
+		within := seg.keys
+		if merges {
+			within = m.rect.Keys
+		}
+		im, images := p.images(within)
+		switch {
+		case images && (!merges || im.cheaper(m.cost, m.freed)):
+			p.addImages(im)
+		case merges:
+			p.addMerge(m)
+		}
+	}
+}
+
+// imaging is the way to relieve by images.
+type imaging struct {
+	parts []int
+	cost  int64
+	freed int // at least, of each stack
+}
+
+// cheaper compares bytes per delta that a read is freed of.
+func (im *imaging) cheaper(cost int64, freed int) bool {
+	return float64(im.cost)*float64(freed) <= float64(cost)*float64(im.freed)
+}
+
+// images looks at what images of all parts that are too high, inside of keys, would cost.
+func (p *planner) images(keys page.Range) (im imaging, ok bool) {
+	i, _ := slices.BinarySearchFunc(p.found.over, keys.Start, func(s segment, k page.Key) int {
+		if k.Less(s.keys.End) {
+			return 1
+		}
+		return -1
+	})
+	for ; i < len(p.found.over) && p.found.over[i].keys.Start.Less(keys.End); i++ {
+		seg := &p.found.over[i]
+		freed := p.below(seg)
+		if freed == 0 {
+			continue
+		}
+		from, to := partsIn(p.parts, seg.keys)
+		for k := from; k < to; k++ {
+			if n := len(im.parts); n > 0 && im.parts[n-1] == k || p.done.Overlaps(p.parts[k].keys) {
+				continue
+			}
+			im.parts = append(im.parts, k)
+			im.cost += p.parts[k].cost
+		}
+		if from < to && (im.freed == 0 || freed < im.freed) {
+			im.freed = freed
+		}
+	}
+	return im, len(im.parts) > 0
+}
+
+// below counts the deltas that an image at the LSN of the live keys frees reads of.
+func (p *planner) below(seg *segment) (n int) {
+	for _, i := range seg.stack {
+		if p.s.Layers[i].Last() <= p.imageLSN() {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *planner) imageLSN() page.LSN { return min(p.s.LiveLSN, p.s.DiskConsistentLSN) }
+
+func (p *planner) addImages(im imaging) {
+	at := page.LSNRange{Start: p.imageLSN(), End: p.imageLSN() + 1}
+	for _, k := range im.parts {
+		part := &p.parts[k]
+		p.jobs = append(p.jobs, compaction.Job{
+			Kind: compaction.Image, Rect: compaction.Rect{Keys: part.keys, LSNs: at}, Priority: compaction.PriorityImage, Level: 1,
+			Cost:   compaction.Cost{Read: part.cost, Write: part.cost},
+			Reason: fmt.Sprintf("frees reads of %d deltas or more for %d bytes", im.freed, part.cost),
+		})
+		p.done = p.done.Union(page.NewSet(part.keys))
+	}
+}
+
+// merge is the way to relieve by merging.
+type merge struct {
+	inputs []int
+	rect   compaction.Rect
+	cost   int64
+	freed  int
+}
+
+// tries is how many of the runs of a stack that look best alone are looked at with all that goes with them.
+const tries = 4
+
+// bestMerge finds the run of a stack whose merge is the cheapest.
+func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
+	type run struct {
+		from, to int
+		cost     int64
+	}
+	var runs []run
+	n := min(len(seg.stack), 4*p.limit)
+	for from := range n {
+		var cost int64
+		for to := from; to < n; to++ {
+			cost += p.s.Layers[seg.stack[to]].Size
+			if to > from {
+				runs = append(runs, run{from, to, cost})
+			}
+		}
+	}
+	slices.SortStableFunc(runs, func(a, b run) int {
+		x, y := float64(a.cost)*float64(b.to-b.from), float64(b.cost)*float64(a.to-a.from)
+		switch {
+		case x < y:
+			return -1
+		case x > y:
+			return 1
+		}
+		return (b.to - b.from) - (a.to - a.from)
+	})
+	for _, r := range runs[:min(len(runs), tries)] {
+		m, good := p.closure(seg.stack[r.from : r.to+1])
+		m.freed = r.to - r.from
+		if good && (!ok || float64(m.cost)*float64(best.freed) < float64(best.cost)*float64(m.freed)) {
+			best, ok = m, true
+		}
+	}
+	return best, ok
+}
+
+// closure adds to a run whatever overlaps its rectangle, so that outputs overlap nothing that stays.
+func (p *planner) closure(run []int) (m merge, ok bool) {
+	in := make([]bool, len(p.s.Layers))
+	for _, i := range run {
+		in[i] = true
+		m.take(p.s, i)
+	}
+	for again := true; again; {
+		again = false
+		for i := range p.s.Layers {
+			l := &p.s.Layers[i]
+			if !in[i] && !l.Image && l.Rect().Overlaps(m.rect) {
+				in[i], again = true, !m.rect.Covers(l.Rect()) || again
+				m.take(p.s, i)
+			}
+		}
+	}
+	if p.done.Overlaps(m.rect.Keys) {
+		return m, false
+	}
+	for _, i := range m.inputs {
+		if p.s.Layers[i].LSNs == m.rect.LSNs {
+			return m, false // an output might bear its name
+		}
+	}
+	slices.Sort(m.inputs)
+	return m, true
+}
+
+func (m *merge) take(s *compaction.Snapshot, i int) {
+	l := &s.Layers[i]
+	if len(m.inputs) == 0 {
+		m.rect = l.Rect()
+	}
+	m.rect.Keys = hull(m.rect.Keys, l.Keys)
+	m.rect.LSNs = page.LSNRange{Start: min(m.rect.LSNs.Start, l.LSNs.Start), End: max(m.rect.LSNs.End, l.LSNs.End)}
+	m.inputs = append(m.inputs, i)
+	m.cost += l.Size
+}
+
+func hull(a, b page.Range) page.Range {
+	if b.Start.Less(a.Start) {
+		a.Start = b.Start
+	}
+	if a.End.Less(b.End) {
+		a.End = b.End
+	}
+	return a
+}
+
+func (p *planner) addMerge(m merge) {
+	j := compaction.Job{
+		Kind: compaction.Retile, Inputs: m.inputs, Obsolete: m.inputs, Rect: m.rect,
+		Cut:        roundCut(m.rect.Keys, m.rect.LSNs, p.o.CheckpointDistance),
+		MaxRecords: p.o.MaxRecords, Priority: compaction.PriorityL0, Level: 1, Cost: compaction.Cost{Read: m.cost, Write: m.cost},
+		Reason: fmt.Sprintf("merges %d layers: frees reads of %d deltas for %d bytes", len(m.inputs), m.freed, m.cost),
+	}
+	p.fold(&j)
+	p.jobs = append(p.jobs, j)
+	p.done = p.done.Union(page.NewSet(m.rect.Keys))
+}
+
+// fold lets a merge that lies below the cutoff keep no more than reads need.
+func (p *planner) fold(j *compaction.Job) {
+	last := j.Rect.LSNs.End - 1
+	if p.s.Cutoff == 0 || last > p.s.Cutoff {
+		return
+	}
+	f := compaction.FoldSpec{Horizon: last, Below: p.s.AncestorLSN != 0}
+	for i := range p.s.Layers {
+		l := &p.s.Layers[i]
+		if l.Image && l.Rect().Overlaps(j.Rect) {
+			return // its images would have to be folded in
+		}
+		if l.Keys.Overlaps(j.Rect.Keys) && l.LSNs.Start < j.Rect.LSNs.Start {
+			f.Below = true
+		}
+	}
+	for _, r := range p.s.Retain {
+		if j.Rect.LSNs.Start <= r.LSN && r.LSN < last {
+			f.Retain = append(f.Retain, r.LSN)
+		}
+	}
+	j.Kind, j.Fold, j.Priority = compaction.Fold, &f, compaction.PriorityL0
+	j.Reason += ", and folds them"
+}
