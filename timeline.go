@@ -171,10 +171,15 @@ func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOpt
 	if lsn == page.InvalidLSN {
 		lsn = tl.LastRecordLSN()
 	}
-	lsn, err := tl.ResolveLSN(ctx, lsn)
+	if _, err := tl.ResolveLSN(ctx, lsn); err != nil {
+		return BaseBackupResult{}, err
+	}
+	// It reads many times, and what it reads is not to be collected meanwhile.
+	lsn, release, err := tl.t.Hold(ctx, lsn)
 	if err != nil {
 		return BaseBackupResult{}, err
 	}
+	defer release()
 	bo := basebackup.Options{LSN: lsn, Version: tl.t.Meta().Version}
 	if o.Progress != nil {
 		bo.Progress = func(p basebackup.Progress) {

@@ -39,7 +39,7 @@ func (t *Timeline) RecordBefore(ctx context.Context, lsn page.LSN) (datadir.Reco
 	switch {
 	case errors.Is(err, page.ErrNotFound):
 		span, err = datadir.RecordSpan{End: lsn &^ (recordAlign - 1)}, nil
-		if oldest := t.oldestBelow(lsn); span.End < oldest {
+		if oldest := min(lsn, t.oldestBelow(lsn)); span.End < oldest {
 			span.End = oldest
 		}
 	case err != nil:
@@ -52,6 +52,12 @@ func (t *Timeline) RecordBefore(ctx context.Context, lsn page.LSN) (datadir.Reco
 // Branch makes a child of t in the folder parent that begins at the last whole record at or before lsn. What
 // the child relies on is made durable first.
 func (t *Timeline) Branch(ctx context.Context, parent string, name string, id page.TimelineID, lsn page.LSN) (*Timeline, error) {
+	// Until the branch itself says what it needs.
+	_, release, err := t.Hold(ctx, lsn)
+	if err != nil {
+		return nil, fmt.Errorf("branch %s: %w", name, err)
+	}
+	defer release()
 	span, err := t.RecordBefore(ctx, lsn)
 	if err != nil {
 		return nil, fmt.Errorf("branch %s: %w", name, err)

@@ -12,24 +12,30 @@ import (
 
 // lineage is what a read sees: one pinned view of the timeline and of each of its ancestors. It is pooled.
 type lineage struct {
-	views []*view // the timeline's own first
-	lsns  []page.LSN
+	timelines []*Timeline
+	views     []*view // the timeline's own first
+	lsns      []page.LSN
 }
 
 var lineages = sync.Pool{New: func() any { return new(lineage) }}
 
-// pin pins what a read at lsn needs. The caller must release it.
+// pin pins what a read at lsn needs. The caller must release it. Ancestors come first: they drop what a branch
+// has covered itself, and then the branch's view must be one that covers it.
 func (t *Timeline) pin(lsn page.LSN) (*lineage, error) {
 	l := lineages.Get().(*lineage)
 	for ; t != nil; t = t.ancestor {
+		l.timelines = append(l.timelines, t)
+		l.lsns = append(l.lsns, lsn)
+		lsn = min(lsn, t.meta.AncestorLSN)
+	}
+	l.views = slices.Grow(l.views, len(l.timelines))[:len(l.timelines)]
+	for i, t := range slices.Backward(l.timelines) {
 		v, err := t.pinView()
 		if err != nil {
 			l.release()
 			return nil, err
 		}
-		l.views = append(l.views, v)
-		l.lsns = append(l.lsns, lsn)
-		lsn = min(lsn, t.meta.AncestorLSN)
+		l.views[i] = v
 	}
 	return l, nil
 }
@@ -39,7 +45,8 @@ func (l *lineage) release() {
 		v.release()
 	}
 	clear(l.views)
-	l.views, l.lsns = l.views[:0], l.lsns[:0]
+	clear(l.timelines)
+	l.views, l.lsns, l.timelines = l.views[:0], l.lsns[:0], l.timelines[:0]
 	lineages.Put(l)
 }
 

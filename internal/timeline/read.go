@@ -37,13 +37,29 @@ func (t *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN,
 	return l.getVectored(ctx, keys, lsn, fn)
 }
 
-// beginRead pins what a read at lsn sees.
+// beginRead pins what a read at lsn sees, and counts it.
 func (t *Timeline) beginRead(lsn page.LSN) (*lineage, error) {
+	l, err := t.pinToRead(lsn)
+	if err == nil {
+		t.env.counters.reads.Add(1)
+	}
+	return l, err
+}
+
+// pinToRead pins what a read at lsn sees, unless it is refused.
+func (t *Timeline) pinToRead(lsn page.LSN) (*lineage, error) {
 	if err := t.checkLSN(lsn); err != nil {
 		return nil, err
 	}
-	t.env.counters.reads.Add(1)
-	return t.pin(lsn)
+	l, err := t.pin(lsn)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.checkKept(lsn); err != nil { // again: see there
+		l.release()
+		return nil, err
+	}
+	return l, nil
 }
 
 func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error) {
@@ -93,22 +109,11 @@ func (t *Timeline) checkLSN(lsn page.LSN) error {
 		return fmt.Errorf("%w: LSN %s of timeline %s, which ends at %s; ingest more WAL, or ask for an LSN up to that",
 			ErrFutureLSN, lsn, t.meta.Name, last)
 	}
-	if oldest := t.oldestBelow(lsn); lsn < oldest {
-		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s", ErrBeforeHistory, lsn, t.meta.Name, oldest)
-	}
-	return nil
+	return t.checkKept(lsn)
 }
 
 func (t *Timeline) closedError() error {
 	return fmt.Errorf("timeline %s: %w", t.meta.Name, ErrClosed)
-}
-
-// oldestBelow gives the oldest LSN that can be read in the timeline of the ancestry that lsn belongs to.
-func (t *Timeline) oldestBelow(lsn page.LSN) page.LSN {
-	for t.ancestor != nil && lsn <= t.meta.AncestorLSN && t.cutoff <= t.meta.InitialLSN {
-		t = t.ancestor
-	}
-	return max(t.cutoff, t.meta.InitialLSN)
 }
 
 // part is a set of keys that are all inherited by branches, or all not.

@@ -28,14 +28,11 @@ func (t *Timeline) Snapshot(ctx context.Context, lsn page.LSN) (*Snapshot, error
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := t.checkLSN(lsn); err != nil {
-		return nil, err
-	}
-	l, err := t.pin(lsn)
+	l, err := t.pinToRead(lsn)
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{t: t, l: l, lsn: lsn, oldest: min(t.oldestBelow(lsn), t.OldestLSN()), begun: t.env.Clock()}
+	s := &Snapshot{t: t, l: l, lsn: lsn, oldest: min(lsn, t.oldestBelow(lsn), t.OldestLSN()), begun: t.env.Clock()}
 	s.refs.Store(1)
 	t.env.snapshots.add(s)
 	t.env.endOldSnapshots()

@@ -20,7 +20,7 @@ type Timeline struct {
 	id       layer.Identity
 	meta     manifest.Meta
 	ancestor *Timeline // nil if meta.AncestorLSN is 0
-	cutoff   page.LSN  // the oldest LSN readable in the timeline's own layers
+	kept     kept
 	files    *layerFiles
 
 	// view is what readers see. It is replaced under mu and never changed.
@@ -103,12 +103,13 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	}
 	tellFaults(env, s.Name, m.L0().Faults())
 	t := &Timeline{
-		env: env, dir: dir, meta: s.Meta, cutoff: s.Cutoff, log: log, ancestor: ancestor,
+		env: env, dir: dir, meta: s.Meta, log: log, ancestor: ancestor,
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
 		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1), began: make(chan struct{}, 1),
 		ended: make(chan struct{}),
 	}
 	t.mu.changed = make(chan struct{})
+	t.kept.start(s.Cutoff)
 	p := &position{s.DiskConsistentLSN, s.PrevRecordLSN}
 	t.at.Store(p)
 	t.durable.Store(p)
@@ -124,8 +125,12 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	if err != nil {
 		env.heights.drop(t)
 		t.endViews()
+		return t, err
 	}
-	return t, err
+	if ancestor != nil {
+		ancestor.addChild(t)
+	}
+	return t, nil
 }
 
 // tellFaults logs where the L0 stack is not contiguous. Reads are right all the same; but layers that overlap
@@ -181,16 +186,6 @@ func (t *Timeline) NextDurable() (page.LSN, <-chan struct{}) { return t.durableL
 
 // Layers lists the timeline's own layer files.
 func (t *Timeline) Layers() []layer.Desc { return t.view.Load().layers.Layers() }
-
-// OldestLSN is the first LSN that can be read, in the timeline or its ancestors.
-func (t *Timeline) OldestLSN() page.LSN {
-	for ; t.ancestor != nil; t = t.ancestor {
-		if t.cutoff > t.meta.InitialLSN {
-			return t.cutoff
-		}
-	}
-	return max(t.cutoff, t.meta.InitialLSN)
-}
 
 // Info describes the timeline.
 func (t *Timeline) Info() Info {

@@ -1,0 +1,102 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/page"
+)
+
+// kept says which LSNs of a timeline's own history can be read: all from the cutoff on, and below it those
+// that somebody holds.
+//
+// The cutoff moves in two steps. From the first on nothing new may be held below it. The second, once it is
+// durable, has reads below it refused. Only then is anything removed on the strength of it.
+type kept struct {
+	cutoff atomic.Uint64 // in effect
+	mu     struct {
+		sync.Mutex
+		planned  page.LSN // at least the cutoff
+		held     []*held  // ascending
+		children []*Timeline
+	}
+}
+
+func (k *kept) start(cutoff page.LSN) {
+	k.cutoff.Store(uint64(cutoff))
+	k.mu.planned = cutoff
+}
+
+// ownCutoff is the oldest LSN that reads may ask the timeline's own layers for, unless it is held; 0 if nothing
+// was ever collected.
+func (t *Timeline) ownCutoff() page.LSN { return page.LSN(t.kept.cutoff.Load()) }
+
+// begin is the first LSN of the timeline's own history that can be read.
+func (t *Timeline) begin() page.LSN { return max(t.ownCutoff(), t.meta.InitialLSN) }
+
+// home gives the timeline of the ancestry whose history lsn belongs to.
+func (t *Timeline) home(lsn page.LSN) *Timeline {
+	for t.ancestor != nil && lsn < t.meta.InitialLSN && t.ownCutoff() <= t.meta.InitialLSN {
+		t = t.ancestor
+	}
+	return t
+}
+
+// oldestBelow gives the oldest LSN that can be read in the timeline of the ancestry that lsn belongs to.
+func (t *Timeline) oldestBelow(lsn page.LSN) page.LSN { return t.home(lsn).begin() }
+
+// OldestLSN is the first LSN from which on all can be read, in the timeline or its ancestors.
+func (t *Timeline) OldestLSN() page.LSN {
+	for t.ancestor != nil && t.ownCutoff() <= t.meta.InitialLSN {
+		a := t.ancestor.home(t.meta.AncestorLSN)
+		if a.begin() > t.meta.AncestorLSN {
+			break // what lies below is a branch point that was held
+		}
+		t = a
+	}
+	return t.begin()
+}
+
+// checkKept says why lsn cannot be read any more. Who reads calls it once the views are pinned: what is removed
+// after the cutoff moved is then in them still, or the cutoff is seen here.
+func (t *Timeline) checkKept(lsn page.LSN) error {
+	home := t.home(lsn)
+	oldest := home.begin()
+	if lsn >= oldest || home.holds(lsn) {
+		return nil
+	}
+	if oldest == home.meta.InitialLSN {
+		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s", ErrBeforeHistory, lsn, t.meta.Name, oldest)
+	}
+	return fmt.Errorf("%w: LSN %s of timeline %s: garbage collection has freed what lies below %s; ask for that LSN or a later one, and lease LSNs that are to stay",
+		ErrBeforeHistory, lsn, home.meta.Name, oldest)
+}
+
+// planCutoff begins to move the cutoff: from now on nothing below it can be held anew. It gives the cutoff, which
+// never goes back.
+func (t *Timeline) planCutoff(cutoff page.LSN) page.LSN {
+	t.kept.mu.Lock()
+	defer t.kept.mu.Unlock()
+	t.kept.mu.planned = max(t.kept.mu.planned, cutoff)
+	return t.kept.mu.planned
+}
+
+// moveCutoff makes a cutoff durable, and has reads below it refused.
+func (t *Timeline) moveCutoff(ctx context.Context, cutoff page.LSN) error {
+	cutoff = t.planCutoff(cutoff)
+	if err := t.flusher.take(ctx); err != nil {
+		return err
+	}
+	defer t.flusher.give()
+	if cutoff <= t.ownCutoff() {
+		return nil
+	}
+	if err := t.publish(&manifest.Edit{Cutoff: cutoff}); err != nil {
+		return fmt.Errorf("timeline %s: moving its cutoff from %s to %s: %w", t.meta.Name, t.ownCutoff(), cutoff, err)
+	}
+	t.kept.cutoff.Store(uint64(cutoff))
+	return nil
+}
