@@ -124,7 +124,9 @@ func (p *planner) retile(lsns page.LSNRange, keys page.Range, deltas []int, n in
 	}
 	return compaction.Job{
 		Kind: compaction.Retile, Inputs: deltas, Obsolete: deltas, Rect: rect,
-		Cut:   func() compaction.Cutter { return &cutter{lsns: lsns, target: target} },
+		Cut: func() compaction.Cutter {
+			return compaction.Distinct(p.s, rect, &cutter{lsns: lsns, target: target})
+		},
 		Level: n + 1, Priority: compaction.PriorityL0,
 		Cost:   compaction.Cost{Read: bytes, Write: bytes},
 		Reason: why,
@@ -136,32 +138,34 @@ func (p *planner) mayImage(v *level) bool {
 	return p.s.LiveLSN >= v.lsns.End-1 && p.s.LiveLSN >= p.s.Cutoff
 }
 
-// cover makes images of all live keys, but for those that lie above the level already.
+// cover makes images of all live keys, but for those that have one above the level already.
 func (p *planner) cover(v *level, n int, why string) {
-	at := p.s.LiveLSN
+	at := page.LSNRange{Start: p.s.LiveLSN, End: p.s.LiveLSN + 1}
 	var have []page.Range
-	taken := map[page.Range]bool{}
+	doomed := map[page.Range]bool{}
 	for i := range p.s.Layers {
-		if l := &p.s.Layers[i]; l.Image && l.LSNs.Start >= v.lsns.End-1 && l.LSNs.Start <= at {
-			have = append(have, l.Keys)
+		if l := &p.s.Layers[i]; l.Image && l.LSNs.Start >= v.lsns.End-1 && l.LSNs.Start <= at.Start {
+			have = append(have, l.Rest().Ranges()...)
 		}
 	}
 	for _, id := range p.s.Doomed {
-		if id.Image && id.LSNs.Start == at && id.Generation == p.s.Generation {
-			taken[id.Keys] = true
+		if id.Image && id.LSNs == at && id.Generation == p.s.Generation {
+			doomed[id.Keys] = true
 		}
 	}
 	there := page.NewSet(have...)
-	target := max(p.o.CheckpointDistance/pageBytes, 1)
-	for _, keys := range tiles(p.s.Live, target) {
-		if taken[keys] || page.NewSet(keys).Subtract(there).Empty() {
-			continue
+	for _, tile := range tiles(p.s.Live, max(p.o.CheckpointDistance/pageBytes, 1)) {
+		for _, keys := range page.NewSet(tile).Subtract(there).Ranges() {
+			live := p.s.Live.Intersect(keys)
+			if live.Empty() || doomed[keys] {
+				continue
+			}
+			bytes := compaction.SetPages(live) * pageBytes
+			p.plan.Jobs = append(p.plan.Jobs, compaction.Job{
+				Kind: compaction.Image, Rect: compaction.Rect{Keys: keys, LSNs: at},
+				Level: n + 1, Priority: compaction.PriorityImage,
+				Cost: compaction.Cost{Read: bytes, Write: bytes}, Reason: why,
+			})
 		}
-		bytes := compaction.SetPages(p.s.Live.Intersect(keys)) * pageBytes
-		p.plan.Jobs = append(p.plan.Jobs, compaction.Job{
-			Kind: compaction.Image, Rect: compaction.Rect{Keys: keys, LSNs: page.LSNRange{Start: at, End: at + 1}},
-			Level: n + 1, Priority: compaction.PriorityImage,
-			Cost: compaction.Cost{Read: bytes, Write: bytes}, Reason: why,
-		})
 	}
 }
