@@ -8,7 +8,7 @@ RACE = $(shell command -v cc >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 10m
 BENCHTIME ?= 1s
 
-.PHONY: all demo check servers fmt vet staticcheck tidy test fuzz fuzz-layers bench long sample build
+.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long sample build
 
 all: build
 
@@ -19,11 +19,15 @@ build:
 demo:
 	@$(GO) run ./cmd/demo
 
-check: servers fmt vet staticcheck tidy test
+check: servers pgworker fmt vet staticcheck tidy test
 
-# What the tests use: real PostgreSQL servers, zstd, a C compiler.
+# What the tests use: real PostgreSQL servers, the headers of one, zstd, a C compiler.
 servers:
 	@sh scripts/servers.sh
+
+# The library that makes a stock PostgreSQL server a redo worker, for each version whose headers are here.
+pgworker:
+	@MAKE="$(MAKE)" sh scripts/pgworker.sh
 
 fmt:
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
@@ -58,7 +62,7 @@ bench:
 	$(GO) test ./... -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME)
 
 # The long forms of the proofs: every crash point, every version, larger workloads.
-long: servers
+long: servers pgworker
 	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v $(PROOFS)
 
 # Makes testdata/sample anew; needs postgresql-15 and zstd.

@@ -27,6 +27,7 @@ func TestGinBrinGeneric(t *testing.T) {
 				p.GenericWork()
 			})
 			o.requireIndexesEqual(t, pg.RmGin, pg.RmBRIN, pg.RmGeneric)
+			t.Run("as a server lays pages out", func(t *testing.T) { o.testLayout(t, testkit.Size(50, 5, 1)) })
 		})
 	}
 }

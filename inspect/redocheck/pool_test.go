@@ -1,9 +1,6 @@
 package redocheck_test
 
 import (
-	"context"
-	"flag"
-	"fmt"
 	"os"
 	"testing"
 
@@ -11,41 +8,17 @@ import (
 
 	"github.com/stratapg/strata/inspect/redocheck"
 	"github.com/stratapg/strata/pg"
-	"github.com/stratapg/strata/walredo"
 	"github.com/stratapg/strata/walredo/chooser"
 	"github.com/stratapg/strata/walredo/native"
+	"github.com/stratapg/strata/walredo/pgworker"
 	"github.com/stratapg/strata/walredo/pool"
-	"github.com/stratapg/strata/walredo/sandbox"
-	"github.com/stratapg/strata/walredo/worker"
+	"github.com/stratapg/strata/walredo/walredotest/processes"
 )
 
-// TestMain lets this test binary be the program that a redo pool starts.
+// TestMain lets this test binary be the programs that a redo pool starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "redo-worker" {
-		if err := serveRedo(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	processes.ActAsWorker()
 	os.Exit(m.Run())
-}
-
-func serveRedo(args []string) error {
-	f := flag.NewFlagSet("redo-worker", flag.ContinueOnError)
-	version, flavour := f.Int("pg", 0, ""), f.String("flavour", "stock", "")
-	checksums, report := f.Bool("checksums", false, ""), f.Bool("report-failures", false, "")
-	if err := f.Parse(args); err != nil {
-		return err
-	}
-	k := walredo.Kind{Version: pg.Version(*version), Checksums: *checksums}
-	if err := k.Flavour.UnmarshalText([]byte(*flavour)); err != nil {
-		return err
-	}
-	if _, err := sandbox.Enter(sandbox.Limits{}); err != nil {
-		return err
-	}
-	return worker.Serve(context.Background(), os.Stdin, os.Stdout, worker.Options{Kind: k, Redoer: native.New(), ReportFailures: *report})
 }
 
 // Redo in sandboxed processes covers what redo in Go covers, and both give the server's pages.
@@ -66,4 +39,30 @@ func (o oracle) testPool(t *testing.T) {
 	require.EqualValues(t, 1, m.Launches)
 	require.Zero(t, m.Failed+m.Retries+m.Crashes)
 	t.Logf("%d pages made in both ways", both.Metrics().Compared)
+}
+
+// Redo in Go and a server's own redo, record by record on the same stream without images but those that records
+// bring themselves, give pages with every item in the same place.
+// One record of so many is compared. CI has the headers of 15 alone.
+func (o oracle) testLayout(t *testing.T, every int) {
+	if o.version != pg.V15 && !processes.HasLibrary(o.version) {
+		return
+	}
+	server := processes.PGServer(t, o.version)
+	exe, err := os.Executable()
+	require.NoError(t, err)
+	p, err := pool.New(pool.Options{Worker: pgworker.Worker(exe, server)})
+	require.NoError(t, err)
+	both := &processes.Strict{A: native.New(), B: p, Every: int64(every)}
+	defer both.Close()
+	r := o.check(t, func(opts *redocheck.Options) { opts.Redoer = both })
+	require.Empty(t, r.First)
+	require.Zero(t, r.Total.Different)
+	pages, identical := both.Compared()
+	require.Positive(t, pages)
+	m := p.Metrics()
+	t.Logf("%d pages made in both ways, %d the same to the last byte; %+v", pages, identical, m)
+	require.Equal(t, m.Pages, pages, "none was refused")
+	require.EqualValues(t, 1, m.Launches)
+	require.Zero(t, m.Failed+m.Retries+m.Crashes)
 }

@@ -168,6 +168,7 @@ func TestAgainstServer(t *testing.T) {
 			if v == pg.V15 {
 				t.Run("in processes", o.testPool)
 			}
+			t.Run("as a server lays pages out", func(t *testing.T) { o.testLayout(t, testkit.Size(50, 1, 1)) })
 			if (v != pg.V15 || testkit.UnderRace) && !testkit.Long() {
 				return // what follows looks at the check itself, which is the same for all versions
 			}

@@ -49,6 +49,7 @@ func TestHashGistSPGist(t *testing.T) {
 				name := op.Rmgr.String() + " " + op.Name
 				require.Equal(t, absent[name] != "", op.Records == 0, "%s occurred %d times", name, op.Records)
 			}
+			t.Run("as a server lays pages out", func(t *testing.T) { o.testLayout(t, testkit.Size(50, 5, 1)) })
 		})
 	}
 }

@@ -25,7 +25,7 @@ func Native(exe string) Worker {
 }
 
 // External gives the workers that a command line starts: words between spaces, without a shell. {pg} in it
-// stands for the major version and {flavour} for stock or neon, as in
+// stands for the major version, {flavour} for stock or neon, and {checksums} for true or false, as in
 // "/opt/neon/v{pg}/bin/postgres --wal-redo". env is the workers' whole environment.
 func External(line string, env ...string) (Worker, error) {
 	words := strings.Fields(line)
@@ -36,7 +36,8 @@ func External(line string, env ...string) (Worker, error) {
 		return Worker{}, fmt.Errorf("redo pool: worker %q: its program has to be given by its full path", words[0])
 	}
 	return Worker{Command: func(k walredo.Kind) (Command, error) {
-		r := strings.NewReplacer("{pg}", strconv.Itoa(int(k.Version)), "{flavour}", k.Flavour.String())
+		r := strings.NewReplacer("{pg}", strconv.Itoa(int(k.Version)), "{flavour}", k.Flavour.String(),
+			"{checksums}", strconv.FormatBool(k.Checksums))
 		args := make([]string, len(words))
 		for i, w := range words {
 			args[i] = r.Replace(w)
