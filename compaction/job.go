@@ -16,6 +16,8 @@ const (
 	Fold
 	// Drop removes layers that no read needs.
 	Drop
+	// Kinds is how many there are.
+	Kinds = int(iota)
 )
 
 // String gives the kind in small letters.

@@ -39,6 +39,9 @@ func (d *Disk) transfer(ctx context.Context, reads []Read, write bool) error {
 		return ErrClosed
 	}
 	defer d.gate.leave()
+	if bg := backgroundOf(ctx); bg != nil && !write {
+		return d.readSlowly(ctx, bg, reads)
+	}
 	for len(reads) > 0 {
 		n, err := d.goOnce(ctx, reads, write)
 		if err != nil {

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -45,9 +46,12 @@ type Config struct {
 	Reserve            *virtualfile.Reserve // space for manifests on a full disk; nil if there is none
 	MinManifestRewrite int64
 	Redoer             walredo.Redoer
-	Logger             *slog.Logger
-	Events             Events
-	Clock              clock.Clock
+	// ImageCompression is how compaction stores pages.
+	ImageCompression layer.Compression
+	Compaction       CompactionConfig
+	Logger           *slog.Logger
+	Events           Events
+	Clock            clock.Clock
 }
 
 // Env is a Config with what the timelines share at run time.
@@ -62,6 +66,8 @@ type Env struct {
 	snapshots snapshots
 	counters  counters
 	heights   heights
+	lanes     *lanes  // of background jobs
+	pace      *ioPace // likewise
 	jobs      atomic.Uint64
 	memory    atomic.Int64 // bytes in layers not yet written
 }
@@ -93,6 +99,8 @@ func NewEnv(c Config) (*Env, error) {
 		return nil, errors.Join(err, d.Close())
 	}
 	e := &Env{Config: c, Disk: d, Blocks: blocks, Shares: shares}
+	e.lanes = newLanes(c.Clock, cmp.Or(c.Compaction.Lanes, defaultLanes))
+	e.pace = newPace(c.Clock, c.Compaction.Bandwidth)
 	if !c.ReadOnly {
 		e.mems, err = layer.NewMemPool(layer.MemPoolOptions{Disk: d, Dir: c.Scratch, Budget: shares.Layers, Chunk: c.MemChunk})
 	}
@@ -117,6 +125,7 @@ func (e *Env) Metrics() Metrics {
 		m.Snapshots, m.OldestSnapshot = int64(n), e.Clock().Sub(s.begun)
 	}
 	m.MemoryBytes = e.memory.Load()
+	m.Compaction = e.compactionMetrics()
 	m.L0Height, m.L0Layers = e.heights.get()
 	if e.Reserve != nil {
 		m.ReserveBytes = e.Reserve.Held()

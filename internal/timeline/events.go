@@ -10,11 +10,16 @@ import (
 // Events are functions that are called as things happen, without locks held. Any may be nil. They are
 // called from many goroutines and must return quickly, for the work that they report waits for them.
 type Events struct {
-	FlushBegin   func(FlushInfo)
-	FlushEnd     func(FlushInfo)
-	ManifestCut  func(ManifestCutInfo)
-	LeftOver     func(LeftOverInfo)
-	TimelineMade func(TimelineMadeInfo)
+	FlushBegin func(FlushInfo)
+	FlushEnd   func(FlushInfo)
+	// CompactionBegin, CompactionProgress and CompactionEnd follow a job of compaction; progress is told about a
+	// hundred times.
+	CompactionBegin    func(CompactionInfo)
+	CompactionProgress func(CompactionInfo)
+	CompactionEnd      func(CompactionInfo)
+	ManifestCut        func(ManifestCutInfo)
+	LeftOver           func(LeftOverInfo)
+	TimelineMade       func(TimelineMadeInfo)
 	// StallBegin and StallEnd say that a Put has to wait for a flush or a compaction. TryPut, and Put where it is
 	// only slowed down, are not reported.
 	StallBegin func(StallInfo)

@@ -193,5 +193,6 @@ func (t *Timeline) publishFrozen(f *frozen) error {
 	t.durable.Store(&at)
 	t.durableLSN.advance(at.last)
 	t.env.memory.Add(-size)
+	t.wakeCompactor()
 	return nil
 }

@@ -1,6 +1,10 @@
 package timeline
 
-import "sync"
+import (
+	"maps"
+	"slices"
+	"sync"
+)
 
 // heights are those of the L0 stacks of all timelines that are open.
 type heights struct {
@@ -35,4 +39,11 @@ func (h *heights) get() (most, sum int64) {
 		most, sum = max(most, int64(n)), sum+int64(n)
 	}
 	return most, sum
+}
+
+// timelines lists those that are open.
+func (h *heights) timelines() []*Timeline {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Collect(maps.Keys(h.mu.of))
 }

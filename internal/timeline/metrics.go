@@ -26,6 +26,11 @@ type Metrics struct {
 	Redos, RedoRecords, RedoErrors int64
 	// OpenFiles is the number of layer files open now, FileOpens how often one was opened.
 	OpenFiles, FileOpens int64
+	// RemovedLayers counts the files deleted of layers that compaction or collection made obsolete, RemovedBytes
+	// their size, RemoveErrors attempts that failed.
+	RemovedLayers, RemovedBytes, RemoveErrors int64
+	// Compaction is what compaction did.
+	Compaction CompactionMetrics
 	// Snapshots is how many are open now, OldestSnapshot the age of the first of them.
 	Snapshots      int64
 	OldestSnapshot time.Duration
@@ -58,6 +63,8 @@ type counters struct {
 	reads, readKeys, layerVisits                   atomic.Int64
 	redos, redoRecords, redoErrors                 atomic.Int64
 	fileOpens, heldBytes                           atomic.Int64
+	removedLayers, removedBytes, removeErrors      atomic.Int64
+	compactionCounters
 }
 
 func (c *counters) snapshot() Metrics {
@@ -69,6 +76,7 @@ func (c *counters) snapshot() Metrics {
 		ManifestRewrites: c.manifestRewrites.Load(),
 		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),
 		Redos: c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
-		FileOpens: c.fileOpens.Load(),
+		FileOpens:     c.fileOpens.Load(),
+		RemovedLayers: c.removedLayers.Load(), RemovedBytes: c.removedBytes.Load(), RemoveErrors: c.removeErrors.Load(),
 	}
 }

@@ -23,6 +23,7 @@ func (t *Timeline) publish(e *manifest.Edit) error {
 	if p.Rewritten {
 		c.manifestRewrites.Add(1)
 	}
+	t.clearSuspects()
 	return nil
 }
 

@@ -31,7 +31,8 @@ func (t *Timeline) room() bool { return len(t.view.Load().frozen) < t.env.MaxFro
 // debt is that of the present view; see Pressure.
 func (t *Timeline) debt() float64 {
 	v := t.view.Load()
-	return t.env.Pressure.debt(v.unflushed(), v.layers.L0().Height())
+	height := v.layers.L0().Height()
+	return max(t.env.Pressure.debt(v.unflushed(), height), t.compactionDebt(height))
 }
 
 // mustWait reports whether nothing can be taken in before a flush or a compaction has ended.
@@ -61,6 +62,7 @@ func (t *Timeline) waitForRoom(ctx context.Context) error {
 			}
 		}
 		t.wakeFlusher()
+		t.wakeCompactor()
 		select {
 		case <-changed:
 		case <-ctx.Done():

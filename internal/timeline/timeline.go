@@ -22,6 +22,8 @@ type Timeline struct {
 	ancestor *Timeline // nil if meta.AncestorLSN is 0
 	kept     kept
 	files    *layerFiles
+	compact  *compactor
+	plans    planning
 
 	// view is what readers see. It is replaced under mu and never changed.
 	view atomic.Pointer[view]
@@ -115,12 +117,13 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	t.durable.Store(p)
 	t.lastLSN.advance(p.last)
 	t.durableLSN.advance(p.last)
-	t.files = newLayerFiles(env, dir, t.id)
+	t.files, t.compact = newLayerFiles(env, dir, t.id), newCompactor(s.Moved)
+	t.plans.breakers, t.plans.wake = newBreakers(env.Clock), make(chan struct{}, 1)
 	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
 	env.holds.Add(1)
 	env.heights.set(t, m.L0().Height())
 	if !env.ReadOnly {
-		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime))
+		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime), t.tasks.Go(t.removeInBackground), t.tasks.Go(t.compactInBackground))
 	}
 	if err != nil {
 		env.heights.drop(t)
@@ -246,6 +249,7 @@ func (t *Timeline) shut() error {
 	t.releaseMemory()
 	t.env.heights.drop(t)
 	t.endViews()
+	t.endRemovals()
 	return t.log.Close()
 }
 

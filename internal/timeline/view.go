@@ -135,6 +135,7 @@ func (t *Timeline) letGo(r *retired, more bool) {
 	for i := range r.layers {
 		t.files.drop(&r.layers[i])
 	}
+	t.compact.bury(r.layers...)
 	if !more {
 		t.files.close()
 		t.env.release()

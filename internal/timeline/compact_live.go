@@ -1,0 +1,198 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// liveKeys are the dense keys that exist at an LSN, as found last.
+type liveKeys struct {
+	lsn  page.LSN
+	keys page.Set
+	// exact says that the data directory tells them. An embedder's timeline may have none: then they are those
+	// of which layers hold anything, with the gaps between the blocks of a relation.
+	exact bool
+	// held is what the layers of such a timeline hold; each is looked through once.
+	held map[compaction.ID]page.Set
+}
+
+// liveReuse is how many times more WAL than since the live keys were found makes a layer: so long they are good
+// enough to plan with.
+const liveReuse = 10
+
+// liveAt gives the live keys at lsn, or at an LSN not far below. The caller has the compactor's turn.
+func (t *Timeline) liveAt(ctx context.Context, lsn page.LSN) (*liveKeys, error) {
+	l := &t.compact.live
+	if l.lsn != 0 && l.lsn <= lsn && l.lsn >= t.begin() && int64(lsn-l.lsn) < t.env.CheckpointDistance/liveReuse {
+		return l, nil
+	}
+	keys, exact, err := t.findLive(ctx, lsn)
+	if err != nil {
+		return nil, fmt.Errorf("timeline %s: which keys exist at LSN %s: %w", t.meta.Name, lsn, err)
+	}
+	l.lsn, l.keys, l.exact = lsn, keys, exact
+	return l, nil
+}
+
+// findLive finds them out.
+func (t *Timeline) findLive(ctx context.Context, lsn page.LSN) (keys page.Set, exact bool, err error) {
+	ranges, err := directoryKeys(ctx, datadir.At(t, lsn, t.meta.Version))
+	if errors.Is(err, page.ErrNotFound) {
+		keys, err = t.heldKeys(ctx)
+		return keys, false, err
+	}
+	return page.NewSet(ranges...), true, err
+}
+
+func single(k page.Key) page.Range { return page.Range{Start: k, End: k.Next()} }
+
+// directoryKeys lists all dense keys of a data directory.
+func directoryKeys(ctx context.Context, s *datadir.Snapshot) ([]page.Range, error) {
+	dbs, err := s.Databases(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []page.Range{single(page.DBDirKey), single(page.ControlFileKey), single(page.CheckpointKey), single(page.TwoPhaseDirKey)}
+	for _, db := range dbs {
+		if out, err = databaseKeys(ctx, s, db, out); err != nil {
+			return nil, asDamage(err)
+		}
+	}
+	for _, kind := range page.SLRUs {
+		if out, err = slruKeys(ctx, s, kind, out); err != nil {
+			return nil, asDamage(err)
+		}
+	}
+	xids, err := s.TwoPhase(ctx)
+	if err != nil && !errors.Is(err, page.ErrNotFound) {
+		return nil, err
+	}
+	for _, xid := range xids {
+		out = append(out, single(page.TwoPhaseKey(xid)))
+	}
+	return out, nil
+}
+
+// asDamage keeps a directory that names what is not there from being taken for none.
+func asDamage(err error) error {
+	if errors.Is(err, page.ErrNotFound) {
+		return fmt.Errorf("%w: %v", ErrCorrupt, err)
+	}
+	return err
+}
+
+func databaseKeys(ctx context.Context, s *datadir.Snapshot, db datadir.Database, out []page.Range) ([]page.Range, error) {
+	out = append(out, single(page.RelMapKey(db.Spc, db.DB)), single(page.RelDirKey(db.Spc, db.DB)))
+	rels, err := s.Relations(ctx, db.Spc, db.DB)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := s.RelSizes(ctx, rels)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range rels {
+		out = append(out, r.Blocks(sizes[i]), single(r.SizeKey()))
+	}
+	return out, nil
+}
+
+func slruKeys(ctx context.Context, s *datadir.Snapshot, kind page.SLRU, out []page.Range) ([]page.Range, error) {
+	out = append(out, single(kind.DirKey()))
+	segments, err := s.SLRUSegments(ctx, kind)
+	if errors.Is(err, page.ErrNotFound) {
+		return out, nil // not kept in this timeline
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range segments {
+		pages, err := s.SLRUSegmentPages(ctx, kind, n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, page.Range{Start: kind.Block(n, 0), End: kind.Block(n, pages)}, single(kind.SizeKey(n)))
+	}
+	return out, nil
+}
+
+// heldKeys gives the dense keys that the timeline's layers and its ancestors' hold.
+func (t *Timeline) heldKeys(ctx context.Context) (page.Set, error) {
+	v, err := t.pinView()
+	if err != nil {
+		return page.Set{}, err
+	}
+	defer v.release()
+	held := make(map[compaction.ID]page.Set, v.layers.Len())
+	var all []page.Range
+	for d := range v.layers.All() {
+		id := idOf(&d)
+		keys, known := t.compact.live.held[id]
+		if !known {
+			if keys, err = t.keysOf(ctx, &d); err != nil {
+				return page.Set{}, err
+			}
+		}
+		held[id] = keys
+		all = append(all, keys.Ranges()...)
+	}
+	t.compact.live.held = held
+	if t.ancestor != nil {
+		keys, err := t.ancestorKeys(ctx)
+		if err != nil {
+			return page.Set{}, err
+		}
+		all = append(all, keys.Ranges()...)
+	}
+	return page.NewSet(all...), nil
+}
+
+// ancestorKeys gives those that the ancestors' layers hold.
+func (t *Timeline) ancestorKeys(ctx context.Context) (page.Set, error) {
+	a := t.ancestor
+	if err := a.compact.turn.take(ctx); err != nil {
+		return page.Set{}, err
+	}
+	defer a.compact.turn.give()
+	return a.heldKeys(ctx)
+}
+
+// keysOf gives the dense keys that a layer holds, with the gaps between the blocks of a relation.
+func (t *Timeline) keysOf(ctx context.Context, d *layer.Desc) (page.Set, error) {
+	r, err := t.files.reader(ctx, d)
+	if err != nil {
+		return page.Set{}, err
+	}
+	places := r.Places(page.FullRange)
+	defer places.Close()
+	var out []page.Range
+	for {
+		p, ok, err := places.Next(ctx)
+		if err != nil {
+			return page.Set{}, layerError(err)
+		}
+		if !ok {
+			return page.NewSet(out...), nil
+		}
+		n := len(out)
+		switch {
+		case p.Key.Sparse():
+		case n > 0 && sameRelation(out[n-1].Start, p.Key):
+			out[n-1].End = p.Key.Next()
+		default:
+			out = append(out, single(p.Key))
+		}
+	}
+}
+
+// sameRelation reports whether two keys differ at most in the block.
+func sameRelation(a, b page.Key) bool {
+	a.F6, b.F6 = 0, 0
+	return a == b
+}

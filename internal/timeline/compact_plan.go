@@ -1,0 +1,164 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// CompactionConfig says how timelines are compacted.
+type CompactionConfig struct {
+	// Strategy decides what is done, for timelines that are not told otherwise; nil is none.
+	Strategy compaction.Strategy
+	// Options are its knobs.
+	Options compaction.Options
+	// Period is how often each timeline is looked at beside the times that something was flushed; 0 leaves
+	// compaction to explicit calls.
+	Period time.Duration
+	// Lanes is how many jobs of all timelines run at once; 0 is 2.
+	Lanes int
+	// Bandwidth is how many bytes a second background work may read and write; 0 is no limit.
+	Bandwidth int64
+}
+
+// defaultLanes keeps one job from holding up all others, and leaves the machine to its users.
+const defaultLanes = 2
+
+// ErrNoStrategy says that nobody has said how a timeline is to be compacted.
+var ErrNoStrategy = errors.New("no compaction strategy")
+
+// planning is what a timeline knows of its compaction between two plans.
+type planning struct {
+	strategy atomic.Pointer[compaction.Strategy] // nil: the store's
+	debt     atomic.Pointer[debt]
+	breakers *breakers
+	wake     chan struct{} // asks the background to look; holds one
+	// looked is when it was looked last whether images are due. The compactor's turn guards it.
+	looked struct {
+		lsn page.LSN
+		at  time.Time
+	}
+}
+
+// debt is that of a plan, with the height of the L0 stack at the time.
+type debt struct {
+	compaction.Debt
+	l0 int
+}
+
+// SetStrategy chooses the strategy of the timeline from the next plan on; nil is the store's. Nothing on disk tells
+// strategies apart, so it may be changed at any moment.
+func (t *Timeline) SetStrategy(s compaction.Strategy) {
+	if s == nil {
+		t.plans.strategy.Store(nil)
+	} else {
+		t.plans.strategy.Store(&s)
+	}
+	t.plans.debt.Store(nil)
+	t.wakeCompactor()
+}
+
+// strategy gives the one in force.
+func (t *Timeline) strategy() (compaction.Strategy, error) {
+	if s := t.plans.strategy.Load(); s != nil {
+		return *s, nil
+	}
+	if s := t.env.Compaction.Strategy; s != nil {
+		return s, nil
+	}
+	return nil, fmt.Errorf("timeline %s: %w: choose one", t.meta.Name, ErrNoStrategy)
+}
+
+// compactOptions are the knobs, with the size of layers as they are flushed.
+func (t *Timeline) compactOptions() compaction.Options {
+	o := t.env.Compaction.Options
+	if o.CheckpointDistance == 0 {
+		o.CheckpointDistance = t.env.CheckpointDistance
+	}
+	return o.WithDefaults()
+}
+
+// imageCheck says when it was last looked whether images are due. The caller has the compactor's turn.
+func (t *Timeline) imageCheck() (c compaction.ImageCheck) {
+	if l := &t.plans.looked; !l.at.IsZero() {
+		c.LSN, c.Age = l.lsn, t.env.Clock().Sub(l.at)
+	}
+	return c
+}
+
+// planned is a plan with what it was made of. The view stays pinned until release.
+type planned struct {
+	compaction.Plan
+	view  *view
+	snap  *compaction.Snapshot
+	descs []layer.Desc
+}
+
+// plan asks a strategy what is to be done now. The caller has the compactor's turn.
+func (t *Timeline) plan(ctx context.Context, s compaction.Strategy, knobs *compaction.Options) (*planned, error) {
+	v, err := t.pinView()
+	if err != nil {
+		return nil, err
+	}
+	p := &planned{view: v}
+	if p.snap, p.descs, err = t.planSnapshot(ctx, v); err != nil {
+		v.release()
+		return nil, err
+	}
+	if knobs != nil {
+		p.snap.Options = *knobs
+	}
+	begin := t.env.Clock()
+	p.Plan = s.Plan(p.snap)
+	t.env.counters.plans.Add(1)
+	t.env.counters.planNanos.Add(int64(t.env.Clock().Sub(begin)))
+	if p.ImagesChecked && !p.has(compaction.Image) {
+		t.plans.looked.lsn, t.plans.looked.at = p.snap.LiveLSN, begin
+	}
+	return p, nil
+}
+
+// has reports whether a plan has a job of a kind.
+func (p *planned) has(k compaction.Kind) bool {
+	for i := range p.Jobs {
+		if p.Jobs[i].Kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+// owe has ingest held back by a plan's debt, which background work will pay.
+func (t *Timeline) oweCompaction(p *planned) {
+	if t.env.Compaction.Period <= 0 || t.env.ReadOnly {
+		return
+	}
+	t.plans.debt.Store(&debt{p.Debt, p.view.layers.L0().Height()})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changedLocked()
+}
+
+// compactionDebt is 0 where ingest runs freely and 1 or more where it stops: it begins at half the limit. Each L0
+// that was flushed since the plan adds to the height.
+func (t *Timeline) compactionDebt(height int) float64 {
+	d := t.plans.debt.Load()
+	if d == nil || d.Limit <= 0 {
+		return 0
+	}
+	slow := float64(d.Limit) / 2
+	return (float64(d.Height+height-d.l0) - slow) / (float64(d.Limit) - slow)
+}
+
+func (t *Timeline) wakeCompactor() {
+	select {
+	case t.plans.wake <- struct{}{}:
+	default: // it has been woken already
+	}
+}

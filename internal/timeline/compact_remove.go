@@ -1,0 +1,111 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/layer"
+)
+
+// A layer that is removed lives on in steps, each of which a crash may be the last of: the manifest names it no
+// more, durably; then new views are without it; then the last view that has it ends; then its file is deleted.
+// What a crash leaves is a file that no manifest names, which the next start removes (Opened.Start).
+
+// removeRetry is how long the deletion of a file that failed is left before it is tried again.
+const removeRetry = 10 * time.Second
+
+// doom notes files that no manifest names any more.
+func (c *compactor) doom(ds ...layer.Desc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, d := range ds {
+		c.mu.doomed[idOf(&d)] = d
+	}
+}
+
+// bury has the files of doomed layers deleted: nobody reads them any more.
+func (c *compactor) bury(ds ...layer.Desc) {
+	if len(ds) == 0 {
+		return
+	}
+	c.mu.Lock()
+	c.mu.dead = append(c.mu.dead, ds...)
+	c.mu.Unlock()
+	select {
+	case c.wakeRemover <- struct{}{}:
+	default: // it has been woken already
+	}
+}
+
+// doomed lists the names that no new layer may have.
+func (c *compactor) doomed() []compaction.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ids := make([]compaction.ID, 0, len(c.mu.doomed))
+	for id := range c.mu.doomed {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// removeInBackground deletes files as they fall to it.
+func (t *Timeline) removeInBackground(ctx context.Context) {
+	retry := time.NewTimer(removeRetry)
+	defer retry.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.compact.wakeRemover:
+		case <-retry.C:
+		}
+		t.removeDead()
+		retry.Reset(removeRetry)
+	}
+}
+
+// removeDead deletes the files of dead layers. Those that cannot be deleted stay dead.
+func (t *Timeline) removeDead() {
+	c := t.compact
+	c.removing.Lock()
+	defer c.removing.Unlock()
+	if c.removing.ended {
+		return
+	}
+	c.mu.Lock()
+	dead := c.mu.dead
+	c.mu.dead = nil
+	c.mu.Unlock()
+	var kept []layer.Desc
+	for _, d := range dead {
+		if err := t.env.Disk.Remove(filepath.Join(t.dir, d.FileName())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.env.counters.removeErrors.Add(1)
+			t.env.Logger.Warn("cannot delete the file of a layer that is of no use any more; it is tried again",
+				"timeline", t.meta.Name, "layer", d.FileName(), "err", err)
+			kept = append(kept, d)
+			continue
+		}
+		c.mu.Lock()
+		delete(c.mu.doomed, idOf(&d))
+		c.mu.Unlock()
+		t.env.counters.removedLayers.Add(1)
+		t.env.counters.removedBytes.Add(d.Size)
+	}
+	c.mu.Lock()
+	c.mu.dead = append(kept, c.mu.dead...)
+	c.mu.Unlock()
+}
+
+// endRemovals deletes what can be deleted, and nothing from then on: the files are then another process's.
+func (t *Timeline) endRemovals() {
+	if !t.env.ReadOnly {
+		t.removeDead()
+	}
+	t.compact.removing.Lock()
+	defer t.compact.removing.Unlock()
+	t.compact.removing.ended = true
+}

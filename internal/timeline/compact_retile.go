@@ -1,0 +1,227 @@
+package timeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+)
+
+// retile writes the job's outputs, and publishes each as it is done. Regions are written side by side as long as
+// the store lets them; those of one key follow each other in one merge.
+func (t *Timeline) retile(ctx context.Context, r *jobRun) error {
+	regions, err := t.cut(ctx, r)
+	if err != nil {
+		return err
+	}
+	groups := groupByKeys(regions)
+	err = t.env.lanes.spread(ctx, len(groups), func(ctx context.Context, i int) error {
+		return t.writeRegions(ctx, r, groups[i])
+	})
+	if err != nil {
+		return err
+	}
+	return t.publishOutputs(ctx, r, nil, true)
+}
+
+// groupByKeys puts the regions of one key together.
+func groupByKeys(regions []region) (out [][]region) {
+	for len(regions) > 0 {
+		n := 1
+		for n < len(regions) && regions[n].rect.Keys == regions[0].rect.Keys {
+			n++
+		}
+		out, regions = append(out, regions[:n]), regions[n:]
+	}
+	return out
+}
+
+// deltas writes regions one after the other. They have the same keys, and ascend in their LSNs.
+type deltas struct {
+	t     *Timeline
+	r     *jobRun
+	todo  []region
+	w     *layer.DeltaWriter // of todo[0]; nil before its first entry
+	n     int64              // entries of w
+	owed  int                // bytes of values that the pace has not been told of
+	chain chain
+}
+
+// writeRegions writes and publishes regions of the same keys.
+func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region) (err error) {
+	out := &deltas{t: t, r: r, todo: regions, chain: chain{t: t, limit: r.job.MaxRecords}}
+	defer func() {
+		if err != nil {
+			out.abort()
+		}
+	}()
+	if !regions[0].rect.Keys.Empty() {
+		for _, s := range r.spans(regions[0].rect.Keys) {
+			if err := t.mergeSpan(ctx, r, s, func(m *layer.Merged) error { return out.add(ctx, m) }); err != nil {
+				return err
+			}
+		}
+	}
+	for len(out.todo) > 0 {
+		if err := out.finish(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mergeSpan gives what the inputs hold of a span, in order, each version once.
+func (t *Timeline) mergeSpan(ctx context.Context, r *jobRun, s keySpan, fn func(m *layer.Merged) error) error {
+	readers := make([]*layer.Reader, len(s.inputs))
+	for i, n := range s.inputs {
+		var err error
+		if readers[i], err = t.files.reader(ctx, &r.descs[n]); err != nil {
+			return err
+		}
+	}
+	merge, err := layer.OpenMerge(t.env.inBackground(ctx), readers, layer.MergeOptions{Keys: s.keys, Memory: t.env.mergeMemory(), Budget: t.env.Shares.Jobs})
+	if err != nil {
+		return err
+	}
+	defer merge.Close()
+	for {
+		m, ok, err := merge.Next(ctx)
+		if err != nil {
+			return layerError(err)
+		}
+		if !ok {
+			return nil
+		}
+		r.progress.read(len(m.Value))
+		if !r.job.Rect.LSNs.Contains(m.LSN) {
+			continue
+		}
+		if err := fn(&m); err != nil {
+			return err
+		}
+	}
+}
+
+// add writes one entry, into the region that its LSN belongs to.
+func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
+	for len(o.todo) > 1 && m.LSN >= o.todo[0].rect.LSNs.End {
+		if err := o.finish(ctx); err != nil {
+			return err
+		}
+	}
+	rect := o.todo[0].rect
+	if !rect.LSNs.Contains(m.LSN) {
+		return fmt.Errorf("the cutter leaves out %s at LSN %s", m.Key.Describe(), m.LSN)
+	}
+	if o.w == nil {
+		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, localGeneration, o.t.writerOptions())
+		if err != nil {
+			return err
+		}
+		o.w, o.n = w, 0
+	}
+	value, willInit, err := o.chain.next(ctx, m)
+	if err != nil {
+		return err
+	}
+	o.n++
+	if err := o.wait(ctx, len(value)); err != nil {
+		return err
+	}
+	return o.w.Add(m.Key, m.LSN, willInit, value)
+}
+
+// wait keeps what is written to the pace of background work.
+func (o *deltas) wait(ctx context.Context, bytes int) error {
+	if o.owed += bytes; o.owed < backgroundTransfer {
+		return nil
+	}
+	n := o.owed
+	o.owed = 0
+	return o.t.env.pace.wait(ctx, n)
+}
+
+// finish ends the first region and publishes it.
+func (o *deltas) finish(ctx context.Context) error {
+	out := output{rect: o.todo[0].said, entries: o.n}
+	if o.w != nil {
+		d, err := o.w.Finish(o.todo[0].rect.Keys.End)
+		if err != nil {
+			return err
+		}
+		o.w, out.desc = nil, d
+	}
+	o.n, o.todo = 0, o.todo[1:]
+	return o.t.publishOutputs(ctx, o.r, []output{out}, false)
+}
+
+func (o *deltas) abort() {
+	if o.w != nil {
+		o.w.Abort()
+		o.w = nil
+	}
+}
+
+// writerOptions are those of the layers that jobs write.
+func (t *Timeline) writerOptions() layer.WriterOptions {
+	return layer.WriterOptions{Unchecked: t.env.Unchecked, Budget: t.env.Shares.Jobs, Compression: t.env.ImageCompression}
+}
+
+// chain puts images between the records of a key.
+type chain struct {
+	t     *Timeline
+	limit int // records that may follow each other; 0 is any number
+	key   page.Key
+	n     int
+	room  []byte
+}
+
+// next gives the value for an entry: itself, an image as a delta has it, or the page as of its LSN where enough
+// records of its key have gone by.
+func (c *chain) next(ctx context.Context, m *layer.Merged) (value []byte, willInit bool, err error) {
+	if m.Key != c.key {
+		c.key, c.n = m.Key, 0
+	}
+	switch {
+	case m.Image:
+		c.n = 0
+		return c.image(m.Value), true, nil
+	case c.limit == 0 || m.Key.Sparse():
+		return m.Value, m.WillInit, nil
+	case m.WillInit:
+		c.n = 1
+		if v, err := imageOf(m.Value); err == nil && v != nil {
+			c.n = 0
+		}
+		return m.Value, true, nil
+	case c.n < c.limit:
+		c.n++
+		return m.Value, false, nil
+	}
+	v, err := c.t.Get(ctx, m.Key, m.LSN)
+	switch {
+	case ctx.Err() != nil:
+		return nil, false, ctx.Err()
+	case err != nil: // the record says no less
+		c.t.env.counters.chainErrors.Add(1)
+		return m.Value, false, nil
+	}
+	c.n = 0
+	c.t.env.counters.chainImages.Add(1)
+	return c.image(v), true, nil
+}
+
+// image gives an image as a delta has it.
+func (c *chain) image(v []byte) []byte {
+	c.room = (&page.Value{Kind: page.KindImage, Bytes: v}).Append(c.room[:0])
+	return c.room
+}
+
+// inputBytes gives the size of a job's inputs.
+func (r *jobRun) inputBytes() (n int64) {
+	for _, i := range r.job.Inputs {
+		n += r.snap.Layers[i].Size
+	}
+	return n
+}

@@ -1,0 +1,38 @@
+package timeline
+
+import (
+	"context"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/layer"
+)
+
+// planSnapshot gives what planners may look at of a pinned view, and the layers in its order. The caller has the
+// compactor's turn and has pinned v.
+func (t *Timeline) planSnapshot(ctx context.Context, v *view) (*compaction.Snapshot, []layer.Desc, error) {
+	descs := v.layers.Layers()
+	// What lies in memory is above, and may become durable meanwhile: then its layer is not in v.
+	s := &compaction.Snapshot{
+		Layers: make([]compaction.Layer, len(descs)), Doomed: t.compact.doomed(), Generation: localGeneration,
+		LastRecordLSN: t.LastRecordLSN(), DiskConsistentLSN: v.start - 1,
+		InitialLSN: t.meta.InitialLSN, AncestorLSN: t.meta.AncestorLSN,
+		UnflushedBytes: v.unflushed(), ImageCheck: t.imageCheck(), Options: t.compactOptions(),
+	}
+	if len(v.frozen) > 0 {
+		s.DiskConsistentLSN = v.frozen[0].lsns.Start - 1
+	}
+	s.Cutoff = t.begin()
+	s.Retain = t.readPoints() // after the cutoff: what is held from now on lies above it
+	for i := range descs {
+		l := &s.Layers[i]
+		l.ID, l.Size = idOf(&descs[i]), descs[i].Size
+		l.Moved = t.compact.moved[l.ID].Ranges()
+	}
+	lsn := min(compaction.Boundary(s), s.DiskConsistentLSN)
+	live, err := t.liveAt(ctx, max(lsn, s.Cutoff))
+	if err != nil {
+		return nil, nil, err
+	}
+	s.Live, s.LiveLSN = live.keys, live.lsn
+	return s, descs, nil
+}
