@@ -1,0 +1,141 @@
+package simulator
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/simulator/mock"
+)
+
+// compactor is compaction under way: one job at a time, output by output.
+type compactor struct {
+	queue   []*mock.Planned
+	stale   bool // the timeline has changed by something else than the jobs of queue
+	running *mock.Work
+	due     time.Duration // when running publishes its next output
+	jobs    int
+	debt    compaction.Debt
+	pace    int64 // of ingest, of fullPace
+	idle    int   // plans since the last flush
+	flushed page.LSN
+}
+
+const (
+	// fullPace is ingest that nothing slows down.
+	fullPace = 1024
+	// maxPlans is how many plans may follow each other before the timeline gets another flush; a strategy that needs more
+	// does not come to an end.
+	maxPlans = 20_000
+)
+
+func (c *compactor) number() int {
+	c.jobs++
+	return c.jobs
+}
+
+// forget loses the job under way, as a restart does; what it has published stays.
+func (c *compactor) forget() { c.queue, c.running, c.stale = nil, nil, true }
+
+// paceOf slows ingest down from half of the limit on, and stops it there.
+func paceOf(d compaction.Debt) int64 {
+	if d.Limit <= 0 || 2*d.Height <= d.Limit {
+		return fullPace
+	}
+	return max(0, int64(d.Limit-d.Height)*2*fullPace/int64(d.Limit))
+}
+
+// advance plans where that is due and begins jobs until one takes time.
+func (r *run) advance() error {
+	c := &r.compact
+	if c.running != nil && c.stale {
+		if err := r.replan(); err != nil {
+			return err
+		}
+		if len(c.queue) > 0 && c.queue[0].Job.Priority < c.running.Job.Priority {
+			c.running = nil // a more urgent job is due; what the other one has published stays
+		} else {
+			c.queue, c.stale = nil, true // the plan knows nothing of the job under way; only its debt counts
+		}
+	}
+	for c.running == nil {
+		if c.stale || len(c.queue) == 0 {
+			if err := r.replan(); err != nil || len(c.queue) == 0 {
+				return err
+			}
+		}
+		job := c.queue[0]
+		c.queue = c.queue[1:]
+		w, err := r.t.Prepare(job, c.number())
+		if err != nil {
+			return err
+		}
+		if w == nil {
+			continue // a layer that it names is gone: the plan after the queue's end sees what is left
+		}
+		c.running = w
+		r.lay()
+		for r.cfg.Bandwidth == 0 && c.running != nil {
+			if err := r.publish(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// replan asks the strategy.
+func (r *run) replan() error {
+	c := &r.compact
+	if x := r.t.Flushed(); x != c.flushed {
+		c.flushed, c.idle = x, 0
+	}
+	if c.idle++; c.idle > maxPlans {
+		return fmt.Errorf("%d plans without anything new: the strategy does not come to an end", c.idle)
+	}
+	r.t.SetNow(r.now)
+	plan := r.measure.plan(r.strategy, r.t.Snapshot())
+	if plan.ImagesChecked {
+		r.t.ImagesChecked()
+	}
+	queue, err := r.t.Resolve(plan)
+	if err != nil {
+		return err
+	}
+	c.queue, c.stale = queue, false
+	c.debt, c.pace = plan.Debt, paceOf(plan.Debt)
+	return nil
+}
+
+// lay says when the running job publishes next.
+func (r *run) lay() {
+	c := &r.compact
+	c.due = r.now
+	if bw := r.cfg.Bandwidth; bw > 0 {
+		// Microseconds, so that products stay small.
+		c.due += time.Duration(c.running.Cost()*int64(time.Second/time.Microsecond)/bw) * time.Microsecond
+	}
+}
+
+// publish makes the next output of the running job visible.
+func (r *run) publish() error {
+	c := &r.compact
+	if err := c.running.Publish(); err != nil {
+		return err
+	}
+	if c.running.Steps() == 0 {
+		c.running = nil
+		return nil
+	}
+	r.lay()
+	return nil
+}
+
+// step publishes the output that is due and goes on.
+func (r *run) step() error {
+	if err := r.publish(); err != nil {
+		return err
+	}
+	return r.advance()
+}

@@ -1,0 +1,227 @@
+package simulator
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/page"
+)
+
+// schedule is what is due when: by time, and by WAL.
+type schedule struct {
+	tick, tickEvery time.Duration
+	gc              time.Duration
+	flushDue        time.Duration
+	history         []moment // for the LSN of a time
+
+	restarts  []int64 // bytes of WAL
+	branches  []int64
+	nextEvery int64
+	temporary []page.LSN
+}
+
+// moment says which LSN was reached when.
+type moment struct {
+	at  time.Duration
+	lsn page.LSN
+}
+
+const (
+	never = time.Duration(math.MaxInt64)
+	// ticks is how many times of a run are measured, if nothing stalls.
+	ticks = 400
+)
+
+func newSchedule(c *Config, planned time.Duration, bytes int64) schedule {
+	s := schedule{tick: never, gc: never, flushDue: never, nextEvery: math.MaxInt64}
+	s.tickEvery = max(planned/ticks, 1)
+	s.tick = s.tickEvery
+	if c.GCPeriod > 0 {
+		s.gc = time.Duration(c.GCPeriod)
+	}
+	if c.Branches.Every > 0 {
+		s.nextEvery = c.Branches.Every
+	}
+	for _, p := range slices.Sorted(slices.Values(c.Restarts)) {
+		s.restarts = append(s.restarts, bytes/1000*int64(p))
+	}
+	for _, p := range slices.Sorted(slices.Values(c.Branches.At)) {
+		s.branches = append(s.branches, bytes/1000*int64(p))
+	}
+	s.flushed(0, c)
+	return s
+}
+
+// flushed begins the time after which memory is flushed anyway.
+func (s *schedule) flushed(now time.Duration, c *Config) {
+	if c.FlushAfter > 0 {
+		s.flushDue = now + time.Duration(c.FlushAfter)
+	}
+}
+
+// next is when the next event is due.
+func (r *run) next() time.Duration {
+	e := &r.events
+	d := min(e.tick, e.gc, e.flushDue)
+	if r.compact.running != nil {
+		d = min(d, r.compact.due)
+	}
+	return max(d, r.now)
+}
+
+// pass lets time pass without ingest.
+func (r *run) pass(ctx context.Context, until time.Duration) error {
+	for r.now < until {
+		next := min(r.next(), until)
+		if err := r.happen(ctx, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// happen moves time on and lets happen what is due.
+func (r *run) happen(ctx context.Context, at time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.now = at
+	r.t.SetNow(at)
+	e := &r.events
+	e.history = append(e.history, moment{at, r.t.Last()})
+	if r.compact.running != nil && r.compact.due <= at {
+		if err := r.step(); err != nil {
+			return err
+		}
+	}
+	if e.flushDue <= at {
+		e.flushed(at, r.cfg)
+		if r.t.Unflushed() > 0 {
+			if err := r.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	if e.gc <= at {
+		e.gc = at + time.Duration(r.cfg.GCPeriod)
+		if _, err := r.collect(); err != nil {
+			return err
+		}
+	}
+	if e.tick <= at {
+		e.tick = at + e.tickEvery
+		r.t.Forget()
+		return r.measure.sample()
+	}
+	return nil
+}
+
+// reached does what is due at so many bytes of WAL.
+func (r *run) reached(wal page.LSN) error {
+	e := &r.events
+	for len(e.branches) > 0 && int64(wal) >= e.branches[0] {
+		e.branches = e.branches[1:]
+		r.mark("branch", r.t.Branch())
+	}
+	if int64(wal) >= e.nextEvery {
+		e.nextEvery += r.cfg.Branches.Every
+		x := r.t.Branch()
+		r.mark("branch", x)
+		e.temporary = append(e.temporary, x)
+		if len(e.temporary) > max(r.cfg.Branches.Keep, 1) {
+			r.leave(e.temporary[0])
+			e.temporary = e.temporary[1:]
+		}
+	}
+	for len(e.restarts) > 0 && int64(wal) >= e.restarts[0] {
+		e.restarts = e.restarts[1:]
+		r.mark("restart", r.t.Flushed())
+		r.t.Restart()
+		r.compact.forget()
+		if err := r.advance(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave ends a branch, or notes that its child has all but the first half of the keys itself.
+func (r *run) leave(x page.LSN) {
+	if r.rand.Permille(r.cfg.Branches.Covered) {
+		half := r.t.Space().Key(r.t.Space().Keys() / 2)
+		r.t.Release(x, page.Range{Start: half, End: page.MaxKey})
+		return
+	}
+	r.t.DropBranch(x)
+	r.mark("drop branch", x)
+}
+
+// collect moves the cutoff and removes what no read needs. It gives the number of layers removed.
+func (r *run) collect() (int, error) {
+	last := r.t.Last()
+	cutoff := last - min(last, page.LSN(r.cfg.Horizon))
+	if r.cfg.PITR > 0 {
+		cutoff = min(cutoff, r.lsnAt(r.now-time.Duration(r.cfg.PITR)))
+	}
+	if old := r.t.Cutoff(); cutoff > old {
+		r.t.MoveCutoff(cutoff)
+		r.mark("cutoff", r.t.Cutoff())
+	}
+	r.compact.stale = true
+	before := r.t.Counts().FilesDeleted
+	if err := r.drop(); err != nil {
+		return 0, err
+	}
+	n := int(r.t.Counts().FilesDeleted - before)
+	return n, r.advance()
+}
+
+// drop does the jobs of garbage collection.
+func (r *run) drop() error {
+	jobs, err := r.t.Resolve(compaction.GC(r.t.Snapshot()))
+	if err != nil {
+		return err
+	}
+	for _, j := range jobs {
+		w, err := r.t.Prepare(j, r.compact.number())
+		if err != nil {
+			return err
+		}
+		for w != nil && w.Steps() > 0 {
+			if err := w.Publish(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lsnAt gives the newest LSN reached at a time.
+func (r *run) lsnAt(at time.Duration) page.LSN {
+	i, found := slices.BinarySearchFunc(r.events.history, at, func(m moment, at time.Duration) int {
+		switch {
+		case m.at < at:
+			return -1
+		case m.at > at:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return 0
+	}
+	return r.events.history[i].lsn
+}
+
+func (r *run) mark(kind string, x page.LSN) {
+	if r.watch.Mark != nil {
+		r.watch.Mark(r.now, Mark{Kind: kind, LSN: x})
+	}
+	r.measure.note(kind, x)
+}

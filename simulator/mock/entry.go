@@ -1,0 +1,61 @@
+package mock
+
+import "slices"
+
+// entry is one value of a layer; see the package's doc.
+type entry uint64
+
+// none is the number of no record.
+const none = ^uint32(0)
+
+const (
+	imageBit  = 1
+	recordPos = 1
+	keyPos    = 33
+)
+
+func newEntry(key, record uint32) entry { return entry(key)<<keyPos | entry(record)<<recordPos }
+
+func (e entry) key() uint32    { return uint32(e >> keyPos) }
+func (e entry) record() uint32 { return uint32(e >> recordPos) }
+func (e entry) image() bool    { return e&imageBit != 0 }
+
+// below is where the entries of key from record on begin in sorted entries.
+func below(es []entry, key, record uint32) int {
+	i, _ := slices.BinarySearch(es, newEntry(key, record))
+	return i
+}
+
+// keySpan gives the entries of keys lo to hi.
+func keySpan(es []entry, lo, hi uint32) []entry {
+	es = es[below(es, lo, 0):]
+	return es[:below(es, hi, 0)]
+}
+
+// sortByKey sorts entries whose records ascend. It keeps the order of those of one key, so only digits of keys are looked at.
+func sortByKey(es []entry) []entry {
+	var all entry
+	for _, e := range es {
+		all |= e
+	}
+	const digit = 11
+	in, out := es, make([]entry, len(es))
+	for shift := uint(keyPos); all>>shift != 0; shift += digit {
+		var count [1 << digit]int
+		for _, e := range in {
+			count[e>>shift&(1<<digit-1)]++
+		}
+		at := 0
+		for i, n := range count {
+			count[i] = at
+			at += n
+		}
+		for _, e := range in {
+			d := e >> shift & (1<<digit - 1)
+			out[count[d]] = e
+			count[d]++
+		}
+		in, out = out, in
+	}
+	return in
+}

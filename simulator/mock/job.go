@@ -1,0 +1,168 @@
+package mock
+
+import (
+	"fmt"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/page"
+)
+
+// Planned is a job of a plan, with the layers that it names.
+type Planned struct {
+	Job              compaction.Job
+	inputs, obsolete []*Layer
+	gone             map[*Layer]bool // inputs that went with outputs published so far
+}
+
+// Resolve finds the layers that a plan for the present snapshot names.
+func (t *Timeline) Resolve(p compaction.Plan) ([]*Planned, error) {
+	var out []*Planned
+	for _, j := range p.Jobs {
+		in, err := t.named(j.Inputs)
+		if err != nil {
+			return nil, fmt.Errorf("%s job (%s): %w", j.Kind, j.Reason, err)
+		}
+		ob, err := t.named(j.Obsolete)
+		if err != nil {
+			return nil, fmt.Errorf("%s job (%s): %w", j.Kind, j.Reason, err)
+		}
+		out = append(out, &Planned{Job: j, inputs: in, obsolete: ob, gone: map[*Layer]bool{}})
+	}
+	return out, nil
+}
+
+func (t *Timeline) named(indexes []int) ([]*Layer, error) {
+	out := make([]*Layer, len(indexes))
+	for k, i := range indexes {
+		if i < 0 || i >= len(t.live) {
+			return nil, fmt.Errorf("it names layer %d of %d", i, len(t.live))
+		}
+		out[k] = t.live[i]
+	}
+	return out, nil
+}
+
+// present gives the job with the places of its layers now; ok is false if one of its inputs is gone by something else than the job.
+func (p *Planned) present(t *Timeline) (j compaction.Job, ok bool) {
+	j = p.Job
+	place := make(map[*Layer]int, len(t.live))
+	for i, l := range t.live {
+		place[l] = i
+	}
+	j.Inputs, j.Obsolete = nil, nil
+	for _, l := range p.inputs {
+		if i, live := place[l]; live {
+			j.Inputs = append(j.Inputs, i)
+		} else if !p.gone[l] {
+			return j, false
+		}
+	}
+	for _, l := range p.obsolete {
+		if i, live := place[l]; live {
+			j.Obsolete = append(j.Obsolete, i)
+		}
+	}
+	return j, true
+}
+
+// Work is a job that is being done: prepared as a whole, published output by output.
+type Work struct {
+	*Planned
+	t       *Timeline
+	number  int
+	outputs []output
+	done    []compaction.Output
+}
+
+// output is one step of a job: a layer, which may be missing if there was nothing to write, and what it answers for.
+type output struct {
+	layer  *Layer
+	tile   compaction.Rect
+	folded bool
+	cost   int64
+}
+
+// Prepare checks a job and gathers what it is to write. It gives nothing if a layer that the job names is gone. Numbers of jobs count
+// from 1.
+func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
+	job, ok := p.present(t)
+	if !ok {
+		return nil, nil
+	}
+	if err := compaction.CheckJob(t.Snapshot(), &job); err != nil {
+		return nil, fmt.Errorf("job %d (%s): %w", number, job.Reason, err)
+	}
+	w := &Work{Planned: p, t: t, number: number}
+	switch job.Kind {
+	case compaction.Retile:
+		es := t.gather(p.inputs, job.Rect)
+		return w, w.deltas(t.limitRuns(es, job.MaxRecords))
+	case compaction.Image:
+		l := t.newImage(job.Rect.Keys, job.Rect.LSNs.Start)
+		o := output{layer: l, tile: job.Rect, cost: job.Cost.Read}
+		if l != nil {
+			o.cost += l.Size
+		}
+		w.outputs = []output{o}
+		return w, nil
+	case compaction.Drop:
+		w.outputs = []output{{tile: job.Rect}}
+		return w, nil
+	}
+	return nil, fmt.Errorf("job %d (%s): it is not known how to do a %s", number, job.Reason, job.Kind)
+}
+
+// deltas makes the outputs of a job that writes deltas.
+func (w *Work) deltas(es []entry) error {
+	rects := []compaction.Rect{w.Job.Rect}
+	if w.Job.Cut != nil {
+		rects = w.t.cut(w.Job.Cut(), es)
+	}
+	n := 0
+	for _, r := range rects {
+		part := w.t.within(es, r)
+		n += len(part)
+		o := output{tile: r}
+		if len(part) > 0 {
+			o.layer = w.t.newDelta(r, part, deltaOverhead)
+			o.cost = 2 * o.layer.Size
+		}
+		w.outputs = append(w.outputs, o)
+	}
+	if n != len(es) {
+		return fmt.Errorf("job %d (%s): the cutter places %d of %d records", w.number, w.Job.Reason, n, len(es))
+	}
+	w.spread()
+	return nil
+}
+
+// spread widens tiles, in keys and of one key's in LSNs, until together they are the job's rectangle.
+func (w *Work) spread() {
+	whole := w.Job.Rect
+	if len(w.outputs) == 0 {
+		w.outputs = []output{{tile: whole}}
+		return
+	}
+	at := whole.Keys.Start
+	for i := 0; i < len(w.outputs); {
+		j := i + 1
+		for j < len(w.outputs) && w.outputs[j].tile.Keys == w.outputs[i].tile.Keys {
+			j++
+		}
+		keys := page.Range{Start: at, End: whole.Keys.End}
+		if j < len(w.outputs) {
+			keys.End = w.outputs[j].tile.Keys.Start
+		}
+		from := whole.LSNs.Start
+		for ; i < j; i++ {
+			o := &w.outputs[i]
+			to := whole.LSNs.End
+			if i+1 < j {
+				to = w.outputs[i+1].tile.LSNs.Start
+			}
+			o.tile = compaction.Rect{Keys: keys, LSNs: page.LSNRange{Start: from, End: to}}
+			from = to
+		}
+		at = keys.End
+	}
+}

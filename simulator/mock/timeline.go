@@ -1,0 +1,320 @@
+package mock
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/page"
+)
+
+// Timeline is the mock.
+type Timeline struct {
+	space *Space
+	log   *Log
+	opts  compaction.Options
+
+	last       []uint32 // newest record of each key
+	first      []uint32 // oldest record of each sparse key, by number from sparseFrom on
+	sparseFrom uint32
+	fresh      bitset // keys that begin anew with their next record
+	truncated  bool
+
+	mem      []entry // in the order of records
+	memBytes int64
+	memStart page.LSN
+	memFirst uint32
+	memSort  *Layer // mem sorted, nil until a read wants it
+
+	live           []*Layer
+	index          []indexed // live, for reads; nil after a change
+	doomed         []compaction.ID
+	generation     uint32
+	imagesInDeltas bool
+
+	initial page.LSN
+	cutoff  page.LSN
+	retain  []compaction.ReadPoint
+
+	imageCheck     page.LSN
+	imageCheckTime time.Duration
+	now            time.Duration
+
+	counts Counts
+	refs   *references
+	watch  func(Change)
+}
+
+// Change is one step in the life of a layer.
+type Change struct {
+	Layer   *Layer
+	Kind    string // "flush", or the kind of job
+	Deleted bool
+}
+
+// Options of a Timeline.
+type Options struct {
+	Compaction compaction.Options
+	// Start is where the timeline begins.
+	Start page.LSN
+	// Preload says that it begins with images of all that exists.
+	Preload bool
+	// Records is how many records are expected.
+	Records int
+	// Count says that references to records are counted, so that a lost one is noticed.
+	Count bool
+	// Watch, if set, is told of each layer made and removed.
+	Watch func(Change)
+}
+
+// New makes a timeline.
+func New(space *Space, o Options) (*Timeline, error) {
+	if o.Start == 0 {
+		return nil, fmt.Errorf("a timeline cannot begin at LSN 0/0")
+	}
+	t := &Timeline{space: space, log: newLog(o.Start, o.Records), opts: o.Compaction, generation: 1,
+		initial: o.Start, cutoff: o.Start, memStart: o.Start + 1, last: make([]uint32, space.end), watch: o.Watch}
+	for i := range t.last {
+		t.last[i] = none
+	}
+	t.sparseFrom = space.end
+	for _, r := range space.regions {
+		if r.Sparse {
+			t.sparseFrom = min(t.sparseFrom, r.start)
+		}
+	}
+	t.first = slices.Clone(t.last[t.sparseFrom:])
+	if o.Count {
+		t.refs = newReferences(o.Records)
+	}
+	if o.Preload {
+		if l := t.newImage(page.FullRange, o.Start); l != nil {
+			t.add(l, Import)
+		}
+	}
+	return t, nil
+}
+
+// Put takes in records until memory holds more than a layer's worth, and says how many it took and whether it is full.
+func (t *Timeline) Put(rs []Record) (n int, full bool) {
+	t.memSort = nil
+	log, mem, bytes := t.log, t.mem, t.memBytes
+	for i := range rs {
+		r := &rs[i]
+		before := t.last[r.Key]
+		init := r.Init || before == none
+		if t.truncated && t.fresh.has(r.Key) {
+			init = true
+			t.fresh.clear(r.Key)
+		}
+		t.last[r.Key] = log.n
+		mem = append(mem, newEntry(r.Key, log.n))
+		if before == none && r.Key >= t.sparseFrom {
+			t.first[r.Key-t.sparseFrom] = log.n
+		}
+		log.append(r.Size, before, init)
+		if bytes += int64(r.Size); bytes > t.opts.CheckpointDistance {
+			n, full = i+1, true
+			break
+		}
+		n = i + 1
+	}
+	t.mem, t.memBytes = mem, bytes
+	return n, full
+}
+
+// Last is the LSN of the newest record.
+func (t *Timeline) Last() page.LSN { return t.log.end }
+
+// Flushed is the LSN up to which everything is in layers.
+func (t *Timeline) Flushed() page.LSN { return t.memStart - 1 }
+
+// Records is how many records have been taken in.
+func (t *Timeline) Records() int64 { return int64(t.log.n) }
+
+// Unflushed is the bytes in memory.
+func (t *Timeline) Unflushed() int64 { return t.memBytes }
+
+// Live gives the live layers. The caller must not change them.
+func (t *Timeline) Live() []*Layer { return t.live }
+
+// Space gives the timeline's keys.
+func (t *Timeline) Space() *Space { return t.space }
+
+// Cutoff is the lowest LSN that reads may ask for.
+func (t *Timeline) Cutoff() page.LSN { return t.cutoff }
+
+// Retained gives the read points of branches. The caller must not change them.
+func (t *Timeline) Retained() []compaction.ReadPoint { return t.retain }
+
+// SetNow tells the time since the start.
+func (t *Timeline) SetNow(d time.Duration) { t.now = d }
+
+// Flush writes what is in memory as the strategy says, an L0 if it says nothing.
+func (t *Timeline) Flush(s compaction.Strategy) error {
+	if len(t.mem) == 0 {
+		return nil
+	}
+	es := sortByKey(t.mem)
+	whole := compaction.Rect{Keys: page.FullRange, LSNs: page.LSNRange{Start: t.memStart, End: t.log.end + 1}}
+	rects := []compaction.Rect{whole}
+	if f, ok := s.(compaction.Flusher); ok {
+		if spec := f.Flush(t.Snapshot(), whole.LSNs); spec.Cut != nil {
+			rects = t.cut(spec.Cut(), es)
+		}
+	}
+	n := 0
+	for _, r := range rects {
+		part := t.within(es, r)
+		if n += len(part); len(part) == 0 {
+			continue
+		}
+		l := t.newDelta(r, part, 0)
+		l.Reason = "memory was full"
+		t.add(l, Flush)
+	}
+	if n != len(es) {
+		return fmt.Errorf("flush at %v: the cutter of %s places %d of %d records", t.log.end, s.Name(), n, len(es))
+	}
+	t.memStart, t.memFirst = t.log.end+1, t.log.n
+	t.mem, t.memBytes, t.memSort = make([]entry, 0, len(t.mem)+len(t.mem)/64), 0, nil
+	return nil
+}
+
+// Snapshot is what a strategy sees now. Layers are in the order of Live.
+func (t *Timeline) Snapshot() *compaction.Snapshot {
+	s := &compaction.Snapshot{
+		Layers: make([]compaction.Layer, len(t.live)), Doomed: t.doomed, Generation: t.generation,
+		LastRecordLSN: t.log.end, DiskConsistentLSN: t.Flushed(), InitialLSN: t.initial,
+		Cutoff: t.cutoff, Retain: t.retain,
+		Live: t.space.Live(t.Flushed()), LiveLSN: t.Flushed(), UnflushedBytes: t.memBytes,
+		Options: t.opts,
+	}
+	for i, l := range t.live {
+		s.Layers[i] = l.Layer
+	}
+	if t.imageCheck != 0 {
+		s.ImageCheck = compaction.ImageCheck{LSN: t.imageCheck, Age: t.now - t.imageCheckTime}
+	}
+	return s
+}
+
+// ImagesChecked notes that a plan looked whether images are due.
+func (t *Timeline) ImagesChecked() { t.imageCheck, t.imageCheckTime = t.Flushed(), t.now }
+
+// Forget lets go of the names of removed layers, as when the last reader of them has finished.
+func (t *Timeline) Forget() { t.doomed = nil }
+
+// Restart begins a new generation; memory is what the log gives again.
+func (t *Timeline) Restart() {
+	t.generation++
+	t.doomed = nil
+}
+
+// Resize gives a region another length from the newest record on.
+func (t *Timeline) Resize(region int, blocks uint32) error {
+	old := t.space.Blocks(region)
+	if err := t.space.resize(region, t.log.end, blocks); err != nil {
+		return err
+	}
+	start := t.space.Start(region)
+	for k := blocks; k < old; k++ {
+		t.truncated = true
+		t.fresh.set(start + k)
+	}
+	return nil
+}
+
+// Branch makes the newest LSN a read point.
+func (t *Timeline) Branch() page.LSN {
+	x := t.log.end
+	if n := len(t.retain); n == 0 || t.retain[n-1].LSN != x {
+		t.retain = append(slices.Clip(t.retain), compaction.ReadPoint{LSN: x})
+	}
+	return x
+}
+
+// DropBranch ends a read point.
+func (t *Timeline) DropBranch(x page.LSN) {
+	t.retain = slices.DeleteFunc(slices.Clone(t.retain), func(p compaction.ReadPoint) bool { return p.LSN == x })
+}
+
+// Release notes that nobody reads some keys any more at a read point.
+func (t *Timeline) Release(x page.LSN, keys page.Range) {
+	t.retain = slices.Clone(t.retain)
+	for i := range t.retain {
+		if p := &t.retain[i]; p.LSN == x {
+			p.Released = page.NewSet(append([]page.Range{keys}, p.Released...)...).Ranges()
+		}
+	}
+}
+
+// Exists reports whether a key exists at an LSN and, if that is a read point that has released keys, is read there.
+func (t *Timeline) Exists(key uint32, at page.LSN) bool {
+	r := &t.space.regions[t.space.regionOf(key)]
+	if r.Sparse {
+		f := t.first[key-t.sparseFrom]
+		return f != none && t.log.lsn(f) <= at
+	}
+	if key-r.start >= r.blocksAt(at) {
+		return false
+	}
+	if at < t.cutoff {
+		for _, p := range t.retain {
+			if p.LSN == at {
+				return !page.NewSet(p.Released...).Contains(t.space.Key(key))
+			}
+		}
+	}
+	return true
+}
+
+// BytesBetween gives the bytes of a layer that are of keys lo to hi.
+func (t *Timeline) BytesBetween(l *Layer, lo, hi uint32) int64 {
+	lo, hi = max(lo, l.span.lo), min(hi, l.span.hi)
+	if lo >= hi {
+		return 0
+	}
+	if l.Image {
+		_, n := t.imaged(span{lo, hi}, l.LSNs.Start)
+		return n
+	}
+	return t.bytesOf(keySpan(l.entries, lo, hi))
+}
+
+// MoveCutoff forbids reads below x, except at branches. It never goes back.
+func (t *Timeline) MoveCutoff(x page.LSN) { t.cutoff = max(t.cutoff, min(x, t.Flushed())) }
+
+// add makes a layer live.
+func (t *Timeline) add(l *Layer, kind string) {
+	t.live = append(t.live, l)
+	t.index = nil
+	t.counts.created(kind, l)
+	if t.refs != nil {
+		t.refs.add(l.entries)
+	}
+	if t.watch != nil {
+		t.watch(Change{Layer: l, Kind: kind})
+	}
+}
+
+// remove takes layers away.
+func (t *Timeline) remove(gone []*Layer, kind string) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	t.live = slices.DeleteFunc(t.live, func(l *Layer) bool { return slices.Contains(gone, l) })
+	t.index = nil
+	for _, l := range gone {
+		t.doomed = append(slices.Clip(t.doomed), l.ID)
+		t.counts.deleted(l)
+		if t.watch != nil {
+			t.watch(Change{Layer: l, Kind: kind, Deleted: true})
+		}
+	}
+	if t.refs != nil {
+		return t.lost(gone)
+	}
+	return nil
+}

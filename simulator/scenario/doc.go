@@ -1,0 +1,2 @@
+// Package scenario has the named workloads on which strategies are compared.
+package scenario

@@ -1,0 +1,2 @@
+// Package stats holds what a run of the simulator measured.
+package stats
