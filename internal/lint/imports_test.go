@@ -18,44 +18,45 @@ var below = slices.Concat(leaves, []string{"page", "pg", "virtualfile", "remote"
 // allowed is the table of docs/ARCHITECTURE.md: what each room may import of ours. A room is a folder with
 // all packages below it, unless one of them is named here itself; packages of one room may import each other.
 var allowed = map[string][]string{
-	"page":                nil,
-	"internal/clock":      nil,
-	"internal/failpoint":  nil,
-	"internal/tasks":      nil,
-	"internal/offheap":    nil,
-	"internal/budget":     nil,
-	"virtualfile":         append([]string{"page"}, leaves...),
-	"remote":              append([]string{"page", "virtualfile"}, leaves...),
-	"pg":                  {"page"},
-	"compaction":          {"page"},
-	"cache":               append([]string{"page"}, leaves...),
-	"layer":               append([]string{"page", "virtualfile", "cache"}, leaves...),
-	"walredo":             append([]string{"page", "pg"}, leaves...),
-	"datadir":             {"page", "pg"},
-	"ingest":              append([]string{"page", "pg", "datadir", "cache"}, leaves...),
-	"basebackup":          append([]string{"page", "pg", "datadir", "cache"}, leaves...),
-	"simulator":           {"page", "compaction"},
-	"internal/upload":     append([]string{"page", "remote", "virtualfile", "layer"}, leaves...),
-	"internal/timeline":   below,
-	"internal/tenant":     append([]string{"internal/timeline"}, below...),
-	".":                   append([]string{"internal/timeline", "internal/tenant", "receive"}, below...),
-	"receive":             append([]string{"page", "pg", "datadir", "ingest"}, leaves...),
-	"internal/sample":     {"page", "pg", "datadir"},
-	"inspect":             append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator"}, below...),
-	"bench":               append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator", "inspect", "internal/sample"}, below...),
-	"internal/demo":       append([]string{".", "inspect", "internal/sample", "bench"}, below...),
-	"cmd":                 {anything},
-	"internal/testkit":    {anything},
-	"walredo/walredotest": {anything}, // acceptance suites, imported by tests alone
-	"datadir/datadirtest": {anything},
-	"internal/e2e":        {anything},
-	"internal/lint":       {anything},
+	"page":                   nil,
+	"internal/clock":         nil,
+	"internal/failpoint":     nil,
+	"internal/tasks":         nil,
+	"internal/offheap":       nil,
+	"internal/budget":        nil,
+	"virtualfile":            append([]string{"page"}, leaves...),
+	"remote":                 append([]string{"page", "virtualfile"}, leaves...),
+	"pg":                     {"page"},
+	"compaction":             {"page"},
+	"cache":                  append([]string{"page"}, leaves...),
+	"layer":                  append([]string{"page", "virtualfile", "cache"}, leaves...),
+	"walredo":                append([]string{"page", "pg"}, leaves...),
+	"datadir":                {"page", "pg"},
+	"ingest":                 append([]string{"page", "pg", "datadir", "cache"}, leaves...),
+	"basebackup":             append([]string{"page", "pg", "datadir", "cache"}, leaves...),
+	"simulator":              {"page", "compaction"},
+	"internal/upload":        append([]string{"page", "remote", "virtualfile", "layer"}, leaves...),
+	"internal/timeline":      below,
+	"internal/tenant":        append([]string{"internal/timeline"}, below...),
+	".":                      append([]string{"internal/timeline", "internal/tenant", "receive"}, below...),
+	"receive":                append([]string{"page", "pg", "datadir", "ingest"}, leaves...),
+	"internal/sample":        {"page", "pg", "datadir"},
+	"inspect":                append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator"}, below...),
+	"bench":                  append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator", "inspect", "internal/sample"}, below...),
+	"internal/demo":          append([]string{".", "inspect", "internal/sample", "bench"}, below...),
+	"cmd":                    {anything},
+	"internal/testkit":       {anything},
+	"walredo/walredotest":    {anything}, // acceptance suites, imported by tests alone
+	"datadir/datadirtest":    {anything},
+	"compaction/plannertest": {anything},
+	"internal/e2e":           {anything},
+	"internal/lint":          {anything},
 }
 
 const anything = "*"
 
 // forTests are the rooms that only tests may import.
-var forTests = []string{"internal/testkit", "internal/e2e", "internal/lint", "walredo/walredotest", "datadir/datadirtest"}
+var forTests = []string{"internal/testkit", "internal/e2e", "internal/lint", "walredo/walredotest", "datadir/datadirtest", "compaction/plannertest"}
 
 // roomOf finds the room of a package's folder: the longest name in the table that is it or lies above it.
 func roomOf(folder string) (string, bool) {
