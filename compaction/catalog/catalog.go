@@ -7,12 +7,13 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/legacy"
+	"github.com/stratapg/strata/compaction/partitioned"
 	"github.com/stratapg/strata/compaction/tiered"
 )
 
 // all are the strategies, the default first.
 func all() []compaction.Strategy {
-	return []compaction.Strategy{legacy.New(), tiered.New()}
+	return []compaction.Strategy{legacy.New(), tiered.New(), partitioned.New()}
 }
 
 // Names lists the strategies' names, the default first.
