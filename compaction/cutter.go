@@ -12,7 +12,7 @@ type Entry struct {
 // Cutter divides a job's rectangle into those of its outputs. It sees the entries of the inputs inside the
 // rectangle once, each (key, LSN) once, in the order of keys and, of a key, of LSNs. The outputs that it gives are
 // disjoint, in the order of keys and, of a key, of LSNs; every entry lies in one of them; a key's entries
-// are in one output, or in several of that key alone. It takes memory that does not grow with the entries.
+// are in one output, or in several of that key alone, which are published in one step. It takes memory that does not grow with the entries.
 type Cutter interface {
 	// Add takes the next entry, and gives the outputs that have become certain to emit.
 	Add(e Entry, emit func(Rect))

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stratapg/strata/layer"
@@ -46,14 +47,16 @@ type deltas struct {
 	n     int64              // entries of w
 	owed  int                // bytes of values that the pace has not been told of
 	chain chain
+	done  []output // written, not published
 }
 
-// writeRegions writes and publishes regions of the same keys.
+// writeRegions writes regions of the same keys and publishes them in one step: a key of which a part was published would be
+// in two deltas at once.
 func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region) (err error) {
 	out := &deltas{t: t, r: r, todo: regions, chain: chain{t: t, limit: r.job.MaxRecords}}
 	defer func() {
 		if err != nil {
-			out.abort()
+			err = errors.Join(err, out.abort())
 		}
 	}()
 	if !regions[0].rect.Keys.Empty() {
@@ -64,11 +67,13 @@ func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region
 		}
 	}
 	for len(out.todo) > 0 {
-		if err := out.finish(ctx); err != nil {
+		if err := out.finish(); err != nil {
 			return err
 		}
 	}
-	return nil
+	done := out.done
+	out.done = nil // publishing deletes them if it fails
+	return t.publishOutputs(ctx, r, done, false)
 }
 
 // mergeSpan gives what the inputs hold of a span, in order, each version once.
@@ -106,7 +111,7 @@ func (t *Timeline) mergeSpan(ctx context.Context, r *jobRun, s keySpan, fn func(
 // add writes one entry, into the region that its LSN belongs to.
 func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
 	for len(o.todo) > 1 && m.LSN >= o.todo[0].rect.LSNs.End {
-		if err := o.finish(ctx); err != nil {
+		if err := o.finish(); err != nil {
 			return err
 		}
 	}
@@ -142,8 +147,8 @@ func (o *deltas) wait(ctx context.Context, bytes int) error {
 	return o.t.env.pace.wait(ctx, n)
 }
 
-// finish ends the first region and publishes it.
-func (o *deltas) finish(ctx context.Context) error {
+// finish ends the first region.
+func (o *deltas) finish() error {
 	out := output{rect: o.todo[0].said, entries: o.n}
 	if o.w != nil {
 		d, err := o.w.Finish(o.todo[0].rect.Keys.End)
@@ -152,15 +157,17 @@ func (o *deltas) finish(ctx context.Context) error {
 		}
 		o.w, out.desc = nil, d
 	}
-	o.n, o.todo = 0, o.todo[1:]
-	return o.t.publishOutputs(ctx, o.r, []output{out}, false)
+	o.n, o.todo, o.done = 0, o.todo[1:], append(o.done, out)
+	return nil
 }
 
-func (o *deltas) abort() {
+// abort deletes what has not been published.
+func (o *deltas) abort() error {
 	if o.w != nil {
 		o.w.Abort()
 		o.w = nil
 	}
+	return o.t.discardOutputs(o.done)
 }
 
 // writerOptions are those of the layers that jobs write.
