@@ -5,77 +5,108 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// cutter divides a run of L0s into outputs of at most target bytes that end between keys. A key that has more
-// than target bytes is cut by LSN into outputs of its own.
+// cutter divides a run of L0s into outputs of at most target bytes that end between keys, and at the holes worth a cut. A key that
+// has more than target bytes is cut by LSN into outputs of its own, the first of which begins where the run does, so that
+// no gap of LSNs lies under it.
+//
+// Which holes are the best is known when all have been seen. Until the first one that could be, outputs are given as they
+// become full; from there on what follows is held as grains.
 type cutter struct {
-	lsns   page.LSNRange
-	target int64
+	out    filler
+	holes  holes
+	grains sketch
 
-	keys page.Range // the output that grows
-	size int64
-	key  oneKey
+	key  grain // the present one
+	some bool
+	size int64 // of its last piece
+	n    int64 // entries of it there
 }
 
-// oneKey gathers the entries of a key.
-type oneKey struct {
-	key     page.Key
-	some    bool
-	size    int64    // since the last cut
-	entries int64    // since then
-	cut     bool     // the key is more than one output
-	cutFrom page.LSN // where the next piece begins
+// grain is a key, or several that are not to be taken apart.
+type grain struct {
+	keys page.Range
+	size int64
+	// pieces are the LSNs at which a key that is too large is cut.
+	pieces []page.LSN
+	// hole is the rank of the hole before it, 0 if that is none.
+	hole int
+}
+
+func newCutter(lsns page.LSNRange, target int64, h holes) *cutter {
+	return &cutter{out: filler{lsns: lsns, target: target}, holes: h, grains: newSketch(target)}
 }
 
 func (c *cutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
-	if !c.key.some || c.key.key != e.Key {
-		c.endKey(emit)
-		c.key = oneKey{key: e.Key, some: true, cutFrom: c.lsns.Start}
-	}
-	if c.key.size+e.Size > c.target && c.key.entries > 0 {
-		if !c.key.cut {
-			c.key.cut = true
-			c.emitKeys(emit)
+	if !c.some || c.key.keys.Start != e.Key {
+		next := grain{keys: page.Range{Start: e.Key, End: e.Key.Next()}}
+		if c.some {
+			next.hole = c.holes.rank(c.key.keys.End, e.Key)
+			c.endKey(emit)
 		}
-		c.emitPiece(e.LSN, emit)
-		c.key.size, c.key.entries = 0, 0
+		c.key, c.some, c.size, c.n = next, true, 0, 0
 	}
+	if c.size+e.Size > c.out.target && c.n > 0 {
+		c.key.pieces = append(c.key.pieces, e.LSN)
+		c.size, c.n = 0, 0
+	}
+	c.size += e.Size
 	c.key.size += e.Size
-	c.key.entries++
+	c.n++
+}
+
+// endKey passes the present key on.
+func (c *cutter) endKey(emit func(compaction.Rect)) {
+	if c.key.hole == 0 && c.grains.empty() {
+		c.out.add(&c.key, false, emit)
+		return
+	}
+	c.grains.add(c.key)
 }
 
 func (c *cutter) Finish(emit func(compaction.Rect)) {
-	c.endKey(emit)
-	c.emitKeys(emit)
-}
-
-// endKey puts a complete key to those before it, or gives its last piece.
-func (c *cutter) endKey(emit func(compaction.Rect)) {
-	switch k := &c.key; {
-	case !k.some:
-	case k.cut:
-		c.emitPiece(c.lsns.End, emit)
-	default:
-		if c.size+k.size > c.target {
-			c.emitKeys(emit)
-		}
-		if c.keys.Empty() {
-			c.keys.Start = k.key
-		}
-		c.keys.End = k.key.Next()
-		c.size += k.size
+	if c.some {
+		c.endKey(emit)
 	}
-	c.key = oneKey{}
-}
-
-func (c *cutter) emitPiece(end page.LSN, emit func(compaction.Rect)) {
-	keys := page.Range{Start: c.key.key, End: c.key.key.Next()}
-	emit(compaction.Rect{Keys: keys, LSNs: page.LSNRange{Start: c.key.cutFrom, End: end}})
-	c.key.cutFrom = end
-}
-
-func (c *cutter) emitKeys(emit func(compaction.Rect)) {
-	if !c.keys.Empty() {
-		emit(compaction.Rect{Keys: c.keys, LSNs: c.lsns})
+	best := c.grains.best(c.holes.most)
+	for i := range c.grains.all {
+		c.out.add(&c.grains.all[i], best[i], emit)
 	}
-	c.keys, c.size = page.Range{}, 0
+	c.out.end(emit)
+}
+
+// filler fills outputs with grains.
+type filler struct {
+	lsns   page.LSNRange
+	target int64
+	keys   page.Range // of the output that grows
+	size   int64
+}
+
+// add puts a grain into the output that grows, or ends that and begins the next.
+func (f *filler) add(g *grain, cut bool, emit func(compaction.Rect)) {
+	if cut || len(g.pieces) > 0 || f.size+g.size > f.target {
+		f.end(emit)
+	}
+	if len(g.pieces) > 0 {
+		from := f.lsns.Start
+		for _, at := range g.pieces {
+			emit(compaction.Rect{Keys: g.keys, LSNs: page.LSNRange{Start: from, End: at}})
+			from = at
+		}
+		emit(compaction.Rect{Keys: g.keys, LSNs: page.LSNRange{Start: from, End: f.lsns.End}})
+		return
+	}
+	if f.keys.Empty() {
+		f.keys.Start = g.keys.Start
+	}
+	f.keys.End = g.keys.End
+	f.size += g.size
+}
+
+// end gives the output that grows.
+func (f *filler) end(emit func(compaction.Rect)) {
+	if !f.keys.Empty() {
+		emit(compaction.Rect{Keys: f.keys, LSNs: f.lsns})
+	}
+	f.keys, f.size = page.Range{}, 0
 }

@@ -12,26 +12,40 @@ import (
 // together.
 const minRunUnit = 256 << 20
 
-// l0s gives the indices of the L0s, oldest first.
-func l0s(layers []compaction.Layer) []int {
-	var all []int
+// findDeltas notes the indices of the deltas, those that end first before others, and of the L0s, oldest first.
+func (p *planner) findDeltas() {
+	layers := p.s.Layers
 	for i := range layers {
 		if layers[i].L0() {
-			all = append(all, i)
+			p.l0 = append(p.l0, i)
+		}
+		if !layers[i].Image {
+			p.deltas = append(p.deltas, i)
 		}
 	}
-	slices.SortFunc(all, func(a, b int) int { return layers[a].ID.Compare(layers[b].ID) })
-	return all
+	slices.SortFunc(p.l0, func(a, b int) int { return layers[a].ID.Compare(layers[b].ID) })
+	slices.SortFunc(p.deltas, func(a, b int) int { return byEnd(&layers[a], &layers[b]) })
 }
 
 // level0 gives a job for each run of L0s while as many are left as are to start a compaction.
 func (p *planner) level0() []compaction.Job {
 	var jobs []compaction.Job
-	for left := p.l0; len(left) >= p.o.CompactionThreshold; {
+	force := p.forceLSN()
+	for left := p.l0; len(left) > 0; {
 		n := p.run(left)
 		why := fmt.Sprintf("%d L0 deltas, %d are enough: the oldest %d", len(left), p.o.CompactionThreshold, n)
-		jobs = append(jobs, p.rewrite(left[:n], page.FullRange, why))
-		left = left[n:]
+		if len(left) < p.o.CompactionThreshold {
+			oldest := p.s.Layers[left[0]].LSNs.Start
+			if oldest >= force {
+				break
+			}
+			why = fmt.Sprintf("an L0 delta begins at %s, before %s: the oldest %d", oldest, force, n)
+		}
+		job := p.rewrite(left[:n], page.FullRange, why)
+		jobs = append(jobs, job)
+		for len(left) > 0 && p.s.Layers[left[0]].LSNs.Start < job.Rect.LSNs.End {
+			left = left[1:]
+		}
 	}
 	return jobs
 }
@@ -55,21 +69,51 @@ func (p *planner) run(l0 []int) int {
 
 // rewrite makes L1 of what a run of L0s has of some keys.
 func (p *planner) rewrite(run []int, keys page.Range, why string) compaction.Job {
-	lsns := p.s.Layers[run[0]].LSNs
+	inputs, lsns := p.gather(run, keys)
 	var bytes int64
-	for _, i := range run {
+	var obsolete []int
+	for _, i := range inputs {
 		l := &p.s.Layers[i]
-		lsns.End = max(lsns.End, l.LSNs.End)
 		bytes += l.Size
+		if within(l, keys) {
+			obsolete = append(obsolete, i)
+		}
 	}
 	rect := compaction.Rect{Keys: keys, LSNs: lsns}
-	target := p.o.CheckpointDistance
+	s, target := p.s, p.o.CheckpointDistance
 	return compaction.Job{
-		Kind: compaction.Retile, Inputs: run, Obsolete: run, Rect: rect,
-		Cut:   func() compaction.Cutter { return &cutter{lsns: lsns, target: target} },
+		Kind: compaction.Retile, Inputs: inputs, Obsolete: obsolete, Rect: rect,
+		Cut: func() compaction.Cutter {
+			return compaction.Distinct(s, rect, newCutter(lsns, target, holesIn(s, target, len(run))))
+		},
 		Level: 1, Priority: compaction.PriorityL0,
 		Cost:   compaction.Cost{Read: bytes, Write: bytes},
 		Reason: why,
+	}
+}
+
+// gather gives all deltas that lie between the LSNs of a run of L0s, beside these: a job that was broken off may have left a part of
+// a key's history there. One that straddles takes the LSNs with it.
+func (p *planner) gather(run []int, keys page.Range) (inputs []int, lsns page.LSNRange) {
+	lsns = p.s.Layers[run[0]].LSNs
+	for _, i := range run {
+		lsns.End = max(lsns.End, p.s.Layers[i].LSNs.End)
+	}
+	for {
+		inputs = inputs[:0]
+		wider := lsns
+		for n := len(p.deltas) - 1; n >= 0 && p.s.Layers[p.deltas[n]].LSNs.End > lsns.Start; n-- {
+			l := &p.s.Layers[p.deltas[n]]
+			if l.LSNs.Start < lsns.End && overlaps(l, keys) {
+				inputs = append(inputs, p.deltas[n])
+				wider = page.LSNRange{Start: min(wider.Start, l.LSNs.Start), End: max(wider.End, l.LSNs.End)}
+			}
+		}
+		if wider == lsns {
+			slices.Reverse(inputs)
+			return inputs, lsns
+		}
+		lsns = wider
 	}
 }
 
@@ -96,4 +140,9 @@ func (p *planner) resume() []compaction.Job {
 		left = left[n:]
 	}
 	return jobs
+}
+
+// within reports whether all that is left of a layer lies in keys.
+func within(l *compaction.Layer, keys page.Range) bool {
+	return keys.Covers(l.Keys) || len(l.Moved) > 0 && l.Rest().Subtract(page.NewSet(keys)).Empty()
 }

@@ -25,7 +25,7 @@ const stopFactor = 6
 // ImagePreemptThreshold times CompactionThreshold. Folding comes when nothing else is due.
 func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 	p := &planner{s: s, o: s.Options.WithDefaults()}
-	p.l0 = l0s(s.Layers)
+	p.findDeltas()
 	if jobs := p.resume(); len(jobs) > 0 {
 		p.plan.Jobs = jobs
 	} else {
@@ -40,10 +40,11 @@ func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 }
 
 type planner struct {
-	s    *compaction.Snapshot
-	o    compaction.Options
-	l0   []int // oldest first
-	plan compaction.Plan
+	s      *compaction.Snapshot
+	o      compaction.Options
+	l0     []int // oldest first
+	deltas []int // those that end first before others
+	plan   compaction.Plan
 }
 
 // fresh plans where nothing was left unfinished.

@@ -36,31 +36,15 @@ func (p *planner) resume() []compaction.Job {
 type part struct {
 	keys  page.Range
 	layer int
-	done  bool // it has all LSNs and nothing of it has moved: an output
+	done  bool // an output
 }
 
 // finish gives jobs that rewrite what lies at lsns but for the outputs.
 func (p *planner) finish(lsns page.LSNRange) []compaction.Job {
-	var parts []part
-	for i := range p.s.Layers {
-		l := &p.s.Layers[i]
-		if l.Image || !l.LSNs.Overlaps(lsns) {
-			continue
-		}
-		if l.LSNs.Start < lsns.Start || lsns.End < l.LSNs.End {
-			return nil // it straddles
-		}
-		if len(l.Moved) == 0 {
-			parts = append(parts, part{l.Keys, i, l.LSNs == lsns})
-			continue
-		}
-		for _, keys := range l.Rest().Ranges() {
-			parts = append(parts, part{keys, i, false})
-		}
+	parts, clean := p.partsAt(lsns)
+	if !clean {
+		return nil
 	}
-	slices.SortFunc(parts, func(a, b part) int {
-		return cmp.Or(a.keys.Start.Compare(b.keys.Start), p.s.Layers[a.layer].ID.Compare(p.s.Layers[b.layer].ID))
-	})
 	var jobs []compaction.Job
 	var keys page.Range
 	var inputs []int
@@ -70,28 +54,58 @@ func (p *planner) finish(lsns page.LSNRange) []compaction.Job {
 			why := fmt.Sprintf("the rest of a level at %s of which a part was published", lsns)
 			jobs = append(jobs, p.retile(lsns, keys, slices.Compact(inputs), 0, why))
 		}
-		inputs = nil
+		keys, inputs = page.Range{}, nil
 	}
-	var reach page.Key // how far the parts until here go
+	var written page.Key // where the outputs until here end
 	for _, t := range parts {
-		if t.keys.Start.Less(reach) && (t.done || len(inputs) == 0) {
+		if t.keys.Start.Less(written) && !t.done || t.done && t.keys.Start.Less(keys.End) {
 			return nil // an output and something else overlap
 		}
-		switch {
-		case t.done:
+		if t.done {
 			end()
-		case len(inputs) == 0:
-			keys, inputs = t.keys, []int{t.layer}
-		default:
-			inputs = append(inputs, t.layer)
+			written = t.keys.End
+			continue
 		}
-		if reach.Less(t.keys.End) {
-			reach = t.keys.End
+		if len(inputs) == 0 {
+			keys = t.keys
 		}
-		if !t.done && keys.End.Less(reach) {
-			keys.End = reach
+		if keys.End.Less(t.keys.End) {
+			keys.End = t.keys.End
 		}
+		inputs = append(inputs, t.layer)
 	}
 	end()
 	return jobs
+}
+
+// partsAt gives what the deltas at lsns have, in the order of keys. The outputs are those that have all of lsns and, of a key whose
+// history was cut, those that nothing else overlaps. A delta that straddles is not clean.
+func (p *planner) partsAt(lsns page.LSNRange) (parts []part, clean bool) {
+	var open []page.Range
+	for i := range p.s.Layers {
+		l := &p.s.Layers[i]
+		if l.Image || !l.LSNs.Overlaps(lsns) {
+			continue
+		}
+		if l.LSNs.Start < lsns.Start || lsns.End < l.LSNs.End {
+			return nil, false
+		}
+		done := len(l.Moved) == 0 && l.LSNs == lsns
+		slice := len(l.Moved) == 0 && l.Keys.Start.Next() == l.Keys.End
+		for _, keys := range l.Rest().Ranges() {
+			parts = append(parts, part{keys, i, done})
+			if !done && !slice {
+				open = append(open, keys)
+			}
+		}
+	}
+	notDone := page.NewSet(open...)
+	for i := range parts {
+		t := &parts[i]
+		t.done = t.done || t.keys.Start.Next() == t.keys.End && !notDone.Overlaps(t.keys)
+	}
+	slices.SortFunc(parts, func(a, b part) int {
+		return cmp.Or(a.keys.Start.Compare(b.keys.Start), p.s.Layers[a.layer].ID.Compare(p.s.Layers[b.layer].ID))
+	})
+	return parts, true
 }
