@@ -53,7 +53,26 @@ func checkJob(s *Snapshot, j *Job) error {
 			return err
 		}
 	}
-	return CheckRemoval(s, j.Obsolete, []Output{whole}, j)
+	return checkObsolete(s, j, whole)
+}
+
+// checkObsolete judges what the job would remove. Of inputs that it covers in part only that part counts, since only that
+// moves.
+func checkObsolete(s *Snapshot, j *Job, whole Output) error {
+	gone, err := removals(s, j.Obsolete)
+	if err != nil {
+		return err
+	}
+	for _, i := range j.Obsolete {
+		within := page.FullRange
+		if isInput(j, i) {
+			within = j.Rect.Keys
+		}
+		if err := checkLayer(s, i, within, gone, []Output{whole}, j); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // whole is the output of a job that makes one.
@@ -252,7 +271,29 @@ func CheckStep(s *Snapshot, j *Job, before, add []Output, remove []int) error {
 			}
 		}
 	}
+	if err := checkTogether(j, add); err != nil {
+		return err
+	}
 	return CheckRemoval(s, remove, append(before[:len(before):len(before)], add...), j)
+}
+
+// checkTogether refuses outputs that are not all that the job makes of their keys: a key of which a part is published would
+// be in the way of the plan that has to do the rest.
+func checkTogether(j *Job, add []Output) error {
+	for i := range add {
+		keys, lsns := add[i].Rect.Keys, page.LSNRange{}
+		var height page.LSN
+		for k := range add {
+			if add[k].Rect.Keys == keys {
+				lsns = add[k].Rect.LSNs
+				height += lsns.End - lsns.Start
+			}
+		}
+		if whole := j.Rect.LSNs; height != whole.End-whole.Start {
+			return fmt.Errorf("%s job over %s: of keys %s only a part of the LSNs is published, %s", j.Kind, j.Rect, keys, add[i].Rect.LSNs)
+		}
+	}
+	return nil
 }
 
 func checkOutput(s *Snapshot, j *Job, o *Output) error {

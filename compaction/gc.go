@@ -33,7 +33,7 @@ func GC(s *Snapshot) Plan {
 // hidden reports whether image layers hide a layer from every read. Of images that say the same, the first in order stays.
 func hidden(s *Snapshot, i int) bool {
 	l := &s.Layers[i]
-	left := newNeeds(s, l)
+	left := newNeeds(s, l, page.FullRange)
 	for k := range s.Layers {
 		c := &s.Layers[k]
 		if left.empty() {

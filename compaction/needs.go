@@ -48,9 +48,9 @@ type piece struct {
 // needs is what the reads take from one layer.
 type needs []need
 
-// newNeeds gives all that the reads could take from l if it were the only layer.
-func newNeeds(s *Snapshot, l *Layer) needs {
-	rest := l.Rest()
+// newNeeds gives all that reads of some keys could take from l if it were the only layer.
+func newNeeds(s *Snapshot, l *Layer, within page.Range) needs {
+	rest := l.Rest().Intersect(within)
 	var ns needs
 	for _, p := range points(s, l) {
 		lsns := l.LSNs

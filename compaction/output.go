@@ -2,6 +2,7 @@ package compaction
 
 import (
 	"cmp"
+	"slices"
 
 	"github.com/stratapg/strata/page"
 )
@@ -59,15 +60,18 @@ type Progress struct {
 }
 
 // MovedBy says what the outputs that a job has published so far mean for its inputs: which keys of each have moved,
-// and which inputs go. Inputs without change are left out. A key has moved when the outputs' rectangles cover
+// and which inputs go. Inputs without change are left out, and those that the job does not name as obsolete. A key has moved when the outputs' rectangles cover
 // all LSNs of the input there, with outputs that serve every read that the input serves. Of a Retile's inputs,
 // images never move, because deltas do not say which keys an image lacks.
 func MovedBy(s *Snapshot, j *Job, published []Output) []Progress {
 	var all []Progress
 	for _, i := range j.Inputs {
+		if !slices.Contains(j.Obsolete, i) {
+			continue
+		}
 		l := &s.Layers[i]
 		before := page.NewSet(l.Moved...)
-		left := newNeeds(s, l)
+		left := newNeeds(s, l, page.FullRange)
 		if !l.Image || j.Kind == Fold {
 			left = left.minus(j, published)
 		}

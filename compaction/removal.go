@@ -1,6 +1,10 @@
 package compaction
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/stratapg/strata/page"
+)
 
 // CheckRemoval is the one judge of what may be taken away. It reports the first layer of remove, by index in s, that some
 // read could still need once it is gone and the outputs of job j (nil for none) are there.
@@ -17,28 +21,39 @@ func CheckRemoval(s *Snapshot, remove []int, add []Output, j *Job) error {
 		return err
 	}
 	for _, i := range remove {
-		l := &s.Layers[i]
-		left := newNeeds(s, l)
-		if j != nil && isInput(j, i) && (!l.Image || j.Kind == Fold) {
-			left = left.minus(j, add)
-		}
-		for k := range s.Layers {
-			if c := &s.Layers[k]; c.Image && !gone[k] && !left.empty() && c.Keys.Overlaps(l.Keys) {
-				left = left.below(c)
-			}
-		}
-		for k := range add {
-			if o := &add[k]; o.Layer.Image && !o.None() && !left.empty() {
-				left = left.below(&o.Layer)
-			}
-		}
-		if !left.empty() {
-			p := left[0].pieces[0]
-			return fmt.Errorf("layer %s may not be removed: reads at %s need what it holds of keys %s at LSNs %s",
-				l.ID, left[0].at, p.keys.Ranges()[0], p.lsns)
+		if err := checkLayer(s, i, page.FullRange, gone, add, j); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// checkLayer judges the removal of what a layer holds of some keys.
+func checkLayer(s *Snapshot, i int, within page.Range, gone []bool, add []Output, j *Job) error {
+	l := &s.Layers[i]
+	left := newNeeds(s, l, within)
+	if j != nil && isInput(j, i) && (!l.Image || j.Kind == Fold) {
+		left = left.minus(j, add)
+	}
+	for k := range s.Layers {
+		if left.empty() {
+			return nil
+		}
+		if c := &s.Layers[k]; c.Image && !gone[k] && c.Keys.Overlaps(l.Keys) {
+			left = left.below(c)
+		}
+	}
+	for k := range add {
+		if o := &add[k]; o.Layer.Image && !o.None() {
+			left = left.below(&o.Layer)
+		}
+	}
+	if left.empty() {
+		return nil
+	}
+	p := left[0].pieces[0]
+	return fmt.Errorf("layer %s may not be removed: reads at %s need what it holds of keys %s at LSNs %s",
+		l.ID, left[0].at, p.keys.Ranges()[0], p.lsns)
 }
 
 // removals marks the layers named, and reports names that are none or come twice.

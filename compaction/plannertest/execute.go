@@ -55,7 +55,7 @@ type made struct {
 	facts []fact
 }
 
-// Do does a job and publishes its outputs one by one, at most limit of them: then it ends as after a crash.
+// Do does a job and publishes its outputs one by one, but those of the same keys in one step. After limit steps it ends as after a crash.
 func (w *World) Do(s *compaction.Snapshot, j *compaction.Job, limit int) error {
 	k := newWork(s, j)
 	if j.Kind == compaction.Drop {
@@ -65,23 +65,28 @@ func (w *World) Do(s *compaction.Snapshot, j *compaction.Job, limit int) error {
 	if err != nil {
 		return err
 	}
-	for i, o := range outputs {
-		if i >= limit {
+	for ; len(outputs) > 0; limit-- {
+		if limit == 0 {
 			return nil
 		}
-		if err := w.publish(k, &o, i == len(outputs)-1); err != nil {
+		n := 1
+		for n < len(outputs) && outputs[n].Rect.Keys == outputs[0].Rect.Keys {
+			n++
+		}
+		if err := w.publish(k, outputs[:n], n == len(outputs)); err != nil {
 			return err
 		}
+		outputs = outputs[n:]
 	}
 	return nil
 }
 
-// publish makes one step: an output becomes live, inputs that it completes go, of others it is noted what has moved.
-func (w *World) publish(k *work, o *made, last bool) error {
+// publish makes one step: outputs become live, inputs that it completes go, of others it is noted what has moved.
+func (w *World) publish(k *work, outputs []made, last bool) error {
 	s := w.Snapshot(nil)
 	j := k.in(s)
 	var add []compaction.Output
-	if o != nil {
+	for _, o := range outputs {
 		add = append(add, o.Output)
 	}
 	all := append(slices.Clone(k.done), add...)
@@ -94,7 +99,7 @@ func (w *World) publish(k *work, o *made, last bool) error {
 	}
 	if last {
 		for _, i := range j.Obsolete {
-			if !slices.Contains(remove, i) {
+			if !slices.Contains(j.Inputs, i) {
 				remove = append(remove, i)
 			}
 		}
@@ -102,8 +107,10 @@ func (w *World) publish(k *work, o *made, last bool) error {
 	if err := compaction.CheckStep(s, j, k.done, add, remove); err != nil {
 		return err
 	}
-	if o != nil && !o.None() {
-		w.add(o.Layer.ID, o.facts)
+	for _, o := range outputs {
+		if !o.None() {
+			w.add(o.Layer.ID, o.facts)
+		}
 	}
 	k.done = all
 	for _, p := range moved {
@@ -140,6 +147,7 @@ func (w *World) make(s *compaction.Snapshot, j *compaction.Job) ([]made, error) 
 	}
 	var all []made
 	for i, c := range cuts {
+		c.LSNs = tiles[i].LSNs
 		all = append(all, w.delta(c, tiles[i], within(facts, c)))
 	}
 	return all, nil

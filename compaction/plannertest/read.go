@@ -118,14 +118,14 @@ func (w *World) keys() []page.Key {
 	return slices.SortedFunc(maps.Keys(w.truths), page.Key.Compare)
 }
 
-// checkShape reports deltas of which two hold the same place: reads would be right, but Neon's would not.
+// checkShape reports deltas that hold the same place. Reads would be right, but not Neon's, which ask one of them.
 func (w *World) checkShape() error {
 	ids := w.IDs()
 	for i, a := range ids {
 		for _, b := range ids[:i] {
-			fa, fb := w.files[a], w.files[b]
-			if !a.Image && !b.Image && fa.Rect().Overlaps(fb.Rect()) {
-				if rest := fa.Rest(); !rest.Empty() && !fb.Rest().Subtract(fb.Rest().Subtract(rest)).Empty() {
+			if fa, fb := w.files[a], w.files[b]; !a.Image && !b.Image && fa.Rect().Overlaps(fb.Rect()) {
+				rest := fa.Rest()
+				if !rest.Subtract(rest.Subtract(fb.Rest())).Empty() {
 					return fmt.Errorf("layers %s and %s overlap", a, b)
 				}
 			}

@@ -36,7 +36,7 @@ func (simple) Plan(s *compaction.Snapshot) compaction.Plan {
 	}
 	for _, r := range keys.Ranges() {
 		p.Jobs = append(p.Jobs, compaction.Job{
-			Kind: compaction.Retile, Inputs: inputs, Rect: compaction.Rect{Keys: r, LSNs: lsns},
+			Kind: compaction.Retile, Inputs: inputs, Obsolete: inputs, Rect: compaction.Rect{Keys: r, LSNs: lsns},
 			Cut: func() compaction.Cutter { return &byRelation{lsns: lsns} },
 		})
 	}
