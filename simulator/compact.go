@@ -11,15 +11,16 @@ import (
 
 // compactor is compaction under way: one job at a time, output by output.
 type compactor struct {
-	queue   []*mock.Planned
-	stale   bool // the timeline has changed by something else than the jobs of queue
-	running *mock.Work
-	due     time.Duration // when running publishes its next output
-	jobs    int
-	debt    compaction.Debt
-	pace    int64 // of ingest, of fullPace
-	idle    int   // plans since the last flush
-	flushed page.LSN
+	queue     []*mock.Planned
+	stale     bool // the timeline has changed by something else than the jobs of queue
+	running   *mock.Work
+	due       time.Duration // when running publishes its next output
+	jobs      int
+	published int
+	debt      compaction.Debt
+	pace      int64 // of ingest, of fullPace
+	idle      int   // plans since the last flush
+	flushed   page.LSN
 }
 
 const (
@@ -126,9 +127,27 @@ func (r *run) publish() error {
 	}
 	if c.running.Steps() == 0 {
 		c.running = nil
+	} else {
+		r.lay()
+	}
+	c.published++
+	if n := r.cfg.Checks.Full; c.published == 1 || n > 0 && c.published%n == 0 {
+		return r.checkAll()
+	}
+	return nil
+}
+
+// checkAll is the check that does not depend on what the last step touched.
+func (r *run) checkAll() error {
+	if r.cfg.Checks.Off {
 		return nil
 	}
-	r.lay()
+	if err := r.t.CheckAll(); err != nil {
+		return err
+	}
+	if r.compact.running == nil {
+		return r.t.CheckOverlap()
+	}
 	return nil
 }
 

@@ -59,6 +59,9 @@ func Run(ctx context.Context, cfg Config, s compaction.Strategy, watch Observer)
 	if err == nil {
 		err = r.settle(ctx)
 	}
+	if err == nil {
+		err = r.checkAll()
+	}
 	if err != nil {
 		err = fmt.Errorf("scenario %s, strategy %s, seed %d, after %d records: %w", cfg.Name, s.Name(), cfg.Seed, r.t.Records(), err)
 	}

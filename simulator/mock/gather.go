@@ -60,32 +60,36 @@ func (t *Timeline) within(es []entry, r compaction.Rect) []entry {
 	return out
 }
 
-// limitRuns puts an image in place of each record that follows n others of its key without one. 0 is no limit.
-func (t *Timeline) limitRuns(es []entry, n int) []entry {
-	if n == 0 {
-		return es
+// limitRuns puts an image in place of each record that follows too many of its key without one, as the engine's merge does.
+func (t *Timeline) limitRuns(es []entry, job *compaction.Job) ([]entry, error) {
+	if job.MaxRecords == 0 || !longRun(es, job.MaxRecords) {
+		return es, nil
 	}
-	copied := false
-	run := 0
-	for i, e := range es {
-		switch {
-		case i > 0 && es[i-1].key() != e.key():
-			run = 0
+	f := &folder{t: t, job: job, r: compaction.NewRetention(nil, compaction.FoldThreshold, job.MaxRecords)}
+	f.kept = make([]entry, 0, len(es))
+	for i := 0; i < len(es); {
+		n := i + 1
+		for n < len(es) && es[n].key() == es[i].key() {
+			n++
 		}
-		if e.image() || t.log.inits.has(e.record()) {
-			run = 0
-			continue
+		if n-i <= job.MaxRecords {
+			f.kept = append(f.kept, es[i:n]...)
+		} else if err := f.key(es[i].key(), es[i:n]); err != nil {
+			return nil, err
 		}
-		if run++; run > n {
-			if !copied {
-				es, copied = append([]entry(nil), es...), true
-				t.imagesInDeltas = true
-			}
-			es[i] |= imageBit
-			run = 0
+		i = n
+	}
+	return f.kept, nil
+}
+
+// longRun reports whether a key has more entries than n.
+func longRun(es []entry, n int) bool {
+	for i := n; i < len(es); i++ {
+		if es[i-n].key() == es[i].key() {
+			return true
 		}
 	}
-	return es
+	return false
 }
 
 // cut runs a cutter over entries.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/stratapg/strata/compaction"
-	"github.com/stratapg/strata/page"
 )
 
 // Planned is a job of a plan, with the layers that it names.
@@ -94,9 +93,22 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 	}
 	w := &Work{Planned: p, t: t, number: number}
 	switch job.Kind {
-	case compaction.Retile:
+	case compaction.Retile, compaction.Fold:
 		es := t.gather(p.inputs, job.Rect)
-		return w, w.deltas(t.limitRuns(es, job.MaxRecords))
+		if job.Kind == compaction.Retile {
+			var err error
+			if es, err = t.limitRuns(es, &job); err != nil {
+				return nil, err
+			}
+		}
+		cuts, tiles, err := w.divide(es)
+		if err != nil || len(cuts) == 0 {
+			return w, err
+		}
+		if job.Kind == compaction.Fold {
+			return w, w.fold(es, cuts, tiles)
+		}
+		return w, w.deltas(es, cuts, tiles)
 	case compaction.Image:
 		l := t.newImage(job.Rect.Keys, job.Rect.LSNs.Start)
 		o := output{layer: l, tile: job.Rect, cost: job.Cost.Read}
@@ -112,17 +124,28 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 	return nil, fmt.Errorf("job %d (%s): it is not known how to do a %s", number, job.Reason, job.Kind)
 }
 
-// deltas makes the outputs of a job that writes deltas.
-func (w *Work) deltas(es []entry) error {
-	rects := []compaction.Rect{w.Job.Rect}
+// divide runs the job's cutter over entries and gives its rectangles, and of each what of the job's it answers for.
+func (w *Work) divide(es []entry) (cuts, tiles []compaction.Rect, err error) {
+	cuts = []compaction.Rect{w.Job.Rect}
 	if w.Job.Cut != nil {
-		rects = w.t.cut(w.Job.Cut(), es)
+		cuts = w.t.cut(w.Job.Cut(), es)
 	}
+	if tiles, err = compaction.Tile(w.Job.Rect, cuts); err != nil {
+		return nil, nil, fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)
+	}
+	if len(cuts) == 0 {
+		w.outputs = []output{{tile: w.Job.Rect, folded: w.Job.Kind == compaction.Fold}}
+	}
+	return cuts, tiles, nil
+}
+
+// deltas makes the outputs of a job that writes deltas.
+func (w *Work) deltas(es []entry, cuts, tiles []compaction.Rect) error {
 	n := 0
-	for _, r := range rects {
+	for i, r := range cuts {
 		part := w.t.within(es, r)
 		n += len(part)
-		o := output{tile: r}
+		o := output{tile: tiles[i]}
 		if len(part) > 0 {
 			o.layer = w.t.newDelta(r, part, deltaOverhead)
 			o.cost = 2 * o.layer.Size
@@ -132,37 +155,5 @@ func (w *Work) deltas(es []entry) error {
 	if n != len(es) {
 		return fmt.Errorf("job %d (%s): the cutter places %d of %d records", w.number, w.Job.Reason, n, len(es))
 	}
-	w.spread()
 	return nil
-}
-
-// spread widens tiles, in keys and of one key's in LSNs, until together they are the job's rectangle.
-func (w *Work) spread() {
-	whole := w.Job.Rect
-	if len(w.outputs) == 0 {
-		w.outputs = []output{{tile: whole}}
-		return
-	}
-	at := whole.Keys.Start
-	for i := 0; i < len(w.outputs); {
-		j := i + 1
-		for j < len(w.outputs) && w.outputs[j].tile.Keys == w.outputs[i].tile.Keys {
-			j++
-		}
-		keys := page.Range{Start: at, End: whole.Keys.End}
-		if j < len(w.outputs) {
-			keys.End = w.outputs[j].tile.Keys.Start
-		}
-		from := whole.LSNs.Start
-		for ; i < j; i++ {
-			o := &w.outputs[i]
-			to := whole.LSNs.End
-			if i+1 < j {
-				to = w.outputs[i+1].tile.LSNs.Start
-			}
-			o.tile = compaction.Rect{Keys: keys, LSNs: page.LSNRange{Start: from, End: to}}
-			from = to
-		}
-		at = keys.End
-	}
 }

@@ -33,9 +33,7 @@ func (w *Work) Publish() error {
 		return fmt.Errorf("job %d (%s): %w", w.number, job.Reason, err)
 	}
 	for _, p := range progress {
-		if slices.Contains(job.Obsolete, p.Layer) && !p.Gone {
-			t.live[p.Layer].Moved = p.Moved
-		}
+		t.live[p.Layer].Moved = p.Moved
 	}
 	w.done = all
 	leaving := make([]*Layer, len(gone))
@@ -50,18 +48,19 @@ func (w *Work) Publish() error {
 	return t.remove(leaving, job.Kind.String())
 }
 
-// goneWith gives the obsolete layers that go with the next output: inputs of which nothing is left, others with the last one.
+// goneWith gives the layers that go with the next output: inputs of which nothing is left, and with the last one all that the job makes obsolete.
 func (w *Work) goneWith(job *compaction.Job, progress []compaction.Progress) []int {
 	var gone []int
-	for _, i := range job.Obsolete {
-		if slices.Contains(job.Inputs, i) {
-			for _, p := range progress {
-				if p.Layer == i && p.Gone {
-					gone = append(gone, i)
-				}
+	for _, p := range progress {
+		if p.Gone {
+			gone = append(gone, p.Layer)
+		}
+	}
+	if w.Steps() == 1 {
+		for _, i := range job.Obsolete {
+			if !slices.Contains(gone, i) {
+				gone = append(gone, i)
 			}
-		} else if w.Steps() == 1 {
-			gone = append(gone, i)
 		}
 	}
 	return gone
