@@ -33,6 +33,10 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if redoer == nil {
 		redoer = native.New()
 	}
+	compaction, err := o.Compaction.config()
+	if err != nil {
+		return nil, err
+	}
 	store, err := tenant.Open(ctx, tenant.Options{
 		Dir:             o.Dir,
 		CreateIfMissing: o.CreateIfMissing,
@@ -53,6 +57,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			IOEngine:           o.IOEngine,
 			ValidateIO:         o.ValidateIO,
 			MinManifestRewrite: manifest.DefaultMinRewrite,
+			ImageCompression:   o.ImageCompression,
+			Compaction:         compaction,
 			Redoer:             redoer,
 			Logger:             o.Logger,
 			Events:             o.Events,

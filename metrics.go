@@ -23,6 +23,7 @@ type collector struct {
 func newCollector(e *Engine) *collector {
 	c := &collector{engine: e}
 	c.addTimelines()
+	c.addCompaction()
 	c.addDisk()
 	c.addBlocks()
 	c.addMems()

@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -41,6 +42,35 @@ func (c *collector) addTimelines() {
 	c.add("held_bytes", "Size of layers that only reads and snapshots still hold.", gauge, func(m *Metrics) int64 { return m.HeldBytes })
 	c.add("snapshots", "Snapshots open.", gauge, func(m *Metrics) int64 { return m.Snapshots })
 	c.add("oldest_snapshot_seconds", "Age of the oldest snapshot.", gauge, func(m *Metrics) int64 { return int64(m.OldestSnapshot.Seconds()) })
+}
+
+// addCompaction defines what compaction did.
+func (c *collector) addCompaction() {
+	for k := range compaction.Kinds {
+		c.add("compaction_jobs_total", "Jobs of compaction done.", counter, func(m *Metrics) int64 { return m.Compaction.Jobs[k] }, "kind", compaction.Kind(k).String())
+	}
+	c.add("compaction_errors_total", "Jobs of compaction that failed, and plans that could not be made.", counter, func(m *Metrics) int64 { return m.Compaction.Errors })
+	c.add("compaction_bytes_total", "Bytes that compaction moved.", counter, func(m *Metrics) int64 { return m.Compaction.BytesRead }, "operation", "read")
+	c.add("compaction_bytes_total", "Bytes that compaction moved.", counter, func(m *Metrics) int64 { return m.Compaction.BytesWritten }, "operation", "write")
+	c.add("compaction_layers_total", "Layers that compaction published and removed.", counter, func(m *Metrics) int64 { return m.Compaction.Outputs }, "change", "published")
+	c.add("compaction_layers_total", "Layers that compaction published and removed.", counter, func(m *Metrics) int64 { return m.Compaction.Removed }, "change", "removed")
+	c.add("compaction_plans_total", "Plans made.", counter, func(m *Metrics) int64 { return m.Compaction.Plans })
+	c.add("compaction_plan_nanoseconds_total", "Time that plans took.", counter, func(m *Metrics) int64 { return m.Compaction.PlanNanos })
+	c.add("compaction_chain_images_total", "Page images put between the records of a page.", counter, func(m *Metrics) int64 { return m.Compaction.ChainImages })
+	c.add("compaction_chain_errors_total", "Such images that could not be made.", counter, func(m *Metrics) int64 { return m.Compaction.ChainErrors })
+	c.add("compaction_running", "Jobs of compaction that run, or parts of them.", gauge, func(m *Metrics) int64 { return m.Compaction.Running })
+	c.add("compaction_waiting", "Timelines that wait for their turn to be compacted.", gauge, func(m *Metrics) int64 { return m.Compaction.Waiting })
+	c.add("compaction_breakers_open", "Causes of failure for which compaction rests.", gauge, func(m *Metrics) int64 { return m.Compaction.BreakersOpen })
+	c.add("compaction_breaker_trips_total", "Times that compaction came to rest, or went on resting, as it failed.", counter, func(m *Metrics) int64 { return m.Compaction.BreakerTrips })
+	c.add("compaction_debt_height", "Deltas that the worst read must visit, of timelines whose strategy bounds them.", gauge, func(m *Metrics) int64 { return m.Compaction.DebtHeight })
+	c.add("compaction_debt_limit", "The bound on them, at which ingest stops.", gauge, func(m *Metrics) int64 { return m.Compaction.DebtLimit })
+	c.add("compaction_debt_bytes", "What waiting jobs will read and write.", gauge, func(m *Metrics) int64 { return m.Compaction.DebtBytes })
+	c.add("compaction_rate_bytes", "Bytes a second that compaction may move, 0 for no limit.", gauge, func(m *Metrics) int64 { return m.Compaction.Rate })
+	c.add("compaction_slowed_total", "Times that compaction halved its pace for the sake of reads.", counter, func(m *Metrics) int64 { return m.Compaction.Slowed })
+	c.add("compaction_pace_nanoseconds_total", "Time that compaction was held back.", counter, func(m *Metrics) int64 { return m.Compaction.PaceNanos })
+	c.add("removed_layers_total", "Files deleted of layers that nothing needs any more.", counter, func(m *Metrics) int64 { return m.RemovedLayers })
+	c.add("removed_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.RemovedBytes })
+	c.add("remove_errors_total", "Such files that could not be deleted.", counter, func(m *Metrics) int64 { return m.RemoveErrors })
 }
 
 // addDisk defines what the door to layer files did.

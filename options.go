@@ -74,6 +74,9 @@ type Options struct {
 	// ImageCompression is how an import stores pages; default zstd level 1.
 	ImageCompression layer.Compression
 
+	// Compaction says how layers are made over in the background.
+	Compaction Compaction
+
 	// Redoer applies WAL records to pages; default: redo in Go. Engine.Close does not close one given here.
 	Redoer walredo.Redoer
 
@@ -121,6 +124,7 @@ func (o Options) withDefaults() Options {
 	orDefault(&o.DiskReserve, defaultDiskReserve)
 	o.DiskReserve = max(o.DiskReserve, 0)
 	orDefault(&o.ImageLayerSize, defaultImageLayerSize)
+	orDefault(&o.Compaction.Period, Every(defaultCompactionPeriod))
 	return o
 }
 
@@ -166,6 +170,7 @@ func (o Options) Validate() error {
 	bound("MaxSnapshotAge", int64(o.MaxSnapshotAge), 1, math.MaxInt64)
 	bound("MaxHeldBytes", o.MaxHeldBytes, 1, math.MaxInt64)
 	bound("ImageCompression.Level", int64(o.ImageCompression.Level), 1, maxImageCompression)
+	errs = append(errs, o.Compaction.validate())
 	if o.IOMode > virtualfile.DirectRW {
 		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
 	}

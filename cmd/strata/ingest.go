@@ -15,7 +15,7 @@ const defaultCheckpointDistance = 256 << 20
 
 func newIngest() *cobra.Command {
 	var f storeFlags
-	var wal string
+	var wal, strategy string
 	var until lsnValue
 	distance := sizeValue(defaultCheckpointDistance)
 	c := &cobra.Command{
@@ -32,18 +32,22 @@ what came before stays.`,
 	c.Flags().StringVar(&wal, "wal", "", "directory with WAL segments (required)")
 	c.Flags().Var(&until, "until", "stop at the last record that ends at or before this LSN")
 	c.Flags().Var(&distance, "checkpoint-distance", "WAL kept in memory before it is written as a layer")
+	registerStrategy(c, &strategy)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkStrategy("ingest", strategy); err != nil {
+			return err
+		}
 		if wal == "" {
 			return usageError{errors.New("ingest: --wal is required")}
 		}
-		return runIngest(cmd, f, strata.IngestOptions{Dir: wal, Until: until.lsn}, int64(distance))
+		return runIngest(cmd, f, strata.IngestOptions{Dir: wal, Until: until.lsn}, int64(distance), strategy)
 	}
 	return c
 }
 
-func runIngest(cmd *cobra.Command, f storeFlags, o strata.IngestOptions, distance int64) error {
+func runIngest(cmd *cobra.Command, f storeFlags, o strata.IngestOptions, distance int64, strategy string) error {
 	start := time.Now()
-	return f.withTimeline(cmd, strata.Options{CheckpointDistance: distance}, func(tl *openedTimeline) error {
+	return f.withTimeline(cmd, strata.Options{CheckpointDistance: distance, Compaction: strata.Compaction{Strategy: strategy}}, func(tl *openedTimeline) error {
 		p := newProgress(cmd.ErrOrStderr())
 		o.Progress = func(i strata.IngestProgress) {
 			p.say(fmt.Sprintf("ingest: at %s, %d records", i.LSN, i.Records), i.Bytes, i.TotalBytes)

@@ -34,7 +34,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"ingest"},
 		{"ingest", "--wal", "x", "--until", "16B3748"},
 		{"ingest", "--wal", "x", "--checkpoint-distance", "256MB"},
-		{"ingest", "--wal", "x", "--strategy", "legacy"},
+		{"ingest", "--wal", "x", "--strategy", "wild"},
 		{"receive", "--slot", "s"},
 		{"page", "--rel", "1663/5", "--block", "0"},
 		{"page", "--rel", "1663/5/16384"},

@@ -26,10 +26,15 @@ type liveKeys struct {
 // enough to plan with.
 const liveReuse = 10
 
-// liveAt gives the live keys at lsn, or at an LSN not far below. The caller has the compactor's turn.
-func (t *Timeline) liveAt(ctx context.Context, lsn page.LSN) (*liveKeys, error) {
+// liveAt gives the live keys at lsn or, unless they must be exactly those, at an LSN not far below. The caller has the
+// compactor's turn.
+func (t *Timeline) liveAt(ctx context.Context, lsn page.LSN, exactly bool) (*liveKeys, error) {
 	l := &t.compact.live
-	if l.lsn != 0 && l.lsn <= lsn && l.lsn >= t.begin() && int64(lsn-l.lsn) < t.env.CheckpointDistance/liveReuse {
+	near := t.env.CheckpointDistance / liveReuse
+	if exactly {
+		near = 1
+	}
+	if l.lsn != 0 && l.lsn <= lsn && l.lsn >= t.begin() && int64(lsn-l.lsn) < near {
 		return l, nil
 	}
 	keys, exact, err := t.findLive(ctx, lsn)

@@ -15,8 +15,8 @@ import (
 type CompactRequest struct {
 	// Strategy takes the place of the timeline's, for this call; nil is the timeline's.
 	Strategy compaction.Strategy
-	// Options take the place of the timeline's knobs.
-	Options *compaction.Options
+	// Thorough does what can be done, whether it is due or not: thresholds are as low as can be.
+	Thorough bool
 	// Progress, if set, is called as jobs go on, from many goroutines.
 	Progress func(CompactionInfo)
 }
@@ -135,8 +135,8 @@ type loop struct {
 	req        CompactRequest
 	report     *CompactReport // may be nil
 	background bool
-	// void are jobs that changed nothing: a strategy that wants them again would want them for ever.
-	void map[jobName]bool
+	// done are the jobs that were done in this run: a strategy that wants one of them again would want it for ever.
+	done map[jobName]bool
 }
 
 type jobName struct {
@@ -148,7 +148,7 @@ func nameOf(j *compaction.Job) jobName { return jobName{j.Kind, j.Rect} }
 
 // run goes on until there is nothing to be done.
 func (l *loop) run(ctx context.Context) error {
-	l.void = map[jobName]bool{}
+	l.done = map[jobName]bool{}
 	for {
 		more, err := l.step(ctx)
 		if err != nil || !more {
@@ -169,7 +169,7 @@ func (l *loop) plan(ctx context.Context) (compaction.Strategy, *planned, error) 
 			return nil, nil, err
 		}
 	}
-	p, err := l.t.plan(ctx, s, l.req.Options)
+	p, err := l.t.plan(ctx, s, l.req.Thorough)
 	return s, p, err
 }
 
@@ -252,7 +252,7 @@ const maxTogether = 4
 func (l *loop) choose(p *planned) (jobs []*compaction.Job) {
 	for i := range p.Jobs {
 		j := &p.Jobs[i]
-		if l.void[nameOf(j)] || l.background && !l.t.plans.breakers.allow(j.Kind.String()) {
+		if l.done[nameOf(j)] || l.background && !l.t.plans.breakers.allow(j.Kind.String()) {
 			continue
 		}
 		switch {
@@ -295,9 +295,7 @@ func (l *loop) do(ctx context.Context, s compaction.Strategy, p *planned, jobs [
 			if l.report != nil {
 				l.report.add(&infos[i])
 			}
-			if infos[i].Outputs+infos[i].Removed+infos[i].Moved == 0 {
-				l.void[nameOf(jobs[i])] = true
-			}
+			l.done[nameOf(jobs[i])] = true
 		}
 	}
 	if l.failed(ctx, cause, err) {

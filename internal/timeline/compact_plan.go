@@ -61,6 +61,9 @@ func (t *Timeline) SetStrategy(s compaction.Strategy) {
 		t.plans.strategy.Store(&s)
 	}
 	t.plans.debt.Store(nil)
+	t.mu.Lock()
+	t.changedLocked()
+	t.mu.Unlock()
 	t.wakeCompactor()
 }
 
@@ -101,18 +104,15 @@ type planned struct {
 }
 
 // plan asks a strategy what is to be done now. The caller has the compactor's turn.
-func (t *Timeline) plan(ctx context.Context, s compaction.Strategy, knobs *compaction.Options) (*planned, error) {
+func (t *Timeline) plan(ctx context.Context, s compaction.Strategy, thorough bool) (*planned, error) {
 	v, err := t.pinView()
 	if err != nil {
 		return nil, err
 	}
 	p := &planned{view: v}
-	if p.snap, p.descs, err = t.planSnapshot(ctx, v); err != nil {
+	if p.snap, p.descs, err = t.planSnapshot(ctx, v, thorough); err != nil {
 		v.release()
 		return nil, err
-	}
-	if knobs != nil {
-		p.snap.Options = *knobs
 	}
 	begin := t.env.Clock()
 	p.Plan = s.Plan(p.snap)
@@ -122,6 +122,14 @@ func (t *Timeline) plan(ctx context.Context, s compaction.Strategy, knobs *compa
 		t.plans.looked.lsn, t.plans.looked.at = p.snap.LiveLSN, begin
 	}
 	return p, nil
+}
+
+// lowThresholds has a strategy do what can be done.
+func lowThresholds(s *compaction.Snapshot) {
+	o := &s.Options
+	o.CompactionThreshold, o.ImageCreationThreshold, o.ImageCheckDistance, o.ImageCheckAge = 1, 1, 1, 1
+	o.MaxVisits = 1
+	s.ImageCheck = compaction.ImageCheck{}
 }
 
 // has reports whether a plan has a job of a kind.

@@ -7,9 +7,24 @@ import (
 	"github.com/stratapg/strata/layer"
 )
 
-// planSnapshot gives what planners may look at of a pinned view, and the layers in its order. The caller has the
-// compactor's turn and has pinned v.
-func (t *Timeline) planSnapshot(ctx context.Context, v *view) (*compaction.Snapshot, []layer.Desc, error) {
+// planSnapshot gives what planners may look at of a pinned view, and the layers in its order. With
+// thorough all is due that can be. The caller has the compactor's turn and has pinned v.
+func (t *Timeline) planSnapshot(ctx context.Context, v *view, thorough bool) (*compaction.Snapshot, []layer.Desc, error) {
+	s, descs := t.layersSnapshot(v)
+	lsn := min(compaction.Boundary(s), s.DiskConsistentLSN)
+	live, err := t.liveAt(ctx, max(lsn, s.Cutoff), thorough)
+	if err != nil {
+		return nil, nil, err
+	}
+	s.Live, s.LiveLSN = live.keys, live.lsn
+	if thorough {
+		lowThresholds(s)
+	}
+	return s, descs, nil
+}
+
+// layersSnapshot is planSnapshot without the keys that exist.
+func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) {
 	descs := v.layers.Layers()
 	// What lies in memory is above, and may become durable meanwhile: then its layer is not in v.
 	s := &compaction.Snapshot{
@@ -28,11 +43,5 @@ func (t *Timeline) planSnapshot(ctx context.Context, v *view) (*compaction.Snaps
 		l.ID, l.Size = idOf(&descs[i]), descs[i].Size
 		l.Moved = t.compact.moved[l.ID].Ranges()
 	}
-	lsn := min(compaction.Boundary(s), s.DiskConsistentLSN)
-	live, err := t.liveAt(ctx, max(lsn, s.Cutoff))
-	if err != nil {
-		return nil, nil, err
-	}
-	s.Live, s.LiveLSN = live.keys, live.lsn
-	return s, descs, nil
+	return s, descs
 }
