@@ -21,7 +21,7 @@ apply_init(void)
 {
 	reader = XLogReaderAllocate(wal_segment_size, NULL, XL_ROUTINE(.page_read = NULL), NULL);
 	if (reader == NULL)
-		die("out of memory");
+		give_up("out of memory");
 	RmgrStartup();				/* memory contexts of some resource managers */
 	InRecovery = true;
 }

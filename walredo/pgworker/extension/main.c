@@ -57,7 +57,7 @@ tag(const char *p)
 	};
 
 	if (t.fork > MAX_FORKNUM || t.block == InvalidBlockNumber)
-		die("a request for fork %d, block %u", (int) t.fork, t.block);
+		give_up("a request for fork %d, block %u", (int) t.fork, t.block);
 	return t;
 }
 
@@ -68,7 +68,7 @@ same_tag(char type, const char *p)
 	Tag			t = tag(p);
 
 	if (t.fork != asked.fork || t.block != asked.block || !SameRelFile(t.rel, asked.rel))
-		die("message '%c' names another block than the request it belongs to", type);
+		give_up("message '%c' names another block than the request it belongs to", type);
 }
 
 static void
@@ -96,7 +96,7 @@ apply(const char *payload, size_t n)
 		return;
 	apply_record(be64(payload), payload + LSN_SIZE, n - LSN_SIZE);
 	if (failure_pending() && !report_failures)
-		die("%s", failure_text());
+		give_up("%s", failure_text());
 }
 
 static void
@@ -134,10 +134,10 @@ check_length(char type, uint32 n)
 			right = n == 0;
 			break;
 		default:
-			die("not a message of the redo protocol: type %d", (unsigned char) type);
+			give_up("not a message of the redo protocol: type %d", (unsigned char) type);
 	}
 	if (!right)
-		die("not a message of the redo protocol: type '%c' with %u bytes", type, n);
+		give_up("not a message of the redo protocol: type '%c' with %u bytes", type, n);
 }
 
 static void
@@ -148,7 +148,7 @@ message(char type, const char *payload, size_t n)
 	else if (type == 'B')
 		begin(payload);
 	else if (!begun)
-		die("message '%c' outside of a request", type);
+		give_up("message '%c' outside of a request", type);
 	else if (type == 'A')
 		apply(payload, n);
 	else
@@ -182,9 +182,9 @@ serve(void)
 		check_length(header[0], n);
 		if (n > sizeof(usual.bytes) &&
 			(payload = MemoryContextAllocExtended(cxt, n, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM)) == NULL)
-			die("no memory for a record of %u bytes", n);
+			give_up("no memory for a record of %u bytes", n);
 		if (!pipe_read(payload, n))
-			die("the input ends within a message");
+			give_up("the input ends within a message");
 		message(header[0], payload, n);
 		MemoryContextReset(cxt);
 	}
@@ -197,7 +197,7 @@ disown_shared_memory(void)
 	int			id = shmget((key_t) UsedShmemSegID, 0, 0);
 
 	if (id >= 0 && shmctl(id, IPC_RMID, NULL) != 0)
-		die("shmctl: %m");
+		give_up("shmctl: %m");
 }
 
 void

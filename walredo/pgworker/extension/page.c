@@ -90,7 +90,7 @@ pages_init(void)
 		{
 			smgrcreate(r, (ForkNumber) fork, true);
 			if (smgrnblocks(r, (ForkNumber) fork) != 0)
-				die("the data directory has blocks of a relation that is to be empty: give each worker its own");
+				give_up("the data directory has blocks of a relation that is to be empty: give each worker its own");
 		}
 #if PG_VERSION_NUM >= 170000
 		smgrpin(r);

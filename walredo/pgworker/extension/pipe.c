@@ -72,9 +72,9 @@ pipe_read(char *to, size_t n)
 	return true;
 }
 
-/* die says why and ends the process, after the answers to what came before. */
+/* give_up says why and ends the process, after the answers to what came before. */
 void
-die(const char *format,...)
+give_up(const char *format,...)
 {
 	char		text[2048];
 	va_list		args;

@@ -69,7 +69,7 @@ shut(void)
 	struct sock_fprog program = {lengthof(filter), filter};
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
-		die("no sandbox can be made here: seccomp: %m");
+		give_up("no sandbox can be made here: seccomp: %m");
 }
 
 /* prove shows with a child that the wall stands: it has to die of opening a file. */
@@ -80,7 +80,7 @@ prove(void)
 	pid_t		child = fork();
 
 	if (child < 0)
-		die("fork: %m");
+		give_up("fork: %m");
 	if (child == 0)
 	{
 		shut();
@@ -89,9 +89,9 @@ prove(void)
 	}
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
-			die("waitpid: %m");
+			give_up("waitpid: %m");
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
-		die("the sandbox does not hold: a process in it opened a file (status %d)", status);
+		give_up("the sandbox does not hold: a process in it opened a file (status %d)", status);
 }
 
 void
@@ -100,9 +100,9 @@ sandbox_enter(void)
 	const struct rlimit none = {0, 0};
 
 	if (setrlimit(RLIMIT_CORE, &none) != 0 || setrlimit(RLIMIT_FSIZE, &none) != 0)
-		die("setrlimit: %m");
+		give_up("setrlimit: %m");
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0)
-		die("prctl: %m");
+		give_up("prctl: %m");
 	prove();
 	shut();
 }
@@ -112,7 +112,7 @@ sandbox_enter(void)
 void
 sandbox_enter(void)
 {
-	die("no list of system calls for this processor");
+	give_up("no list of system calls for this processor");
 }
 
 #endif
@@ -122,7 +122,7 @@ sandbox_enter(void)
 void
 sandbox_enter(void)
 {
-	die("sandboxes are for Linux");
+	give_up("sandboxes are for Linux");
 }
 
 #endif

@@ -57,7 +57,7 @@ typedef struct Tag
 extern bool pipe_read(char *to, size_t n);
 extern void pipe_write(const char *from, size_t n);
 extern void pipe_flush(void);
-extern void pg_attribute_noreturn() die(const char *format,...) pg_attribute_printf(1, 2);
+extern void pg_attribute_noreturn() give_up(const char *format,...) pg_attribute_printf(1, 2);
 
 /* page.c */
 extern void pages_init(void);
