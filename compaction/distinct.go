@@ -26,6 +26,7 @@ func DistinctFold(s *Snapshot, rect Rect, f *FoldSpec, c Cutter) Cutter {
 
 func newDistinct(s *Snapshot, rect Rect, c Cutter, names func(Rect) []ID) Cutter {
 	d := &distinct{Cutter: c, taken: map[ID]bool{}, names: names}
+	d.pass = func(r Rect) { d.emit(r, d.out) }
 	for i := range s.Layers {
 		d.note(s.Generation, rect, s.Layers[i].ID)
 	}
@@ -42,6 +43,8 @@ type distinct struct {
 	Cutter
 	taken map[ID]bool // without generations
 	names func(Rect) []ID
+	// pass gives what Cutter emits to out; made once, since entries are many.
+	pass, out func(Rect)
 }
 
 func (d *distinct) note(generation uint32, rect Rect, id ID) {
@@ -52,11 +55,13 @@ func (d *distinct) note(generation uint32, rect Rect, id ID) {
 }
 
 func (d *distinct) Add(e Entry, emit func(Rect)) {
-	d.Cutter.Add(e, func(r Rect) { d.emit(r, emit) })
+	d.out = emit
+	d.Cutter.Add(e, d.pass)
 }
 
 func (d *distinct) Finish(emit func(Rect)) {
-	d.Cutter.Finish(func(r Rect) { d.emit(r, emit) })
+	d.out = emit
+	d.Cutter.Finish(d.pass)
 }
 
 // emit gives r, or pieces of it. Each step makes a piece smaller, and names that are taken are finite in number.
