@@ -3,6 +3,7 @@ package virtualfile
 import (
 	"errors"
 	"io"
+	"time"
 )
 
 // ErrLocked says that another holder has the lock file.
@@ -16,6 +17,9 @@ const TempSuffix = ".___temp"
 type FileInfo struct {
 	Size  int64
 	IsDir bool
+	// Modified is when the content last changed. In memory it is no time, but later after every change, and no two
+	// files have the same.
+	Modified time.Time
 }
 
 // FS is a file system. Names are slash-separated paths as the implementation's own root understands them.

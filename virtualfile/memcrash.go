@@ -22,7 +22,7 @@ func (m *MemFS) CrashClone(seed uint64) *MemFS {
 	}
 	c.until = c.rnd.Uint64N(m.mu.changes + 1)
 	out := NewMem()
-	out.mu.capacity = m.mu.capacity
+	out.mu.capacity, out.mu.files = m.mu.capacity, m.mu.files
 	out.mu.root = c.node(m.mu.root)
 	for _, n := range c.seen {
 		n.blocks = blocksOf(int64(len(n.file.bytes)))
@@ -72,7 +72,7 @@ func (c *crasher) node(n *memNode) *memNode {
 		return done
 	}
 	if !n.isDir() {
-		out := &memNode{file: n.file.crash(c.rnd), links: 1}
+		out := &memNode{file: n.file.crash(c.rnd), links: 1, born: n.born}
 		c.seen[n] = out
 		return out
 	}

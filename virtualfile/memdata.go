@@ -17,6 +17,7 @@ const (
 // of each page that has another one by now.
 type memData struct {
 	bytes       []byte
+	version     int64 // counts changes
 	durableSize int64
 	undo        map[int64][]byte
 	// dirty are the pages that the next sync writes. Those of undo that are not in it are lost: a sync failed,
@@ -26,6 +27,7 @@ type memData struct {
 
 // touch remembers the pages of [from, to) before they change.
 func (d *memData) touch(from, to int64) {
+	d.version++
 	if d.undo == nil {
 		d.undo = map[int64][]byte{}
 	}
@@ -50,6 +52,7 @@ func (d *memData) resize(size int64) {
 		d.bytes = d.bytes[:size]
 		return
 	}
+	d.version++
 	d.bytes = slices.Grow(d.bytes, int(size-old))[:size]
 	clear(d.bytes[old:])
 }

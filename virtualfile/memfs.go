@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // MemFS is a file system in memory that knows which bytes and directory entries were synced, so that
@@ -22,6 +23,7 @@ type MemFS struct {
 		sync.RWMutex
 		root     *memNode
 		changes  uint64         // of directory entries, so far
+		files    int64          // made, so far
 		locked   map[string]int // holders of a shared lock; -1 for an exclusive one
 		capacity int64
 		used     int64
@@ -41,6 +43,7 @@ func NewMem() *MemFS {
 // memNode is a file or, if entries is not nil, a folder.
 type memNode struct {
 	file    memData
+	born    int64 // numbers the files made
 	blocks  int64 // bytes of the capacity that it takes up
 	links   int   // names
 	opens   int
@@ -143,7 +146,8 @@ func (m *MemFS) create(name string, flags Flags) (File, error) {
 	if dir.entries[base] != nil {
 		return nil, pathError("open", name, fs.ErrExist)
 	}
-	n := &memNode{}
+	m.mu.files++
+	n := &memNode{born: m.mu.files}
 	m.setLocked(m.changeLocked(), dir, base, n)
 	return m.fileLocked(n, name, flags|FlagWrite), nil
 }
@@ -325,7 +329,7 @@ func (m *MemFS) Stat(name string) (FileInfo, error) {
 	if err != nil {
 		return FileInfo{}, err
 	}
-	return FileInfo{Size: int64(len(n.file.bytes)), IsDir: n.isDir()}, nil
+	return FileInfo{Size: int64(len(n.file.bytes)), IsDir: n.isDir(), Modified: time.Unix(n.born, n.file.version)}, nil
 }
 
 // Lock keeps out every other Lock of name on this file system until it is closed.

@@ -96,7 +96,7 @@ func (osFS) Stat(name string) (FileInfo, error) {
 	if err != nil {
 		return FileInfo{}, err
 	}
-	return FileInfo{Size: st.Size(), IsDir: st.IsDir()}, nil
+	return FileInfo{Size: st.Size(), IsDir: st.IsDir(), Modified: st.ModTime()}, nil
 }
 
 func (osFS) Lock(name string) (io.Closer, error) {
