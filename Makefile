@@ -21,9 +21,10 @@ demo:
 
 check: servers pgworker fmt vet staticcheck tidy test
 
-# What the tests use: real PostgreSQL servers, the headers of one, zstd, a C compiler.
+# What the tests use: real PostgreSQL servers, the headers of one, zstd, a C compiler, an S3 server.
 servers:
 	@sh scripts/servers.sh
+	@sh scripts/s3server.sh
 
 # The library that makes a stock PostgreSQL server a redo worker, for each version whose headers are here.
 pgworker:

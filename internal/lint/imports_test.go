@@ -56,7 +56,7 @@ var allowed = map[string][]string{
 const anything = "*"
 
 // forTests are the rooms that only tests may import.
-var forTests = []string{"internal/testkit", "internal/e2e", "internal/lint", "walredo/walredotest", "datadir/datadirtest", "compaction/plannertest"}
+var forTests = []string{"internal/testkit", "internal/e2e", "internal/lint", "walredo/walredotest", "datadir/datadirtest", "remote/remotetest", "compaction/plannertest"}
 
 // roomOf finds the room of a package's folder: the longest name in the table that is it or lies above it.
 func roomOf(folder string) (string, bool) {

@@ -1,0 +1,129 @@
+package testkit
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// S3 is a server of S3's protocol on loopback, with one empty bucket, that ends with its test.
+type S3 struct {
+	// Endpoint is its address, as http://127.0.0.1:4321; Bucket the name of the bucket.
+	Endpoint, Bucket string
+	// Dir is the folder in which the server keeps the objects.
+	Dir string
+	cmd *exec.Cmd
+	t   testing.TB
+}
+
+// Credentials of every S3 server of the tests.
+const (
+	s3User   = "strata"
+	s3Secret = "strata-secret"
+	s3Bucket = "bucket"
+)
+
+// s3Pause is how often the start of the server is looked at.
+const s3Pause = 10 * time.Millisecond
+
+// StartS3 starts a server (versitygw), and sets the environment by which the SDK finds the credentials. It skips
+// the test where there is none.
+func StartS3(t testing.TB) *S3 {
+	t.Helper()
+	program := findS3(t)
+	s := &S3{Bucket: s3Bucket, Dir: t.TempDir(), t: t}
+	for _, dir := range []string{"objects/" + s3Bucket, "versions"} {
+		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setenv(t, map[string]string{"AWS_ACCESS_KEY_ID": s3User, "AWS_SECRET_ACCESS_KEY": s3Secret, "AWS_SESSION_TOKEN": "",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true"})
+	address := freeAddress(t)
+	s.Endpoint = "http://" + address
+	s.start(program, address)
+	return s
+}
+
+func (s *S3) start(program, address string) {
+	s.t.Helper()
+	s.cmd = exec.Command(program, "--quiet", "--port", address, "posix",
+		"--versioning-dir", filepath.Join(s.Dir, "versions"), filepath.Join(s.Dir, "objects"))
+	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3User, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
+	var output strings.Builder
+	s.cmd.Stdout, s.cmd.Stderr = &output, &output
+	runAs(s.cmd, account{})
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.cmd.Wait() }()
+	s.t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		<-ended
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for !answers(ctx, s.Endpoint) {
+		select {
+		case err := <-ended:
+			ended <- err
+			s.t.Fatalf("the S3 server ended (%v): %s", err, output.String())
+		case <-ctx.Done():
+			s.t.Fatalf("the S3 server does not answer within %s", startTimeout)
+		case <-time.After(s3Pause):
+		}
+	}
+}
+
+// answers reports whether a server speaks HTTP at an address.
+func answers(ctx context.Context, url string) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	return res.Body.Close() == nil
+}
+
+func setenv(t testing.TB, vars map[string]string) {
+	for name, value := range vars {
+		t.Setenv(name, value)
+	}
+}
+
+// freeAddress gives a port of loopback that was free just now.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// findS3 looks for the program in the places to which scripts/s3server.sh builds it.
+func findS3(t testing.TB) string {
+	t.Helper()
+	dirs := []string{os.Getenv("STRATA_S3_DIR"), "/var/cache/strata/s3"}
+	if d, err := os.UserCacheDir(); err == nil {
+		dirs = append(dirs, filepath.Join(d, "strata", "s3"))
+	}
+	for _, dir := range dirs {
+		if p := filepath.Join(dir, "versitygw"); dir != "" && isExecutable(p) {
+			return p
+		}
+	}
+	Skip(t, "no S3 server on this machine: run make servers, which builds one")
+	return ""
+}
