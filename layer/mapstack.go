@@ -109,6 +109,9 @@ func (s *stack) without(es []packed) stack {
 	if len(es) == 0 {
 		return *s
 	}
+	if len(es) == s.len() {
+		return stack{} // an inner node has kids
+	}
 	out := s.cut(es)
 	for len(out.kids) == 1 {
 		out = out.kids[0]
