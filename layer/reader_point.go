@@ -11,30 +11,36 @@ import (
 
 // leafSpot is a place in a leaf of the index, which is pinned: entry i is the first at or above a key.
 type leafSpot struct {
-	node  treeNode
-	pin   cache.Pin
-	blk   uint32
-	i     int
-	equal bool
+	node          treeNode
+	pin           cache.Pin
+	i             int
+	equal         bool
+	blocks, loads int // index blocks on the way, those of them that were not in memory
 }
 
 // spot goes straight down the index, without the path that a cursor keeps to go on from there. The caller
 // releases the pin.
-func (s *layerScan) spot(ctx context.Context, key []byte) (p leafSpot, err error) {
-	root := s.entries.r.sum.indexRoot
-	p.blk = root
+func (r *Reader) spot(ctx context.Context, key []byte) (p leafSpot, err error) {
+	blk := r.sum.indexRoot
 	for above := maxTreeLevels; ; above = int(p.node.level) {
-		var b []byte
-		if b, p.pin, err = s.block(ctx, p.blk); err != nil {
+		if err := ctx.Err(); err != nil {
 			return p, err
 		}
-		if p.node, err = parseNode(b, len(key)); err != nil {
-			p.pin.Release()
-			return p, s.corrupt(p.blk, "%v", err)
+		var loaded bool
+		if p.pin, loaded, err = r.indexBlock(ctx, blk); err != nil {
+			return p, err
 		}
-		if level := int(p.node.level); p.blk != root && level != above-1 {
+		p.blocks++
+		if loaded {
+			p.loads++
+		}
+		if p.node, err = parseNode(p.pin.Bytes(), len(key)); err != nil {
 			p.pin.Release()
-			return p, s.corrupt(p.blk, "node of level %d where %d is expected", level, above-1)
+			return p, r.corrupt(blk, "%v", err)
+		}
+		if level := int(p.node.level); blk != r.sum.indexRoot && level != above-1 {
+			p.pin.Release()
+			return p, r.corrupt(blk, "node of level %d where %d is expected", level, above-1)
 		}
 		p.i, p.equal = p.node.search(key)
 		if p.node.level == 0 {
@@ -43,13 +49,32 @@ func (s *layerScan) spot(ctx context.Context, key []byte) (p leafSpot, err error
 		if !p.equal && p.i > 0 {
 			p.i--
 		}
-		child, ok := p.node.child(p.i, root)
+		child, ok := p.node.child(p.i, r.sum.indexRoot)
 		p.pin.Release()
 		if !ok {
-			return p, s.corrupt(p.blk, "entry %d of an inner node is no block below the root, %d", p.i, root)
+			return p, r.corrupt(blk, "entry %d of an inner node is no block below the root, %d", p.i, r.sum.indexRoot)
 		}
-		p.blk = child
+		blk = child
 	}
+}
+
+// spot is the Reader's, and counts the blocks.
+func (s *layerScan) spot(ctx context.Context, key []byte) (leafSpot, error) {
+	p, err := s.entries.r.spot(ctx, key)
+	s.c.path.indexBlocks += p.blocks
+	s.c.path.indexLoads += p.loads
+	return p, err
+}
+
+// imageAt gives the place of the image that the leaf has of k, which it has; false if more than the leaf is
+// needed to tell, or something is wrong with it.
+func (r *Reader) imageAt(p *leafSpot, k page.Key) (e entry, ok bool) {
+	if p.i+1 == p.node.n {
+		return e, false
+	}
+	e = entry{key: k, lsn: r.desc.LSNs.Start, willInit: true,
+		start: int64(p.node.value(p.i)), end: int64(p.node.value(p.i + 1))}
+	return e, r.placed(&e)
 }
 
 // at notes the image of one key. What needs more than the key's leaf, or looks wrong, is left to the cursor.
@@ -64,13 +89,8 @@ func (s *layerScan) at(ctx context.Context, k page.Key) error {
 	if !p.equal {
 		return nil // what lies in other leaves is further from it
 	}
-	r := s.entries.r
-	if p.i+1 == p.node.n {
-		return s.atSlowly(ctx, k)
-	}
-	e := entry{key: k, lsn: r.desc.LSNs.Start, willInit: true,
-		start: int64(p.node.value(p.i)), end: int64(p.node.value(p.i + 1))}
-	if !r.placed(&e) {
+	e, ok := s.entries.r.imageAt(&p, k)
+	if !ok {
 		return s.atSlowly(ctx, k)
 	}
 	s.add(&e)

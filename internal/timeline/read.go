@@ -63,6 +63,16 @@ func (t *Timeline) pinToRead(lsn page.LSN) (*lineage, error) {
 }
 
 func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error) {
+	var image []byte
+	done, err := l.readImage(ctx, key, lsn, func(_ page.Key, v []byte, _ error) error {
+		image = append(make([]byte, 0, len(v)), v...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	} else if done {
+		return image, nil
+	}
 	w := newWindow(l)
 	defer w.release()
 	if err := w.read(ctx, page.SetOfKeys(key), !page.NotInherited.Contains(key), lsn, 1); err != nil {
@@ -84,6 +94,9 @@ func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, 
 
 func (l *lineage) getVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
 	if one, k := keys.Single(); one {
+		if done, err := l.readImage(ctx, k, lsn, fn); done {
+			return err
+		}
 		return l.readSteps(ctx, keys, !page.NotInherited.Contains(k), lsn, fn)
 	}
 	if len(l.views) == 1 || !keys.Overlaps(page.NotInherited) {
