@@ -123,33 +123,31 @@ func (f *folder) assign(keys []page.Range) []piece {
 	return pieces
 }
 
-// job folds a piece, up to the highest LSN at or below the cutoff that no delta of it straddles: an image at another would have to
-// hold facts from above.
+// job folds a piece.
 func (f *folder) job(p *piece) (compaction.Job, bool) {
-	top := f.top(p)
+	lsns, below, ok := f.span(p)
+	if !ok {
+		return compaction.Job{}, false
+	}
 	var inputs, obsolete []int
 	var read int64
-	some, lsns := false, page.LSNRange{Start: top, End: top}
+	due := false
 	for _, i := range p.layers {
 		l := &f.s.Layers[i]
-		if l.LSNs.End > top {
-			if l.Image {
-				return compaction.Job{}, false // facts below it may have been collected
-			}
+		if l.LSNs.Start < lsns.Start || lsns.End < l.LSNs.End {
 			continue
 		}
 		inputs = append(inputs, i)
 		if within(l, p.keys) {
 			obsolete = append(obsolete, i)
 		}
-		some = some || f.isNew[i]
-		lsns.Start = min(lsns.Start, l.LSNs.Start)
+		due = due || f.isNew[i]
 		read += l.Size
 	}
-	if !some {
+	if !due || below && !f.stacked(inputs, p.keys) {
 		return compaction.Job{}, false
 	}
-	spec := &compaction.FoldSpec{Horizon: top - 1, Retain: f.retain(p.keys, lsns), Below: f.s.AncestorLSN != 0}
+	spec := &compaction.FoldSpec{Horizon: lsns.End - 1, Retain: f.retain(p.keys, lsns), Below: below}
 	rect := compaction.Rect{Keys: p.keys, LSNs: lsns}
 	s, target := f.s, f.o.CompactionTargetSize
 	pages := compaction.SetPages(s.Live.Intersect(p.keys)) * pageBytes
@@ -160,6 +158,82 @@ func (f *folder) job(p *piece) (compaction.Job, bool) {
 		Cost:   compaction.Cost{Read: read, Write: min(read, pages*int64(1+len(spec.Retain)))},
 		Reason: f.why,
 	}, true
+}
+
+// span gives the LSNs at which a piece is folded, and whether facts below are needed by what is made. They end at the
+// highest LSN at or below the cutoff that no delta of it straddles: an image at another would have to hold facts from
+// above. They begin at the bottom, with two exceptions. On a branch, where no image layer can be made of what has facts in the
+// ancestor, they begin above the images that are there: these serve reads better than what would become of them, and let the ancestor
+// go. And where the images to be made are there already, they begin above them.
+func (f *folder) span(p *piece) (lsns page.LSNRange, below, ok bool) {
+	lsns.End = f.top(p)
+	lsns.Start = lsns.End
+	branch := f.s.AncestorLSN != 0
+	var above page.LSN
+	for _, i := range p.layers {
+		l := &f.s.Layers[i]
+		if l.Image && l.LSNs.End > lsns.End {
+			return lsns, false, false // facts below it may have been collected
+		}
+		if l.Image && branch {
+			above = max(above, l.LSNs.End)
+		}
+		lsns.Start = min(lsns.Start, l.LSNs.Start)
+	}
+	if lsns.Empty() {
+		return lsns, false, false
+	}
+	if lowest := lowestOf(f.retain(p.keys, lsns), lsns); !branch && f.imaged(p, lowest) {
+		above = lowest + 1
+	}
+	if above == 0 {
+		return lsns, branch, true
+	}
+	lsns.Start = above
+	for _, i := range p.layers {
+		if l := &f.s.Layers[i]; !l.Image && l.LSNs.Start < lsns.Start && lsns.Start < l.LSNs.End {
+			lsns.Start = l.LSNs.End
+		}
+	}
+	return lsns, true, lsns.Start < lsns.End
+}
+
+// lowestOf gives the lowest read point of a fold.
+func lowestOf(retain []page.LSN, lsns page.LSNRange) page.LSN {
+	if len(retain) > 0 {
+		return retain[0]
+	}
+	return lsns.End - 1
+}
+
+// imaged reports whether all keys of a piece have an image of one LSN.
+func (f *folder) imaged(p *piece, at page.LSN) bool {
+	var keys []page.Range
+	for _, i := range p.layers {
+		if l := &f.s.Layers[i]; l.Image && l.LSNs.Start == at {
+			keys = append(keys, l.Rest().Ranges()...)
+		}
+	}
+	return page.NewSet(p.keys).Subtract(page.NewSet(keys...)).Empty()
+}
+
+// stacked reports whether two of the inputs have keys in common.
+func (f *folder) stacked(inputs []int, keys page.Range) bool {
+	var rests []page.Range
+	for _, i := range inputs {
+		for _, r := range f.s.Layers[i].Rest().Ranges() {
+			if r = r.Intersect(keys); !r.Empty() && r.Start.Next() != r.End {
+				rests = append(rests, r)
+			}
+		}
+	}
+	slices.SortFunc(rests, func(a, b page.Range) int { return a.Start.Compare(b.Start) })
+	for n := 1; n < len(rests); n++ {
+		if rests[n].Start.Less(rests[n-1].End) {
+			return true
+		}
+	}
+	return false
 }
 
 // top gives the LSN below which a piece is folded.

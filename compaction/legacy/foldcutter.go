@@ -13,7 +13,10 @@ type foldCutter struct {
 	target int64
 	points []page.LSN
 
-	from page.Key // where the present output begins
+	taken map[page.Range]bool
+
+	from page.Key   // where the present output begins
+	held page.Range // the output before it, which may be joined with the last
 	size int64
 	key  page.Key
 	some bool
@@ -22,18 +25,34 @@ type foldCutter struct {
 	of   int64 // of those for earlier points
 }
 
-// newFoldCutter makes one that gives no output of which a layer would have a name that is taken.
 func newFoldCutter(s *compaction.Snapshot, rect compaction.Rect, spec *compaction.FoldSpec, target int64) compaction.Cutter {
 	points := append(append([]page.LSN{}, spec.Retain...), spec.Horizon)
-	c := &foldCutter{rect: rect, target: target, points: points, from: rect.Keys.Start}
-	return compaction.DistinctFold(s, rect, spec, c)
+	c := &foldCutter{rect: rect, target: target, points: points, from: rect.Keys.Start, taken: map[page.Range]bool{}}
+	note := func(id *compaction.ID) {
+		if id.Generation != s.Generation || !rect.Covers(compaction.Rect{Keys: id.Keys, LSNs: id.LSNs}) {
+			return
+		}
+		// An output is an image layer of the lowest point and a delta above it, or a delta of all LSNs.
+		if id.Image && id.LSNs.Start == points[0] || !id.Image && id.LSNs.End == rect.LSNs.End {
+			c.taken[id.Keys] = true
+		}
+	}
+	for i := range s.Layers {
+		note(&s.Layers[i].ID)
+	}
+	for i := range s.Doomed {
+		note(&s.Doomed[i])
+	}
+	return c
 }
 
 func (c *foldCutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
 	if !c.some || c.key != e.Key {
 		c.endKey()
-		if c.some && c.size >= c.target {
-			c.emit(e.Key, emit)
+		if next := (page.Range{Start: c.from, End: e.Key}); c.some && c.size >= c.target && !c.taken[next] {
+			c.emit(emit)
+			c.held = next
+			c.from, c.size = e.Key, 0
 		}
 		c.key, c.some, c.at = e.Key, true, 0
 	}
@@ -43,10 +62,32 @@ func (c *foldCutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
 	c.sum += e.Size
 }
 
+// Finish gives the last output up to the end of the keys: if its name is taken, with the one before it, or else with its
+// first key apart.
 func (c *foldCutter) Finish(emit func(compaction.Rect)) {
-	if c.some {
-		c.emit(c.rect.Keys.End, emit)
+	if !c.some {
+		return
 	}
+	last := page.Range{Start: c.from, End: c.rect.Keys.End}
+	if joined := (page.Range{Start: c.held.Start, End: last.End}); c.taken[last] && !c.held.Empty() && !c.taken[joined] {
+		last, c.held = joined, page.Range{}
+	}
+	c.emit(emit)
+	for next := last.Start.Next(); c.taken[last] && next.Less(last.End); next = last.Start.Next() {
+		c.held = page.Range{Start: last.Start, End: next}
+		c.emit(emit)
+		last.Start = next
+	}
+	c.held = last
+	c.emit(emit)
+}
+
+// emit gives the output that is held.
+func (c *foldCutter) emit(emit func(compaction.Rect)) {
+	if !c.held.Empty() {
+		emit(compaction.Rect{Keys: c.held, LSNs: c.rect.LSNs})
+	}
+	c.held = page.Range{}
 }
 
 func (c *foldCutter) endKey() {
@@ -67,9 +108,4 @@ func (c *foldCutter) endPoint() {
 	}
 	c.sum = 0
 	c.at++
-}
-
-func (c *foldCutter) emit(end page.Key, emit func(compaction.Rect)) {
-	emit(compaction.Rect{Keys: page.Range{Start: c.from, End: end}, LSNs: c.rect.LSNs})
-	c.from, c.size = end, 0
 }
