@@ -3,6 +3,7 @@ package compaction
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stratapg/strata/page"
 )
@@ -59,16 +60,16 @@ func checkJob(s *Snapshot, j *Job) error {
 // checkObsolete judges what the job would remove. Of inputs that it covers in part only that part counts, since only that
 // moves.
 func checkObsolete(s *Snapshot, j *Job, whole Output) error {
-	gone, err := removals(s, j.Obsolete)
+	c, err := newJudge(s, j.Obsolete, []Output{whole}, j)
 	if err != nil {
 		return err
 	}
 	for _, i := range j.Obsolete {
 		within := page.FullRange
-		if isInput(j, i) {
+		if c.inputs[i] {
 			within = j.Rect.Keys
 		}
-		if err := checkLayer(s, i, within, gone, []Output{whole}, j); err != nil {
+		if err := c.check(i, within); err != nil {
 			return err
 		}
 	}
@@ -187,13 +188,14 @@ func checkGathering(s *Snapshot, j *Job) error {
 	if j.Cut == nil && j.Kind == Retile && j.Rect.Keys == page.FullRange {
 		return errors.New("its one output would look like an L0")
 	}
+	inputs := marks(s, j.Inputs)
 	for i := range s.Layers {
 		l := &s.Layers[i]
 		if !l.Rect().Overlaps(j.Rect) || !l.Rest().Overlaps(j.Rect.Keys) {
 			continue
 		}
 		inside := j.Rect.LSNs.Start <= l.LSNs.Start && l.LSNs.End <= j.Rect.LSNs.End
-		switch in := isInput(j, i); {
+		switch in := inputs[i]; {
 		case in && !inside:
 			return fmt.Errorf("input %s straddles it", l.ID)
 		case !in && !l.Image:
@@ -300,6 +302,9 @@ func checkOutput(s *Snapshot, j *Job, o *Output) error {
 	if !j.Rect.Covers(o.Rect) {
 		return errors.New("it reaches beyond the job")
 	}
+	if o.Folded != (j.Kind == Fold) {
+		return fmt.Errorf("that it is folded is %t", o.Folded)
+	}
 	if o.None() {
 		return nil
 	}
@@ -319,7 +324,7 @@ func checkOutput(s *Snapshot, j *Job, o *Output) error {
 	}
 	for i := range s.Layers {
 		c := &s.Layers[i]
-		if !l.Image && !c.Image && !isInput(j, i) && c.Rect().Overlaps(l.Rect()) && c.Rest().Overlaps(l.Keys) {
+		if !l.Image && !c.Image && c.Rect().Overlaps(l.Rect()) && c.Rest().Overlaps(l.Keys) && !slices.Contains(j.Inputs, i) {
 			return fmt.Errorf("layer %s overlaps layer %s", l.ID, c.ID)
 		}
 	}

@@ -2,7 +2,6 @@ package compaction
 
 import (
 	"cmp"
-	"slices"
 
 	"github.com/stratapg/strata/page"
 )
@@ -65,20 +64,30 @@ type Progress struct {
 // images never move, because deltas do not say which keys an image lacks.
 func MovedBy(s *Snapshot, j *Job, published []Output) []Progress {
 	var all []Progress
+	goes := marks(s, j.Obsolete)
+	ps := points(s)
 	for _, i := range j.Inputs {
-		if !slices.Contains(j.Obsolete, i) {
+		if !goes[i] {
 			continue
 		}
 		l := &s.Layers[i]
-		before := page.NewSet(l.Moved...)
-		left := newNeeds(s, l, page.FullRange)
-		if !l.Image || j.Kind == Fold {
-			left = left.minus(j, published)
-		}
-		moved := page.NewSet(l.Keys).Subtract(left.keys())
-		if left.empty() || !moved.Subtract(before).Empty() {
-			all = append(all, Progress{Layer: i, Moved: moved.Ranges(), Gone: left.empty()})
+		rest := l.Rest()
+		left := leftOf(ps, l, rest, j, published).keys()
+		if moves := rest.Subtract(left); left.Empty() || !moves.Empty() {
+			moved := page.NewSet(l.Keys).Subtract(left)
+			all = append(all, Progress{Layer: i, Moved: moved.Ranges(), Gone: left.Empty()})
 		}
 	}
 	return all
+}
+
+// marks tells for each layer whether it is among those named; names that are none are passed over.
+func marks(s *Snapshot, layers []int) []bool {
+	m := make([]bool, len(s.Layers))
+	for _, i := range layers {
+		if i >= 0 && i < len(m) {
+			m[i] = true
+		}
+	}
+	return m
 }

@@ -12,39 +12,91 @@ import (
 // A layer may go if, for every key of it that has not moved and every read point r that sees it, one of these
 // has its facts up to r, or each of them a part:
 //   - an image layer that stays or is added and covers the key at an LSN up to r: reads at r ask nothing older, also where
-//     the image lacks the key, which says that it does not exist. An image may stand for another of the same LSN;
-//   - outputs of j that it was an input of: their rectangles hold its facts, those of a Fold
-//     for the reads that the Fold serves.
+//     the image lacks the key, which says that it does not exist. An image may stand for another of the same LSN. Keys that have
+//     moved from it do not count;
+//   - outputs of j, if the layer is an input of it: their rectangles hold its facts, those of a Fold for the reads
+//     that the Fold serves, those of a Retile only if it is a delta.
 func CheckRemoval(s *Snapshot, remove []int, add []Output, j *Job) error {
-	gone, err := removals(s, remove)
+	c, err := newJudge(s, remove, add, j)
 	if err != nil {
 		return err
 	}
+	var open []int
 	for _, i := range remove {
-		if err := checkLayer(s, i, page.FullRange, gone, add, j); err != nil {
+		if !c.inputs[i] || !c.left(i, page.FullRange).empty() {
+			open = append(open, i)
+		}
+	}
+	if len(open) > fewLayers {
+		open = c.notHidden(open)
+	}
+	for _, i := range open {
+		if err := c.check(i, page.FullRange); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkLayer judges the removal of what a layer holds of some keys.
-func checkLayer(s *Snapshot, i int, within page.Range, gone []bool, add []Output, j *Job) error {
-	l := &s.Layers[i]
-	left := newNeeds(s, l, within)
-	if j != nil && isInput(j, i) && (!l.Image || j.Kind == Fold) {
-		left = left.minus(j, add)
+// fewLayers are so few that it is cheaper to look at all images for each of them than to order the images.
+const fewLayers = 8
+
+// judge knows what stays and what is added when some layers go.
+type judge struct {
+	s      *Snapshot
+	points []point
+	gone   []bool
+	inputs []bool
+	add    []Output
+	j      *Job
+}
+
+func newJudge(s *Snapshot, remove []int, add []Output, j *Job) (*judge, error) {
+	for _, i := range remove {
+		if i < 0 || i >= len(s.Layers) {
+			return nil, fmt.Errorf("layer number %d of %d is to be removed", i, len(s.Layers))
+		}
 	}
-	for k := range s.Layers {
+	c := &judge{s: s, points: points(s), gone: marks(s, remove), add: add, j: j}
+	seen := make([]bool, len(s.Layers))
+	for _, i := range remove {
+		if seen[i] {
+			return nil, fmt.Errorf("layer %s is to be removed twice", s.Layers[i].ID)
+		}
+		seen[i] = true
+	}
+	if j != nil {
+		c.inputs = marks(s, j.Inputs)
+	} else {
+		c.inputs = make([]bool, len(s.Layers))
+	}
+	return c, nil
+}
+
+// left gives what reads still need of a layer but for what images hide.
+func (c *judge) left(i int, within page.Range) needs {
+	l := &c.s.Layers[i]
+	keys := l.Rest().Intersect(within)
+	if !c.inputs[i] {
+		return newNeeds(c.points, l, keys)
+	}
+	return leftOf(c.points, l, keys, c.j, c.add)
+}
+
+// check judges the removal of what a layer holds of some keys.
+func (c *judge) check(i int, within page.Range) error {
+	l := &c.s.Layers[i]
+	left := c.left(i, within)
+	for k := range c.s.Layers {
 		if left.empty() {
 			return nil
 		}
-		if c := &s.Layers[k]; c.Image && !gone[k] && c.Keys.Overlaps(l.Keys) {
-			left = left.below(c)
+		if image := &c.s.Layers[k]; image.Image && !c.gone[k] && image.Keys.Overlaps(l.Keys) {
+			left = left.below(image)
 		}
 	}
-	for k := range add {
-		if o := &add[k]; o.Layer.Image && !o.None() {
+	for k := range c.add {
+		if o := &c.add[k]; o.Layer.Image && !o.None() {
 			left = left.below(&o.Layer)
 		}
 	}
@@ -56,26 +108,25 @@ func checkLayer(s *Snapshot, i int, within page.Range, gone []bool, add []Output
 		l.ID, left[0].at, p.keys.Ranges()[0], p.lsns)
 }
 
-// removals marks the layers named, and reports names that are none or come twice.
-func removals(s *Snapshot, remove []int) ([]bool, error) {
-	gone := make([]bool, len(s.Layers))
-	for _, i := range remove {
-		if i < 0 || i >= len(s.Layers) {
-			return nil, fmt.Errorf("layer number %d of %d is to be removed", i, len(s.Layers))
-		}
-		if gone[i] {
-			return nil, fmt.Errorf("layer %s is to be removed twice", s.Layers[i].ID)
-		}
-		gone[i] = true
-	}
-	return gone, nil
-}
-
-func isInput(j *Job, layer int) bool {
-	for _, i := range j.Inputs {
-		if i == layer {
-			return true
+// notHidden gives those of some layers that the images which stay or come do not hide altogether.
+func (c *judge) notHidden(layers []int) []int {
+	var images []*Layer
+	for i := range c.s.Layers {
+		if l := &c.s.Layers[i]; l.Image && !c.gone[i] {
+			images = append(images, l)
 		}
 	}
-	return false
+	for i := range c.add {
+		if o := &c.add[i]; o.Layer.Image && !o.None() {
+			images = append(images, &o.Layer)
+		}
+	}
+	hidden := hiddenBy(c.points, images, c.s.Layers, layers)
+	var open []int
+	for n, i := range layers {
+		if !hidden[n] {
+			open = append(open, i)
+		}
+	}
+	return open
 }
