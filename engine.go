@@ -11,13 +11,13 @@ import (
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
-	"github.com/stratapg/strata/walredo/native"
 )
 
 // Engine is an open store.
 type Engine struct {
 	store   *tenant.Store
 	options Options
+	redo    redo
 	closers []func() error // in the order they are to be called
 }
 
@@ -29,11 +29,11 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	e := &Engine{options: o.withDefaults()}
 	o = e.options
-	redoer := o.Redoer
-	if redoer == nil {
-		redoer = native.New()
-	}
 	compaction, err := o.Compaction.config()
+	if err != nil {
+		return nil, err
+	}
+	e.redo, err = openRedo(&o)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			MinManifestRewrite: manifest.DefaultMinRewrite,
 			ImageCompression:   o.ImageCompression,
 			Compaction:         compaction,
-			Redoer:             redoer,
+			Redoer:             e.redo.Redoer,
 			Logger:             o.Logger,
 			Events:             o.Events,
 			Clock:              clock.System,
@@ -70,7 +70,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.closers = append(e.closers, store.Close)
 	}
 	if o.Redoer == nil {
-		e.closers = append(e.closers, redoer.Close)
+		e.closers = append(e.closers, e.redo.Close)
 	}
 	if err == nil {
 		err = e.register()

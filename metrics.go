@@ -62,14 +62,19 @@ func (e *Engine) register() error {
 	if r == nil {
 		return nil
 	}
-	c := newCollector(e)
-	if err := r.Register(c); err != nil {
-		var taken prometheus.AlreadyRegisteredError
-		if errors.As(err, &taken) {
-			return fmt.Errorf("strata.Options.Registerer has the metrics of this store already: %w", err)
-		}
-		return fmt.Errorf("strata.Options.Registerer: %w", err)
+	all := []prometheus.Collector{newCollector(e)}
+	if e.redo.pool != nil {
+		all = append(all, newRedoCollector(e))
 	}
-	e.closers = append([]func() error{func() error { r.Unregister(c); return nil }}, e.closers...)
+	for _, c := range all {
+		if err := r.Register(c); err != nil {
+			var taken prometheus.AlreadyRegisteredError
+			if errors.As(err, &taken) {
+				return fmt.Errorf("strata.Options.Registerer has the metrics of this store already: %w", err)
+			}
+			return fmt.Errorf("strata.Options.Registerer: %w", err)
+		}
+		e.closers = append([]func() error{func() error { r.Unregister(c); return nil }}, e.closers...)
+	}
 	return nil
 }

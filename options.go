@@ -77,7 +77,9 @@ type Options struct {
 	// Compaction says how layers are made over in the background.
 	Compaction Compaction
 
-	// Redoer applies WAL records to pages; default: redo in Go. Engine.Close does not close one given here.
+	// Redo says who applies WAL records to pages: this process, which is the default, others, or both.
+	Redo RedoOptions
+	// Redoer applies WAL records to pages instead of what Redo says. Engine.Close does not close it.
 	Redoer walredo.Redoer
 
 	// Logger takes what an operator should know; default: nothing is logged.
@@ -176,6 +178,10 @@ func (o Options) Validate() error {
 	}
 	if o.IOEngine > virtualfile.EngineURing {
 		errs = append(errs, fmt.Errorf("strata.Options.IOEngine is %d: want one of virtualfile's engines", o.IOEngine))
+	}
+	errs = append(errs, o.Redo.validate()...)
+	if o.Redoer != nil && o.Redo.Mode != RedoNative {
+		errs = append(errs, errors.New("strata.Options.Redoer and Redo.Mode are both set: they exclude each other"))
 	}
 	return errors.Join(errs...)
 }

@@ -28,6 +28,7 @@ to stdout and the closing line to stderr. An interrupted backup does not start, 
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
+	f.redo.register(c.Flags())
 	c.Flags().Var(&lsn, "lsn", "state to write (default: the last)")
 	c.Flags().StringVar(&output, "output", "", "file to write, - for stdout (required)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -30,6 +30,7 @@ A relation is named by tablespace, database and file number, as SELECT pg_relati
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
+	f.redo.register(c.Flags())
 	c.Flags().Var(&rel, "rel", "relation (required)")
 	c.Flags().Var(&fork, "fork", "fork: main, fsm, vm or init")
 	c.Flags().Uint32Var(&block, "block", 0, "block number (required)")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/walredo/native"
 	"github.com/stratapg/strata/walredo/pool"
 	"github.com/stratapg/strata/walredo/walredotest"
@@ -53,4 +55,24 @@ func TestVerifyRedoBoth(t *testing.T) {
 	require.NoError(t, s.ExtractWAL(wal))
 	out := must(t, "verify", "redo", "--wal", wal, "--pg", "15", "--pgdata", cluster, "--redo", "both")
 	require.Regexp(t, `^redo: records=\d{5,} blocks=\d+ equal=\d+ different=0 uncovered=0 primed=\d+ seconds=`, lastLine(out))
+}
+
+// Reads of a store with redo in processes give what redo in Go gives.
+func TestReadRedo(t *testing.T) {
+	work := t.TempDir()
+	cluster, wal, store := filepath.Join(work, "cluster"), filepath.Join(work, "wal"), filepath.Join(work, "store")
+	s, err := sample.Open("../../testdata/sample")
+	require.NoError(t, err)
+	require.NoError(t, s.ExtractCluster(cluster))
+	require.NoError(t, s.ExtractWAL(wal))
+	must(t, "import", "--store", store, "--pgdata", cluster)
+	must(t, "ingest", "--store", store, "--wal", wal)
+	page := []string{"page", "--store", store, "--rel", "1663/5/1259", "--block", "0", "--raw"}
+	want := must(t, page...)
+	require.Len(t, want, pg.BlockSize)
+	for _, mode := range []string{"pool", "native-first", "verify"} {
+		require.Equal(t, want, must(t, append(page, "--redo", mode)...), mode)
+	}
+	require.Equal(t, exitUsage, run(t.Context(), append(page, "--redo-worker", "/bin/true"), io.Discard, io.Discard))
+	require.Equal(t, exitFailed, run(t.Context(), append(page, "--redo", "pool", "--redo-worker", "/bin/true"), io.Discard, io.Discard))
 }

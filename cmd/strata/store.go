@@ -17,6 +17,7 @@ type storeFlags struct {
 	dir      string
 	timeline string
 	json     bool
+	redo     readRedo // the default, unless the command registers its flags
 }
 
 func (f *storeFlags) register(fs *pflag.FlagSet) {
@@ -48,6 +49,10 @@ func (f *storeFlags) open(cmd *cobra.Command, o strata.Options) (*openedTimeline
 
 func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.Engine, *strata.Tenant, error) {
 	o.Dir = f.dir
+	var err error
+	if o.Redo, err = f.redo.options(); err != nil {
+		return nil, nil, err
+	}
 	o.Logger = warnings(cmd)
 	engine, err := strata.Open(cmd.Context(), o)
 	if err != nil {

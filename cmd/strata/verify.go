@@ -74,6 +74,7 @@ What may lawfully differ is listed in docs/masks.md.`,
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
+	f.redo.register(c.Flags())
 	c.Flags().StringVar(&pgdata, "pgdata", "", "data directory to compare with (required)")
 	c.Flags().Var(&lsn, "lsn", "state to compare (default: the last)")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

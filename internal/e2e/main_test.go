@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/stratapg/strata/walredo/walredotest/processes"
 )
 
 // childTask, in the environment, makes the test binary do a task as a child instead of running tests.
@@ -15,6 +17,7 @@ var childTasks = map[string]func() error{
 }
 
 func TestMain(m *testing.M) {
+	processes.ActAsWorker()
 	name := os.Getenv(childTask)
 	if name == "" {
 		os.Exit(m.Run())

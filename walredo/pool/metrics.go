@@ -27,13 +27,17 @@ type Metrics struct {
 
 	Processes int64 // processes running
 	InFlight  int64 // requests that hold one of MaxRequests
+	Waiting   int64 // requests that wait for MaxRequests or MaxBytes
 	HeldBytes int64 // memory of requests
+
+	Latency Latency
 }
 
 type metrics struct {
 	requests, pages, refused, failed, timeouts, cancelled, retries, moved, waits, bytes, chunks atomic.Int64
 	launches, launchFailures, crashes, stalls, nonsense, idle, stderrLines, stderrDropped       atomic.Int64
-	processes                                                                                   atomic.Int64
+	processes, waiting                                                                          atomic.Int64
+	latency                                                                                     latency
 }
 
 // Metrics gives the counters as they are now.
@@ -46,6 +50,7 @@ func (p *Pool) Metrics() Metrics {
 		Launches: m.launches.Load(), LaunchFailures: m.launchFailures.Load(), Crashes: m.crashes.Load(),
 		Stalls: m.stalls.Load(), Nonsense: m.nonsense.Load(), Idle: m.idle.Load(),
 		StderrLines: m.stderrLines.Load(), StderrDropped: m.stderrDropped.Load(),
-		Processes: m.processes.Load(), InFlight: int64(len(p.slots)), HeldBytes: p.share.Stats().Used,
+		Processes: m.processes.Load(), InFlight: int64(len(p.slots)), Waiting: m.waiting.Load(), HeldBytes: p.share.Stats().Used,
+		Latency: m.latency.load(),
 	}
 }

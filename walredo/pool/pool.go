@@ -89,7 +89,9 @@ func (p *Pool) Ping(ctx context.Context, k walredo.Kind) error {
 
 func (p *Pool) redo(ctx context.Context, dst []byte, req *walredo.Request, policy Policy) ([]byte, error) {
 	p.metrics.requests.Add(1)
+	start := p.o.Clock()
 	out, err := p.tryRedo(ctx, dst, req, policy)
+	p.metrics.latency.add(p.o.Clock().Sub(start))
 	if err == nil {
 		p.metrics.pages.Add(1)
 		return out, nil
@@ -228,6 +230,8 @@ func (p *Pool) room(ctx context.Context, c *call, bytes int64) error {
 		c.slot = true
 	default:
 		p.metrics.waits.Add(1)
+		p.metrics.waiting.Add(1)
+		defer p.metrics.waiting.Add(-1)
 		select {
 		case p.slots <- struct{}{}:
 			c.slot = true
@@ -244,6 +248,8 @@ func (p *Pool) room(ctx context.Context, c *call, bytes int64) error {
 		return nil
 	}
 	p.metrics.waits.Add(1)
+	p.metrics.waiting.Add(1)
+	defer p.metrics.waiting.Add(-1)
 	return p.roomFor(ctx, c, bytes)
 }
 
