@@ -59,6 +59,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			MinManifestRewrite: manifest.DefaultMinRewrite,
 			ImageCompression:   o.ImageCompression,
 			Compaction:         compaction,
+			GC:                 o.GC.config(),
 			Redoer:             e.redo.Redoer,
 			Logger:             o.Logger,
 			Events:             o.Events,

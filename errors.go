@@ -27,6 +27,10 @@ var (
 	ErrBackpressure = timeline.ErrBackpressure
 	// ErrSnapshotEnded: a snapshot became too old, or held too much; take a new one.
 	ErrSnapshotEnded = timeline.ErrSnapshotEnded
+	// ErrLeaseGrace: garbage collection waits for leases from before a restart to be renewed.
+	ErrLeaseGrace = timeline.ErrLeaseGrace
+	// ErrTooManyLeases: a timeline holds as many LSNs as it may.
+	ErrTooManyLeases = timeline.ErrTooManyLeases
 	// ErrLocked: another process has the store open.
 	ErrLocked = virtualfile.ErrLocked
 	// ErrNotAStore: the directory holds no store.

@@ -24,6 +24,7 @@ func newCollector(e *Engine) *collector {
 	c := &collector{engine: e}
 	c.addTimelines()
 	c.addCompaction()
+	c.addGC()
 	c.addDisk()
 	c.addBlocks()
 	c.addMems()

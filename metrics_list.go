@@ -44,6 +44,19 @@ func (c *collector) addTimelines() {
 	c.add("oldest_snapshot_seconds", "Age of the oldest snapshot.", gauge, func(m *Metrics) int64 { return int64(m.OldestSnapshot.Seconds()) })
 }
 
+// addGC defines what garbage collection did.
+func (c *collector) addGC() {
+	c.add("gc_runs_total", "Garbage collections.", counter, func(m *Metrics) int64 { return m.GC.Runs })
+	c.add("gc_layers_total", "Layers that garbage collection removed.", counter, func(m *Metrics) int64 { return m.GC.Layers })
+	c.add("gc_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.GC.Bytes })
+	c.add("gc_refused_total", "Reads refused as they were below a cutoff.", counter, func(m *Metrics) int64 { return m.GC.Refused })
+	c.add("held_lsns", "LSNs that leases and running work hold.", gauge, func(m *Metrics) int64 { return m.GC.Held })
+	c.add("held_lsns_limit", "LSNs that a timeline may hold.", gauge, func(m *Metrics) int64 { return m.GC.HeldLimit })
+	c.add("fold_versions_total", "Versions that folding left out.", counter, func(m *Metrics) int64 { return m.GC.FoldDropped })
+	c.add("fold_images_total", "Images that folding put in their place.", counter, func(m *Metrics) int64 { return m.GC.FoldImages })
+	c.add("fold_keys_total", "Keys that folding left out as they exist no more.", counter, func(m *Metrics) int64 { return m.GC.FoldKeys })
+}
+
 // addCompaction defines what compaction did.
 func (c *collector) addCompaction() {
 	for k := range compaction.Kinds {

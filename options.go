@@ -76,6 +76,8 @@ type Options struct {
 
 	// Compaction says how layers are made over in the background.
 	Compaction Compaction
+	// GC says how much history stays readable.
+	GC GarbageCollection
 
 	// Redo says who applies WAL records to pages: this process, which is the default, others, or both.
 	Redo RedoOptions
@@ -127,6 +129,7 @@ func (o Options) withDefaults() Options {
 	o.DiskReserve = max(o.DiskReserve, 0)
 	orDefault(&o.ImageLayerSize, defaultImageLayerSize)
 	orDefault(&o.Compaction.Period, Every(defaultCompactionPeriod))
+	o.GC = o.GC.withDefaults()
 	return o
 }
 
@@ -172,7 +175,7 @@ func (o Options) Validate() error {
 	bound("MaxSnapshotAge", int64(o.MaxSnapshotAge), 1, math.MaxInt64)
 	bound("MaxHeldBytes", o.MaxHeldBytes, 1, math.MaxInt64)
 	bound("ImageCompression.Level", int64(o.ImageCompression.Level), 1, maxImageCompression)
-	errs = append(errs, o.Compaction.validate())
+	errs = append(errs, o.Compaction.validate(), o.GC.validate())
 	if o.IOMode > virtualfile.DirectRW {
 		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
 	}

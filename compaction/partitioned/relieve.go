@@ -232,6 +232,9 @@ func (p *planner) fold(j *compaction.Job) {
 		if l.Image && l.Rect().Overlaps(j.Rect) {
 			return // its images would have to be folded in
 		}
+		if l.Image && last < l.LSNs.Start && l.LSNs.Start <= p.s.Cutoff && l.Keys.Overlaps(j.Rect.Keys) {
+			return // what it hides from all reads may be missing
+		}
 		if l.Keys.Overlaps(j.Rect.Keys) && l.LSNs.Start < j.Rect.LSNs.Start {
 			f.Below = true
 		}

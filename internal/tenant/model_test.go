@@ -89,6 +89,8 @@ type history struct {
 	last    page.LSN
 	initial page.LSN
 	parent  *history
+	cutoff  page.LSN   // of garbage collection
+	leases  []page.LSN // that are held
 	values  map[page.Key][]entry
 }
 
@@ -131,12 +133,32 @@ func (h *history) at(k page.Key, lsn page.LSN) (v []byte, ok, broken bool) {
 	return v, true, false
 }
 
-// oldest is the first LSN that can be read.
+// oldest is the first LSN from which on all can be read.
 func (h *history) oldest() page.LSN {
-	for h.parent != nil {
+	for h.parent != nil && h.begin() == h.initial {
+		p := h.parent.home(h.initial)
+		if p.begin() > h.initial {
+			break
+		}
+		h = p
+	}
+	return h.begin()
+}
+
+// home is the history of the ancestry that lsn belongs to.
+func (h *history) home(lsn page.LSN) *history {
+	for h.parent != nil && lsn < h.initial {
 		h = h.parent
 	}
-	return h.initial
+	return h
+}
+
+func (h *history) begin() page.LSN { return max(h.cutoff, h.initial) }
+
+// readable reports whether lsn can be read.
+func (h *history) readable(lsn page.LSN) bool {
+	h = h.home(lsn)
+	return lsn >= h.begin() || slices.Contains(h.leases, lsn)
 }
 
 // cut forgets what lies above lsn, as a crash does.
@@ -192,7 +214,7 @@ type pages interface {
 // same compares a timeline with the model at lsn.
 func (h *history) same(t require.TestingT, tl pages, set page.Set, lsn page.LSN) {
 	ctx := context.Background()
-	if lsn < h.oldest() {
+	if !h.readable(lsn) {
 		err := tl.GetVectored(ctx, set, lsn, nil)
 		require.ErrorIs(t, err, timeline.ErrBeforeHistory)
 		return

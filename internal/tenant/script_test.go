@@ -25,14 +25,17 @@ type script struct {
 	options Options            // FS is set at each opening
 	mem     *virtualfile.MemFS // nil: files of the operating system, and nothing goes wrong
 	chaos   *chaos             // likewise
-	answers hash.Hash          // of all that was read; may be nil
-	store   *Store
-	hs      []*history
-	snaps   []*snap
-	names   int
-	crashes int
-	spilled int64
-	trace   []string // the last things that were done
+	// collects says that garbage is collected.
+	collects  bool
+	collected int       // layers
+	answers   hash.Hash // of all that was read; may be nil
+	store     *Store
+	hs        []*history
+	snaps     []*snap
+	names     int
+	crashes   int
+	spilled   int64
+	trace     []string // the last things that were done
 }
 
 // snap is a snapshot with what it must say.
@@ -40,6 +43,7 @@ type snap struct {
 	h   *history
 	s   *timeline.Snapshot
 	lsn page.LSN
+	low page.LSN // that it can read
 }
 
 func (s *script) fs() virtualfile.FS {
@@ -115,6 +119,9 @@ func (s *script) do() {
 	if s.mem != nil {
 		steps = append(steps, step{3, "crash", func(*history) { s.crash() }}, step{15, "fault", func(*history) { s.chaos.arm(s.rnd) }},
 			step{3, "full", func(*history) { s.full() }})
+	}
+	if s.collects {
+		steps = append(steps, step{6, "gc", s.gc}, step{6, "lease", s.lease}, step{20, "read leased", s.readLeased})
 	}
 	total := 0
 	for _, x := range steps {
@@ -229,7 +236,7 @@ func (s *script) getFrom(h *history, p pages, lsn page.LSN) {
 	v, err := p.Get(context.Background(), k, lsn)
 	want, ok, broken := h.at(k, lsn)
 	switch {
-	case lsn < h.oldest():
+	case s.refuses(h, p, lsn):
 		require.ErrorIs(s, err, timeline.ErrBeforeHistory)
 	case broken && errors.Is(err, timeline.ErrCorrupt), !ok && errors.Is(err, page.ErrNotFound):
 	case err != nil:
@@ -245,7 +252,7 @@ func (s *script) read(h *history) { s.readFrom(h, s.timeline(h), s.lsn(h)) }
 
 func (s *script) readFrom(h *history, p pages, lsn page.LSN) {
 	set := modelSets[s.rnd.IntN(len(modelSets))]
-	if lsn < h.oldest() {
+	if s.refuses(h, p, lsn) {
 		require.ErrorIs(s, p.GetVectored(context.Background(), set, lsn, nil), timeline.ErrBeforeHistory)
 		return
 	}
@@ -284,7 +291,7 @@ func (s *script) snapshot(h *history) {
 	lsn := max(s.lsn(h), h.oldest())
 	sn, err := s.timeline(h).Snapshot(context.Background(), lsn)
 	require.NoError(s, err)
-	s.snaps = append(s.snaps, &snap{h, sn, lsn})
+	s.snaps = append(s.snaps, &snap{h, sn, lsn, min(lsn, h.oldest())})
 	if len(s.snaps) > 5 {
 		s.endSnap(nil)
 	}
@@ -295,8 +302,7 @@ func (s *script) readSnap(*history) {
 		return
 	}
 	x := s.snaps[s.rnd.IntN(len(s.snaps))]
-	low := x.h.oldest()
-	lsn := low + page.LSN(s.rnd.Uint64N(uint64(x.lsn-low)+1))
+	lsn := x.low + page.LSN(s.rnd.Uint64N(uint64(x.lsn-x.low)+1))
 	_, err := x.s.Get(context.Background(), modelKeys[0], x.lsn+1)
 	require.ErrorIs(s, err, timeline.ErrFutureLSN)
 	if s.rnd.IntN(4) == 0 {
@@ -407,6 +413,7 @@ func (s *script) settle(durable map[*history]page.LSN) {
 		require.LessOrEqual(s, last, h.last)
 		h.cut(last)
 	}
+	s.noteCutoffs()
 	if s.chaos != nil {
 		for _, h := range s.hs { // what a fault in opening has broken shows here
 			s.failed(s.timeline(h).GetVectored(context.Background(), modelSets[0], h.last, func(page.Key, []byte, error) error { return nil }))

@@ -81,9 +81,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.env, err = timeline.NewEnv(o.Config); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}
+	done := s.env.Opening()
 	if err := s.openTenants(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.dir, err), s.closeTenants(), s.env.Close())
 	}
+	done()
 	return s, nil
 }
 

@@ -44,6 +44,8 @@ func (t *Timeline) doJob(ctx context.Context, r *jobRun) error {
 		return t.retile(ctx, r)
 	case compaction.Image:
 		return t.image(ctx, r)
+	case compaction.Fold:
+		return t.fold(ctx, r)
 	case compaction.Drop:
 		return t.publishOutputs(ctx, r, nil, true)
 	}

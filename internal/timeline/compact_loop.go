@@ -114,6 +114,9 @@ func (t *Timeline) compactInBackground(ctx context.Context) {
 	if period <= 0 {
 		return
 	}
+	if t.env.waitAllOpen(ctx) != nil {
+		return
+	}
 	timer := time.NewTimer(period)
 	defer timer.Stop()
 	for {

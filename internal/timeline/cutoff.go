@@ -17,7 +17,10 @@ import (
 // durable, has reads below it refused. Only then is anything removed on the strength of it.
 type kept struct {
 	cutoff atomic.Uint64 // in effect
-	mu     struct {
+	// grace is until when, in nanoseconds since 1970, nothing is collected; 0 for a timeline made since the store was
+	// opened.
+	grace atomic.Int64
+	mu    struct {
 		sync.Mutex
 		planned  page.LSN // at least the cutoff
 		held     []*held  // ascending
@@ -34,12 +37,15 @@ func (k *kept) start(cutoff page.LSN) {
 // was ever collected.
 func (t *Timeline) ownCutoff() page.LSN { return page.LSN(t.kept.cutoff.Load()) }
 
+// Cutoff is the oldest LSN of the timeline's own history from which on all can be read.
+func (t *Timeline) Cutoff() page.LSN { return t.begin() }
+
 // begin is the first LSN of the timeline's own history that can be read.
 func (t *Timeline) begin() page.LSN { return max(t.ownCutoff(), t.meta.InitialLSN) }
 
 // home gives the timeline of the ancestry whose history lsn belongs to.
 func (t *Timeline) home(lsn page.LSN) *Timeline {
-	for t.ancestor != nil && lsn < t.meta.InitialLSN && t.ownCutoff() <= t.meta.InitialLSN {
+	for t.ancestor != nil && lsn < t.meta.InitialLSN {
 		t = t.ancestor
 	}
 	return t
@@ -68,6 +74,7 @@ func (t *Timeline) checkKept(lsn page.LSN) error {
 	if lsn >= oldest || home.holds(lsn) {
 		return nil
 	}
+	t.env.counters.gcRefused.Add(1)
 	if oldest == home.meta.InitialLSN {
 		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s", ErrBeforeHistory, lsn, t.meta.Name, oldest)
 	}

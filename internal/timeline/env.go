@@ -49,6 +49,7 @@ type Config struct {
 	// ImageCompression is how compaction stores pages.
 	ImageCompression layer.Compression
 	Compaction       CompactionConfig
+	GC               GCConfig
 	Logger           *slog.Logger
 	Events           Events
 	Clock            clock.Clock
@@ -66,8 +67,9 @@ type Env struct {
 	snapshots snapshots
 	counters  counters
 	heights   heights
-	lanes     *lanes  // of background jobs
-	pace      *ioPace // likewise
+	lanes     *lanes          // of background jobs
+	pace      *ioPace         // likewise
+	allOpen   <-chan struct{} // closed once all branches are known; nil if they are
 	jobs      atomic.Uint64
 	memory    atomic.Int64 // bytes in layers not yet written
 }
@@ -125,7 +127,7 @@ func (e *Env) Metrics() Metrics {
 		m.Snapshots, m.OldestSnapshot = int64(n), e.Clock().Sub(s.begun)
 	}
 	m.MemoryBytes = e.memory.Load()
-	m.Compaction = e.compactionMetrics()
+	m.Compaction, m.GC = e.compactionMetrics(), e.gcMetrics()
 	m.L0Height, m.L0Layers = e.heights.get()
 	if e.Reserve != nil {
 		m.ReserveBytes = e.Reserve.Held()

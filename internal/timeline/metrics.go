@@ -39,6 +39,8 @@ type Metrics struct {
 	// L0Height is the height of the tallest L0 stack of any timeline, which bounds the deltas that a read meets
 	// before it comes to compacted ones; L0Layers is that of all stacks together.
 	L0Height, L0Layers int64
+	// GC is what garbage collection did.
+	GC GCMetrics
 	// ReserveBytes is the space held back for manifests on a full disk: 0 while it is used.
 	ReserveBytes int64
 	// MemoryBytes is the size of all layers in memory now.
@@ -65,6 +67,7 @@ type counters struct {
 	fileOpens, heldBytes                           atomic.Int64
 	removedLayers, removedBytes, removeErrors      atomic.Int64
 	compactionCounters
+	gcCounters
 }
 
 func (c *counters) snapshot() Metrics {

@@ -88,7 +88,11 @@ func (o *Opened) Start(ancestor *Timeline) (*Timeline, error) {
 	if err := o.tidy(); err != nil {
 		return nil, fmt.Errorf("timeline %s: %w", o.state.Name, err)
 	}
-	return newTimeline(o.env, o.dir, o.state, o.log, ancestor)
+	t, err := newTimeline(o.env, o.dir, o.state, o.log, ancestor)
+	if err == nil {
+		t.kept.grace.Store(o.env.Clock().Add(o.env.GC.LeaseGrace).UnixNano())
+	}
+	return t, err
 }
 
 // found is what a timeline's folder holds.

@@ -123,7 +123,9 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	env.holds.Add(1)
 	env.heights.set(t, m.L0().Height())
 	if !env.ReadOnly {
-		err = errors.Join(t.tasks.Go(t.flushInBackground), t.tasks.Go(t.freezeOnTime), t.tasks.Go(t.removeInBackground), t.tasks.Go(t.compactInBackground))
+		for _, task := range []func(context.Context){t.flushInBackground, t.freezeOnTime, t.removeInBackground, t.compactInBackground, t.collectInBackground} {
+			err = errors.Join(err, t.tasks.Go(task))
+		}
 	}
 	if err != nil {
 		env.heights.drop(t)

@@ -1,0 +1,100 @@
+package tenant
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// refuses reports whether a read is to be refused: a snapshot reads what it could when it was made.
+func (s *script) refuses(h *history, p pages, lsn page.LSN) bool {
+	if _, snapshot := p.(*timeline.Snapshot); snapshot {
+		return false
+	}
+	return !h.readable(lsn)
+}
+
+// gc collects with a random horizon.
+func (s *script) gc(h *history) {
+	tl := s.timeline(h)
+	req := timeline.GCRequest{Horizon: int64(s.rnd.Uint64N(uint64(h.last-h.initial) + 1))}
+	if s.rnd.IntN(3) == 0 {
+		req.Horizon = 0
+	}
+	dry, err := tl.GC(context.Background(), timeline.GCRequest{Horizon: req.Horizon, DryRun: true, Explain: true})
+	if !s.failed(err) {
+		require.Equal(s, h.begin(), tl.Cutoff(), "a dry run has changed something")
+		require.Len(s, dry.Layers, dry.Removed+dry.Kept)
+	}
+	r, err := tl.GC(context.Background(), req)
+	require.GreaterOrEqual(s, tl.Cutoff(), h.begin(), "the cutoff has gone back")
+	h.cutoff = tl.Cutoff()
+	if s.failed(err) {
+		return
+	}
+	require.Equal(s, h.cutoff, r.Cutoff)
+	require.LessOrEqual(s, r.Cutoff, max(r.Before, min(tl.DiskConsistentLSN(), h.last-min(h.last, page.LSN(req.Horizon)))))
+	s.collected += r.Removed
+}
+
+// lease keeps a random LSN readable until the store is closed.
+func (s *script) lease(h *history) {
+	lsn := max(s.lsn(h), h.oldest())
+	l, err := s.timeline(h).Lease(context.Background(), lsn, time.Hour)
+	if s.failed(err) {
+		return
+	}
+	require.LessOrEqual(s, l.LSN, lsn)
+	home := h.home(l.LSN)
+	home.leases = append(home.leases, l.LSN)
+}
+
+func (s *script) readLeased(h *history) {
+	if len(h.leases) > 0 {
+		s.readFrom(h, s.timeline(h), h.leases[s.rnd.IntN(len(h.leases))])
+	}
+}
+
+// noteCutoffs takes over what a restart does to collection.
+func (s *script) noteCutoffs() {
+	for _, h := range s.hs {
+		tl := s.timeline(h)
+		require.GreaterOrEqual(s, tl.Cutoff(), h.begin(), "the cutoff has gone back")
+		h.cutoff, h.leases = tl.Cutoff(), nil
+	}
+}
+
+// TestCollectionAgainstModel does random things to a store, compacts it under strategies drawn at random, and collects
+// what no read needs, with crashes and faults.
+func TestCollectionAgainstModel(t *testing.T) {
+	noLeaks(t)
+	seeds := testkit.Rand(t, 3)
+	for world := range testkit.Size(2, 8, 100) {
+		rnd := rand.New(rand.NewPCG(seeds.Uint64(), uint64(world)))
+		o := testOptions(nil)
+		o.Config.Compaction.Options = eager()
+		o.Config.Compaction.Options.FoldMinBytes, o.Config.Compaction.Options.FoldRatio = 1, 1
+		s := &script{TestingT: t, rnd: rnd, options: o, mem: virtualfile.NewMem(), chaos: newChaos(rnd), collects: true}
+		func() {
+			defer func() {
+				if t.Failed() {
+					t.Logf("store %d; last steps:\n%s", world, s)
+				}
+			}()
+			s.begin()
+			for range scriptLength {
+				s.do()
+			}
+			s.end()
+		}()
+		t.Logf("%d jobs, %d layers collected, %d crashes, %d faults", s.collected, s.collected, s.crashes, s.chaos.hits())
+	}
+}
