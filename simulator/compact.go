@@ -12,6 +12,7 @@ import (
 // compactor is compaction under way: one job at a time, output by output.
 type compactor struct {
 	queue     []*mock.Planned
+	gcDue     bool // garbage is to be collected before the next job
 	stale     bool // the timeline has changed by something else than the jobs of queue
 	running   *mock.Work
 	due       time.Duration // when running publishes its next output
@@ -61,6 +62,11 @@ func (r *run) advance() error {
 		}
 	}
 	for c.running == nil {
+		if c.gcDue {
+			if err := r.drop(); err != nil {
+				return err
+			}
+		}
 		if c.stale || len(c.queue) == 0 {
 			if err := r.replan(); err != nil || len(c.queue) == 0 {
 				return err
@@ -125,7 +131,7 @@ func (r *run) publish() error {
 	if err := c.running.Publish(); err != nil {
 		return err
 	}
-	if c.running.Steps() == 0 {
+	if c.running.Done() {
 		c.running = nil
 	} else {
 		r.lay()

@@ -159,7 +159,7 @@ func (r *run) leave(x page.LSN) {
 	r.mark("drop branch", x)
 }
 
-// collect moves the cutoff and removes what no read needs. It gives the number of layers removed.
+// collect moves the cutoff and removes what no read needs. It gives the number of layers that went, compaction's among them.
 func (r *run) collect() (int, error) {
 	last := r.t.Last()
 	cutoff := last - min(last, page.LSN(r.cfg.Horizon))
@@ -170,17 +170,18 @@ func (r *run) collect() (int, error) {
 		r.t.MoveCutoff(cutoff)
 		r.mark("cutoff", r.t.Cutoff())
 	}
-	r.compact.stale = true
-	before := r.t.Counts().FilesDeleted
-	if err := r.drop(); err != nil {
-		return 0, err
+	r.compact.gcDue = true
+	if r.compact.running != nil {
+		return 0, nil // collected once the job under way has ended: both are done under one lock
 	}
-	n := int(r.t.Counts().FilesDeleted - before)
-	return n, r.advance()
+	before := r.t.Counts().FilesDeleted
+	err := r.advance()
+	return int(r.t.Counts().FilesDeleted - before), err
 }
 
 // drop does the jobs of garbage collection.
 func (r *run) drop() error {
+	r.compact.gcDue, r.compact.stale = false, true
 	jobs, err := r.t.Resolve(compaction.GC(r.t.Snapshot()))
 	if err != nil {
 		return err
@@ -190,7 +191,7 @@ func (r *run) drop() error {
 		if err != nil {
 			return err
 		}
-		for w != nil && w.Steps() > 0 {
+		for w != nil && !w.Done() {
 			if err := w.Publish(); err != nil {
 				return err
 			}

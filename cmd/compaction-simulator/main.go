@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/pprof"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,32 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	profile := ""
+	c.PersistentFlags().StringVar(&profile, "cpuprofile", "", "write a profile of this program's processor time to a file")
+	var stop func() error
+	c.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
+		stop, err = startProfile(profile)
+		return err
+	}
+	c.PersistentPostRunE = func(*cobra.Command, []string) error { return stop() }
 	c.AddCommand(simulateCommand(), listCommand())
 	return c
+}
+
+// startProfile begins a profile, if a file is named, and gives what ends it.
+func startProfile(file string) (func() error, error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, err
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }

@@ -101,9 +101,13 @@ func (t *Timeline) cut(c compaction.Cutter, es []entry) []compaction.Rect {
 	size, same := t.log.uniform()
 	same = same && !t.imagesInDeltas
 	e.Size = size
+	at := &region{}
 	for _, x := range es {
 		if k := x.key(); k != last {
-			e.Key, last = t.space.Key(k), k
+			if k-at.start >= at.Room {
+				at = &t.space.regions[t.space.regionOf(k)]
+			}
+			e.Key, last = at.First.Add(k-at.start), k
 		}
 		e.LSN = t.log.lsn(x.record())
 		if !same {

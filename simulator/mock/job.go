@@ -73,6 +73,16 @@ type Work struct {
 	done    []compaction.Output
 }
 
+// step gives the outputs that are published next: all of one range of keys, since a key's facts must not be there in part.
+func (w *Work) step() []output {
+	from := len(w.done)
+	to := from
+	for to < len(w.outputs) && w.outputs[to].tile.Keys == w.outputs[from].tile.Keys {
+		to++
+	}
+	return w.outputs[from:to]
+}
+
 // output is one step of a job: a layer, which may be missing if there was nothing to write, and what it answers for.
 type output struct {
 	layer  *Layer

@@ -7,30 +7,39 @@ import (
 	"github.com/stratapg/strata/compaction"
 )
 
-// Steps is how many outputs are still to be published.
-func (w *Work) Steps() int { return len(w.outputs) - len(w.done) }
+// Done reports whether everything is published.
+func (w *Work) Done() bool { return len(w.outputs) == len(w.done) }
 
-// Cost is the bytes that the next output reads and writes.
-func (w *Work) Cost() int64 { return w.outputs[len(w.done)].cost }
+// Cost is the bytes that the next step reads and writes.
+func (w *Work) Cost() int64 {
+	n := int64(0)
+	for _, o := range w.step() {
+		n += o.cost
+	}
+	return n
+}
 
-// Publish makes the next output live and takes away what goes with it, as the engine does in one step.
+// Publish makes the next outputs live and takes away what goes with them, as the engine does in one step.
 func (w *Work) Publish() error {
-	t, o := w.t, &w.outputs[len(w.done)]
+	t, step := w.t, w.step()
 	job, ok := w.present(t)
 	if !ok {
-		return fmt.Errorf("job %d (%s): one of its inputs is gone while it is done", w.number, job.Reason)
+		return fmt.Errorf("job %d (%s): one of its inputs is gone while it is done", w.number, w.Job.Reason)
 	}
-	out := compaction.Output{Rect: o.tile, Folded: o.folded}
-	if o.layer != nil {
-		o.layer.Generation = t.generation
-		out.Layer = o.layer.Layer
+	all := slices.Clip(w.done)
+	for _, o := range step {
+		out := compaction.Output{Rect: o.tile, Folded: o.folded}
+		if o.layer != nil {
+			o.layer.Generation = t.generation
+			out.Layer = o.layer.Layer
+		}
+		all = append(all, out)
 	}
 	s := t.Snapshot()
-	all := append(slices.Clip(w.done), out)
 	progress := compaction.MovedBy(s, &job, all)
-	gone := w.goneWith(&job, progress)
+	gone := goneWith(&job, progress, len(all) == len(w.outputs))
 	if err := compaction.CheckStep(s, &job, w.done, all[len(w.done):], gone); err != nil {
-		return fmt.Errorf("job %d (%s): %w", w.number, job.Reason, err)
+		return fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)
 	}
 	for _, p := range progress {
 		t.live[p.Layer].Moved = p.Moved
@@ -41,22 +50,24 @@ func (w *Work) Publish() error {
 		leaving[i] = t.live[g]
 		w.gone[t.live[g]] = true
 	}
-	if l := o.layer; l != nil {
-		l.Level, l.Job, l.Reason = job.Level, w.number, job.Reason
-		t.add(l, job.Kind.String())
+	for _, o := range step {
+		if l := o.layer; l != nil {
+			l.Level, l.Job, l.Reason = job.Level, w.number, job.Reason
+			t.add(l, job.Kind.String())
+		}
 	}
 	return t.remove(leaving, job.Kind.String())
 }
 
-// goneWith gives the layers that go with the next output: inputs of which nothing is left, and with the last one all that the job makes obsolete.
-func (w *Work) goneWith(job *compaction.Job, progress []compaction.Progress) []int {
+// goneWith gives the layers that go with a step: inputs of which nothing is left, and with the last one all that the job makes obsolete.
+func goneWith(job *compaction.Job, progress []compaction.Progress, last bool) []int {
 	var gone []int
 	for _, p := range progress {
 		if p.Gone {
 			gone = append(gone, p.Layer)
 		}
 	}
-	if w.Steps() == 1 {
+	if last {
 		for _, i := range job.Obsolete {
 			if !slices.Contains(gone, i) {
 				gone = append(gone, i)

@@ -20,9 +20,10 @@ const (
 
 // All gives the scenarios, in the order in which they are shown. The caller may change what it gets.
 func All() []sim.Config {
-	all := []sim.Config{uniform20GB()}
+	var all []sim.Config
 	for _, f := range []func() sim.Config{
-		uniform, hotCold, zipf, bulkLoad, bulkThenRandom, oneHotKey,
+		uniform20GB, uniform, hotCold, zipf, bulkLoad, bulkThenRandom, oneHotKey, manyRelations, counters, bursts, shrinking,
+		thousandBranches, oldBranch, shortPITR, longPITR, metadata, giantTable, restarts,
 	} {
 		all = append(all, f())
 	}
@@ -52,25 +53,25 @@ func uniform20GB() sim.Config {
 	}
 }
 
-// base is what the other scenarios have in common: a database of 4 GiB that is there at the start, layers of
-// 64 MiB, 8 GiB of WAL at 40 MiB/s, 400 MiB/s of reading and writing for compaction, and reads at the newest
+// base is what the other scenarios have in common: a database of 2 GiB that is there at the start, layers of
+// 32 MiB, 4 GiB of WAL at 20 MiB/s, 200 MiB/s of reading and writing for compaction, and reads at the newest
 // LSN, within the PITR window and at branches.
 func base(name, about string) sim.Config {
 	return sim.Config{
 		Name: name, About: about,
-		Preload: true,
-		Regions: []sim.Region{{Name: "table", Blocks: 4 * gib / (8 * kib)}},
-		Options: compaction.Options{CheckpointDistance: 64 * mib, CompactionTargetSize: 32 * mib, FoldMinBytes: 1 * gib},
-		// Reading and writing.
-		Bandwidth: 400 * mib,
-		GCPeriod:  10 * second, Horizon: 64 * mib, PITR: 60 * second,
+		Preload:   true,
+		Regions:   []sim.Region{{Name: "table", Blocks: baseBlocks}},
+		Options:   compaction.Options{CheckpointDistance: 32 * mib, CompactionTargetSize: 16 * mib, FoldMinBytes: 512 * mib},
+		Bandwidth: 200 * mib,
+		GCPeriod:  10 * second, Horizon: 32 * mib, PITR: 60 * second,
 		Reads: sim.Reads{Number: 64, Old: 100, Branch: 100},
 	}
 }
 
 const (
-	baseRate    = 40 * mib
-	baseRecords = 8 * gib / baseSize
+	baseBlocks  = 2 * gib / (8 * kib)
+	baseRate    = 20 * mib
+	baseRecords = 4 * gib / baseSize
 	baseSize    = 256
 )
 
@@ -126,7 +127,7 @@ func bulkThenRandom() sim.Config {
 
 func oneHotKey() sim.Config {
 	c := base("one-hot-key", "10 million changes of one page, among a few of others")
-	c.Regions = []sim.Region{{Name: "others", Blocks: gib / (8 * kib)}, {Name: "one", Blocks: 1}}
+	c.Regions = []sim.Region{{Name: "others", Blocks: baseBlocks / 4}, {Name: "one", Blocks: 1}}
 	c.Phases = []sim.Phase{{Records: 10_500_000, Rate: baseRate, Streams: []workload.Stream{
 		{Weight: 20, Keys: workload.Keys{Kind: "uniform", First: 1}, Size: 100},
 		{Weight: 1, Keys: workload.Keys{Kind: "uniform"}, Size: 100},
