@@ -238,7 +238,7 @@ func (f *folder) stacked(inputs []int, keys page.Range) bool {
 
 // top gives the LSN below which a piece is folded.
 func (f *folder) top(p *piece) page.LSN {
-	top := f.s.Cutoff + 1
+	top := min(f.s.Cutoff, f.s.DiskConsistentLSN) + 1
 	for _, i := range p.layers {
 		if l := &f.s.Layers[i]; l.L0() {
 			top = min(top, l.LSNs.Start) // they come to L1 first
