@@ -106,24 +106,25 @@ func (g *compactBench) merge(t testing.TB) (outputs []layer.Desc, entries int64)
 	}
 	last := page.MinKey
 	for {
-		e, ok, err := m.Next(ctx)
-		if err != nil {
-			require.NoError(t, err)
-		}
-		if !ok {
+		batch, err := m.NextBatch(ctx)
+		require.NoError(t, err)
+		if len(batch) == 0 {
 			break
 		}
-		if w != nil && e.Key != last && w.EstimatedSize() >= compactCut {
-			finish(e.Key)
+		for i := range batch {
+			e := &batch[i]
+			if w != nil && w.EstimatedSize() >= compactCut && e.Key != last {
+				finish(e.Key)
+			}
+			if w == nil {
+				w, err = layer.NewDeltaWriter(g.disk, g.dir, layer.Identity{}, e.Key, lsns, 2, layer.WriterOptions{})
+				require.NoError(t, err)
+			}
+			if err := w.Add(e.Key, e.LSN, e.WillInit, e.Value); err != nil {
+				require.NoError(t, err)
+			}
+			last = e.Key
 		}
-		if w == nil {
-			w, err = layer.NewDeltaWriter(g.disk, g.dir, layer.Identity{}, e.Key, lsns, 2, layer.WriterOptions{})
-			require.NoError(t, err)
-		}
-		if err := w.Add(e.Key, e.LSN, e.WillInit, e.Value); err != nil {
-			require.NoError(t, err)
-		}
-		last = e.Key
 	}
 	finish(page.MaxKey)
 	return outputs, m.Stats().Entries

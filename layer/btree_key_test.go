@@ -40,3 +40,34 @@ func TestTreeKeysAreTheirBytes(t *testing.T) {
 		require.Equal(t, bytes.Compare(b, o) < 0, key.less(&other))
 	})
 }
+
+// A node that is taken apart as a whole gives the keys and values that its accessors give.
+func TestNodeTakenApart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		keyLen := rapid.SampledFrom([]int{1, 8, page.KeySize, deltaKeyLen, treeKeyBytes}).Draw(t, "key length")
+		p := rapid.IntRange(0, keyLen-1).Draw(t, "prefix")
+		n := rapid.IntRange(1, (blockSize-nodeHeader-p)/(keyLen-p+valueSize)).Draw(t, "entries")
+		block := make([]byte, blockSize)
+		rand := rapid.SliceOfN(rapid.Byte(), 1<<8, 1<<8).Draw(t, "bytes")
+		for i := range block {
+			block[i] = rand[(i*i+i>>8)%len(rand)]
+		}
+		binary.BigEndian.PutUint16(block, uint16(n))
+		block[2], block[3], block[4] = 0, byte(p), byte(keyLen-p)
+		node, err := parseNode(block, keyLen)
+		require.NoError(t, err)
+		from := rapid.IntRange(0, n-1).Draw(t, "from")
+		before := []leafEntry{{value: 7}}
+		entries := node.appendEntries(before, from)
+		require.Equal(t, before[0], entries[0])
+		require.Len(t, entries, 1+n-from)
+		for i, e := range entries[1:] {
+			var key [treeKeyBytes]byte
+			node.copyKey(key[:], from+i)
+			require.Equal(t, key, e.key.bytes())
+			require.Equal(t, node.value(from+i), e.value)
+			require.Equal(t, page.KeyFromBytes(key[:]), e.key.page())
+			require.Equal(t, page.LSN(binary.BigEndian.Uint64(key[page.KeySize:])), e.key.lsn())
+		}
+	})
+}

@@ -40,33 +40,46 @@ func NewDeltaWriter(disk *virtualfile.Disk, dir string, id Identity, startKey pa
 // Add appends a serialized value. Entries must ascend by (key, LSN), each LSN within the layer's range.
 // After an error the writer is only good for Abort.
 func (w *DeltaWriter) Add(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
-	return w.add(&k, lsn, willInit, value)
+	key := deltaKey(&k, lsn)
+	return w.addAt(&key, willInit, value)
 }
 
 func (w *DeltaWriter) add(k *page.Key, lsn page.LSN, willInit bool, value []byte) error {
+	key := deltaKey(k, lsn)
+	return w.addAt(&key, willInit, value)
+}
+
+func (w *DeltaWriter) addAt(key *treeKey, willInit bool, value []byte) error {
 	if err := w.w.usable(); err != nil {
 		return err
 	}
+	lsn := key.lsn()
+	if !w.any && key.page().Less(w.desc.Keys.Start) || lsn < w.desc.LSNs.Start || lsn >= w.desc.LSNs.End ||
+		len(value) > maxBlob || w.w.size()+int64(len(value)) > maxDeltaSize {
+		return w.refuse(key.page(), lsn, len(value))
+	}
+	ref := uint64(w.w.offset()) << 1
+	if willInit {
+		ref |= 1
+	}
+	if err := w.w.entry(key, ref); err != nil {
+		return err
+	}
+	w.any = true
+	return w.w.blob(Stored{Data: value})
+}
+
+// refuse says what is wrong with an entry.
+func (w *DeltaWriter) refuse(k page.Key, lsn page.LSN, size int) error {
 	switch {
 	case !w.any && k.Less(w.desc.Keys.Start):
 		return w.w.fail(fmt.Errorf("%w: key %s below the layer's %s", ErrOrder, k, w.desc.Keys.Start))
 	case lsn < w.desc.LSNs.Start || lsn >= w.desc.LSNs.End:
 		return w.w.fail(fmt.Errorf("%w: key %s at LSN %s outside %s", ErrOrder, k, lsn, w.desc.LSNs))
-	case len(value) > maxBlob:
-		return w.w.fail(fmt.Errorf("key %s at LSN %s: value of %d bytes, at most %d fit", k, lsn, len(value), maxBlob))
-	case w.w.size()+int64(len(value)) > maxDeltaSize:
-		return w.w.fail(fmt.Errorf("key %s at LSN %s: the file would pass %d bytes", k, lsn, int64(maxDeltaSize)))
+	case size > maxBlob:
+		return w.w.fail(fmt.Errorf("key %s at LSN %s: value of %d bytes, at most %d fit", k, lsn, size, maxBlob))
 	}
-	key := deltaKey(k, lsn)
-	ref := uint64(w.w.offset()) << 1
-	if willInit {
-		ref |= 1
-	}
-	if err := w.w.entry(&key, ref); err != nil {
-		return err
-	}
-	w.any = true
-	return w.w.blob(Stored{Data: value})
+	return w.w.fail(fmt.Errorf("key %s at LSN %s: the file would pass %d bytes", k, lsn, int64(maxDeltaSize)))
 }
 
 // deltaKey is a key of the index: k.Put and the LSN behind it.

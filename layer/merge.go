@@ -69,12 +69,17 @@ type MergeStats struct {
 type Merge struct {
 	o      MergeOptions
 	inputs []*mergeInput // by their lower bounds
-	// started counts those that are being read, or have been.
-	started int
-	heap    []*mergeInput // least place first
-	given   bool          // the place of heap[0] was given by Next
-	any     bool          // there is a last
-	last    mergeEntry
+	// started counts those that are being read, or have been; opened those that take part in matches, or have.
+	started, opened int
+	bound           treeKey // the lower bound of the next to be opened
+	matches         mergeMatches
+	spent           bool // all entries of the window of the least are in batch
+	any             bool // there is a last
+	last            treeKey
+
+	batch   []Merged // found, from number given on not given yet
+	given   int
+	touched byte   // or the compiler would leave reads out
 	room    []byte // for a decompressed image
 	stats   MergeStats
 	err     error // what ended the merge
@@ -92,18 +97,15 @@ func OpenMerge(ctx context.Context, layers []*Reader, o MergeOptions) (*Merge, e
 	if o.Keys == (page.Range{}) {
 		o.Keys = page.FullRange
 	}
-	m := &Merge{o: o}
+	m := &Merge{o: o, batch: make([]Merged, 0, mergeBatch)}
 	for i, r := range layers {
 		// The last key of a range that ends with MaxKey is in no range.
 		if keys := r.desc.Keys.Intersect(o.Keys); !keys.Empty() {
-			m.inputs = append(m.inputs, newMergeInput(r, i, keys))
+			m.inputs = append(m.inputs, &mergeInput{r: r, number: i, image: r.desc.Image, keys: keys})
 		}
 	}
 	slices.SortStableFunc(m.inputs, func(a, b *mergeInput) int { return a.keys.Start.Compare(b.keys.Start) })
-	m.heap = slices.Clone(m.inputs) // ascending, as a heap may be; inputs of one key may still be in any order
-	for i := len(m.heap)/2 - 1; i >= 0; i-- {
-		m.sink(i)
-	}
+	m.setBound()
 	open := int64(maxOpen(m.inputs))
 	each := min(max(cmp.Or(o.Memory, DefaultMergeMemory)/max(open, 1), minMergeInput), maxMergeInput)
 	m.each, m.stats.Memory = divideMerge(each), each*open
@@ -134,64 +136,115 @@ func maxOpen(inputs []*mergeInput) int {
 // Next gives the next version. It is false behind the last. An error, that of the context too, ends the merge:
 // it comes again with each further call.
 func (m *Merge) Next(ctx context.Context) (Merged, bool, error) {
+	if m.given == len(m.batch) {
+		m.refill(ctx)
+		if len(m.batch) == 0 {
+			return Merged{}, false, m.err
+		}
+	}
+	m.given++
+	return m.batch[m.given-1], true, nil
+}
+
+// NextBatch gives some of the versions that follow, all of which are valid until the next call; none behind the
+// last. It is Next for whoever counts nanoseconds, and may be mixed with it.
+func (m *Merge) NextBatch(ctx context.Context) ([]Merged, error) {
+	if m.given == len(m.batch) {
+		m.refill(ctx)
+		if len(m.batch) == 0 {
+			return nil, m.err
+		}
+	}
+	some := m.batch[m.given:]
+	m.given = len(m.batch)
+	return some, nil
+}
+
+// mergeBatch is how many versions are found at once, so that the processor fetches the values of all while the
+// matches for the next are played.
+const mergeBatch = 64
+
+// refill finds the next versions.
+func (m *Merge) refill(ctx context.Context) {
+	m.batch, m.given = m.batch[:0], 0
 	if m.err == nil && m.closed {
 		m.err = errMergeClosed
 	}
-	if m.err != nil {
-		return Merged{}, false, m.err
+	for more := true; more && m.err == nil && len(m.batch) < mergeBatch; {
+		if !m.spent {
+			more, m.err = m.find(ctx)
+		} else if more = len(m.batch) == 0; more { // nobody looks at the window's values any more
+			m.spent = false
+			m.err = m.turn(ctx)
+		}
 	}
-	e, ok, err := m.next(ctx)
-	m.err = err
-	return e, ok, err
+	m.stats.Entries += int64(len(m.batch))
 }
 
-func (m *Merge) next(ctx context.Context) (Merged, bool, error) {
-	if m.given {
-		m.given = false
-		if err := m.advance(ctx); err != nil {
-			return Merged{}, false, err
+// find adds one version to the batch, or passes over a duplicate. It gives false if no more is to be added: at
+// the end, and where going on would invalidate a value.
+func (m *Merge) find(ctx context.Context) (more bool, err error) {
+	i, ok := m.matches.least()
+	if m.opened < len(m.inputs) && (!ok || !m.matches.keys[i].less(&m.bound)) {
+		if len(m.batch) > 0 { // so that an error comes behind it
+			return false, nil
 		}
+		return true, m.open(ctx)
 	}
-	for len(m.heap) > 0 {
-		in := m.heap[0]
-		switch {
-		case !in.opened:
-			if err := m.open(ctx, in); err != nil {
-				return Merged{}, false, err
-			}
-			continue
-		case !m.any || in.head.lsn != m.last.lsn || in.head.key != m.last.key:
-			return m.give(in)
-		}
+	if !ok {
+		return false, nil
+	}
+	in := m.matches.inputs[i]
+	e := &in.window.entries[in.at]
+	alone := e.value&mergeZstd != 0 && !m.o.Stored // as there is room for one
+	switch {
+	case m.any && e.key == m.last:
 		m.stats.Duplicates++
-		if err := m.advance(ctx); err != nil {
-			return Merged{}, false, err
+		alone = false
+	case alone && len(m.batch) > 0:
+		return false, nil
+	default:
+		m.last, m.any = e.key, true
+		if err := m.add(in, e, alone); err != nil {
+			return false, err
 		}
 	}
-	return Merged{}, false, nil
+	if in.at++; in.at == len(in.window.entries) {
+		m.spent = true
+	} else {
+		m.matches.keys[i] = in.window.entries[in.at].key
+		m.matches.replay(i)
+	}
+	return !alone, nil
 }
 
-// give hands out the entry of the input at the top.
-func (m *Merge) give(in *mergeInput) (Merged, bool, error) {
-	h := &in.head
-	m.last, m.any, m.given = *h, true, true
-	m.stats.Entries++
-	e := Merged{Key: h.key, LSN: h.lsn, Image: in.image, WillInit: h.willInit, Zstd: h.zstd, Layer: in.number}
-	e.Value = in.window.value(h)
-	if !h.zstd || m.o.Stored {
-		return e, true, nil
+// add adds an entry to the batch, and looks at its value.
+func (m *Merge) add(in *mergeInput, e *mergeEntry, plain bool) error {
+	n := e.value & mergeLength
+	value := in.window.bytes[e.at : e.at+n : e.at+n]
+	if n > 0 {
+		m.touched ^= value[0] ^ value[n/2] ^ value[n-1]
 	}
-	plain, err := Stored{Data: e.Value, Zstd: true}.Plain(m.room)
-	if err != nil {
-		return Merged{}, false, corruptf(in.r.file.Name(), in.window.base+int64(h.at), "%s at LSN %s: %v", h.key, h.lsn, err)
+	zstd := e.value&mergeZstd != 0
+	if plain {
+		var err error
+		if m.room, err = (Stored{Data: value, Zstd: true}).Plain(m.room); err != nil {
+			return corruptf(in.r.file.Name(), in.window.base+int64(e.at), "%s at LSN %s: %v", e.key.page(), e.key.lsn(), err)
+		}
+		value, zstd = m.room, false
 	}
-	m.room, e.Value, e.Zstd = plain, plain, false
-	return e, true, nil
+	m.batch = m.batch[:len(m.batch)+1]
+	to := &m.batch[len(m.batch)-1]
+	to.Key, to.LSN = e.key.page(), e.key.lsn()
+	to.Image, to.WillInit, to.Zstd = in.image, e.value&mergeWillInit != 0, zstd
+	to.Value, to.Layer = value, in.number
+	return nil
 }
 
-// open begins to read the input at the top, and all that come up by its lower bound, so that none waits for
-// another, and the next.
-func (m *Merge) open(ctx context.Context, in *mergeInput) error {
+// open lets the next input take part, and begins to read it, all that come up by its lower bound, so that none
+// waits for another, and the next.
+func (m *Merge) open(ctx context.Context) error {
+	in := m.inputs[m.opened]
 	n := m.started
 	for n < len(m.inputs) && m.inputs[n].keys.Start.Compare(in.keys.Start) <= 0 {
 		n++
@@ -199,51 +252,50 @@ func (m *Merge) open(ctx context.Context, in *mergeInput) error {
 	for n = min(n+mergeAhead, len(m.inputs)); m.started < n; m.started++ {
 		m.inputs[m.started].start(m)
 	}
-	in.opened = true
-	return m.advance(ctx)
+	m.opened++
+	m.setBound()
+	ok, err := in.turn(ctx)
+	if ok {
+		m.matches.add(in)
+	}
+	return err
 }
 
-// advance goes to the next entry of the input at the top, and brings another to the top if need be.
-func (m *Merge) advance(ctx context.Context) error {
-	in := m.heap[0]
-	ok, err := in.advance(ctx)
-	if err != nil {
+func (m *Merge) setBound() {
+	if m.opened < len(m.inputs) {
+		m.bound = deltaKey(&m.inputs[m.opened].keys.Start, 0)
+	}
+}
+
+// turn goes to the next window of the least input.
+func (m *Merge) turn(ctx context.Context) error {
+	i, _ := m.matches.least()
+	in := m.matches.inputs[i]
+	ok, err := in.turn(ctx)
+	switch {
+	case err != nil:
 		return err
+	case !ok:
+		m.matches.remove(i)
+		return nil
 	}
-	if !ok {
-		m.stats.Bytes, m.stats.Opened = m.stats.Bytes+in.bytes, m.stats.Opened+1
-		n := len(m.heap) - 1
-		m.heap[0], m.heap[n], m.heap = m.heap[n], nil, m.heap[:n]
-	}
-	m.sink(0)
+	m.matches.keys[i] = in.window.entries[0].key
+	m.matches.replay(i)
 	return nil
-}
-
-// sink brings the input at i to its place in the heap below.
-func (m *Merge) sink(i int) {
-	h := m.heap
-	for {
-		least := 2*i + 1
-		if least >= len(h) {
-			return
-		}
-		if r := least + 1; r < len(h) && h[r].before(h[least]) {
-			least = r
-		}
-		if !h[least].before(h[i]) {
-			return
-		}
-		h[i], h[least] = h[least], h[i]
-		i = least
-	}
 }
 
 // Stats gives what the merge did so far.
 func (m *Merge) Stats() MergeStats {
 	s := m.stats
-	for _, in := range m.heap {
-		if in.opened {
-			s.Bytes, s.Opened = s.Bytes+in.bytes, s.Opened+1
+	if m.closed {
+		return s
+	}
+	s.Entries -= int64(len(m.batch) - m.given)
+	s.Opened = m.opened
+	for _, in := range m.inputs[:m.opened] {
+		s.Bytes += in.bytes
+		if in.window != nil {
+			s.Bytes += int64(len(in.window.bytes))
 		}
 	}
 	return s
@@ -254,12 +306,13 @@ func (m *Merge) Close() {
 	if m.closed {
 		return
 	}
+	m.stats = m.Stats()
 	m.closed = true
 	m.cancel()
 	m.reads.Wait()
 	for _, in := range m.inputs[:m.started] {
 		in.release()
 	}
-	m.heap, m.given = nil, false
+	m.batch, m.given, m.matches, m.spent = nil, 0, mergeMatches{}, false
 	m.o.Budget.Release(m.stats.Memory)
 }

@@ -21,7 +21,7 @@ const (
 	// maxMergeIndex bounds how much of the index is read in one go.
 	maxMergeIndex = 256 << 10
 	// mergeEntryBytes is what an entry takes beside its value.
-	mergeEntryBytes = 48
+	mergeEntryBytes = 40
 )
 
 // mergeSizes divide a layer's part of the memory, in bytes.
@@ -38,12 +38,16 @@ func divideMerge(each int64) mergeSizes {
 
 // mergeEntry is one version in a window.
 type mergeEntry struct {
-	key      page.Key
-	lsn      page.LSN
-	at, n    uint32 // in the window
-	willInit bool
-	zstd     bool
+	key   treeKey
+	at    uint32 // in the window
+	value uint32 // length and flags
 }
+
+const (
+	mergeLength   = 1<<30 - 1 // of a value with its header, and of the padding behind the last
+	mergeWillInit = 1 << 31
+	mergeZstd     = 1 << 30
+)
 
 // mergeWindow is a stretch of a layer's values with the entries that name them.
 type mergeWindow struct {
@@ -54,30 +58,34 @@ type mergeWindow struct {
 	bytes   []byte
 }
 
-// fits reports whether e may be added. The first always is.
-func (w *mergeWindow) fits(e *entry, limit int64) bool {
+// fits reports whether an entry that ends at end may be added. The first always is.
+func (w *mergeWindow) fits(end, limit int64) bool {
 	n := cap(w.entries)
 	if len(w.entries) == n {
 		n += n / 4
 	}
-	return len(w.entries) == 0 || toBlock(e.end)-w.base+int64(n)*mergeEntryBytes <= limit
+	return len(w.entries) == 0 || toBlock(end)-w.base+int64(n)*mergeEntryBytes <= limit
 }
 
 // firstEntries is the room that a window begins with.
 const firstEntries = 64
 
 // add notes e, which follows what was added before.
-func (w *mergeWindow) add(e *entry) {
+func (w *mergeWindow) add(e *leafEntry, end int64) {
 	n := len(w.entries)
 	if n == 0 {
-		w.base = e.start &^ (blockSize - 1)
+		w.base = e.start() &^ (blockSize - 1)
 	}
 	if n == cap(w.entries) { // append would double it
 		w.entries = append(make([]mergeEntry, 0, n+n/4), w.entries...)
 	}
-	w.end = e.end
-	w.entries = append(w.entries, mergeEntry{key: e.key, lsn: e.lsn, willInit: e.willInit,
-		at: uint32(e.start - w.base), n: uint32(e.end - e.start)})
+	w.end = end
+	w.entries = w.entries[:n+1]
+	to := &w.entries[n]
+	to.key, to.at, to.value = e.key, uint32(e.start()-w.base), uint32(end-e.start())
+	if e.willInit() {
+		to.value |= mergeWillInit
+	}
 }
 
 func toBlock(off int64) int64 { return (off + blockSize - 1) &^ (blockSize - 1) }
@@ -91,8 +99,12 @@ func (w *mergeWindow) read(ctx context.Context, r *Reader) (err error) {
 	}
 	for i := range w.entries {
 		e := &w.entries[i]
-		raw := w.value(e)
-		s, err := r.blobOf(e.lsn, w.base+int64(e.at), raw)
+		raw := w.bytes[e.at:][:e.value&mergeLength]
+		if n := int(raw[0]); n == len(raw)-1 && n < smallBlob { // the usual way
+			e.at, e.value = e.at+1, e.value&^mergeLength|uint32(n)
+			continue
+		}
+		s, err := r.blobOf(e.key.lsn(), w.base+int64(e.at), raw)
 		if err != nil {
 			return err
 		}
@@ -100,12 +112,13 @@ func (w *mergeWindow) read(ctx context.Context, r *Reader) (err error) {
 		if err != nil {
 			return err
 		}
-		e.at, e.n, e.zstd = e.at+uint32(header), uint32(len(s.Data)), s.Zstd
+		e.at, e.value = e.at+uint32(header), e.value&^mergeLength|uint32(len(s.Data))
+		if s.Zstd {
+			e.value |= mergeZstd
+		}
 	}
 	return nil
 }
-
-func (w *mergeWindow) value(e *mergeEntry) []byte { return w.bytes[e.at : e.at+e.n : e.at+e.n] }
 
 func (w *mergeWindow) reset() {
 	if w.buf != nil {
@@ -120,10 +133,7 @@ type mergeInput struct {
 	number int
 	image  bool
 	keys   page.Range
-	// opened says that head is an entry; until then it is a lower bound of all.
-	opened bool
-	head   mergeEntry
-	at     int // of head in window
+	at     int // in window
 	window *mergeWindow
 	bytes  int64 // of windows that were used
 
@@ -131,29 +141,6 @@ type mergeInput struct {
 	ready   chan *mergeWindow // closed by the goroutine at the end
 	free    chan *mergeWindow
 	err     error // of the goroutine, once ready is closed
-}
-
-func newMergeInput(r *Reader, number int, keys page.Range) *mergeInput {
-	in := &mergeInput{r: r, number: number, image: r.desc.Image, keys: keys}
-	in.head.key, in.head.lsn = keys.Start, r.desc.LSNs.Start
-	return in
-}
-
-// before orders inputs by their heads: key, LSN; what is not opened first, as its bound may be its first entry's
-// place; images; the order in which layers were given.
-func (in *mergeInput) before(o *mergeInput) bool {
-	if c := in.head.key.Compare(o.head.key); c != 0 {
-		return c < 0
-	}
-	switch {
-	case in.head.lsn != o.head.lsn:
-		return in.head.lsn < o.head.lsn
-	case in.opened != o.opened:
-		return !in.opened
-	case in.image != o.image:
-		return in.image
-	}
-	return in.number < o.number
 }
 
 // start begins to read.
@@ -170,33 +157,38 @@ func (in *mergeInput) start(m *Merge) {
 
 // fill walks the index and fills windows with the entries of in.keys.
 func (in *mergeInput) fill(ctx context.Context, sizes mergeSizes) error {
-	r := in.r
-	blocks := scanBlocks{index: stretch{r: r, limit: r.end(), ahead: sizes.index}}
-	defer blocks.index.release()
-	var scan entryScanner
-	scan.init(r, &blocks)
-	if err := scan.seek(ctx, in.keys.Start, 0); err != nil {
+	var scan leafScanner
+	defer scan.release()
+	if err := scan.seek(ctx, in.r, in.keys.Start, sizes.index); err != nil {
 		return err
 	}
+	limit := deltaKey(&in.keys.End, 0)
 	for {
-		e, ok, err := scan.next(ctx)
-		if err == nil && ok {
-			err = scan.inside(&e)
-		}
-		switch {
-		case err != nil:
+		entries, end, err := scan.next(ctx)
+		if err != nil {
 			return err
-		case !ok || !e.key.Less(in.keys.End):
-			return in.hand(ctx)
-		case in.filling != nil && !in.filling.fits(&e, sizes.window):
-			if err := in.hand(ctx); err != nil {
+		}
+		for i := range entries {
+			e, ends := &entries[i], end
+			if i+1 < len(entries) {
+				ends = entries[i+1].start()
+			}
+			if !e.key.less(&limit) {
+				return in.hand(ctx)
+			}
+			if in.filling != nil && !in.filling.fits(ends, sizes.window) {
+				if err := in.hand(ctx); err != nil {
+					return err
+				}
+			}
+			if err := in.take(ctx); err != nil {
 				return err
 			}
+			in.filling.add(e, ends)
 		}
-		if err := in.take(ctx); err != nil {
-			return err
+		if len(entries) == 0 {
+			return in.hand(ctx)
 		}
-		in.filling.add(&e)
 	}
 }
 
@@ -226,31 +218,27 @@ func (in *mergeInput) hand(ctx context.Context) error {
 	return nil
 }
 
-// advance goes to the next entry, and is false behind the last.
-func (in *mergeInput) advance(ctx context.Context) (bool, error) {
-	in.at++
-	if in.window == nil || in.at == len(in.window.entries) {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		if in.window != nil {
-			in.bytes += int64(len(in.window.bytes))
-			in.window.reset()
-			in.free <- in.window // has room for all windows
-			in.window = nil
-		}
-		select {
-		case w, ok := <-in.ready:
-			if !ok {
-				return false, in.err
-			}
-			in.window, in.at = w, 0
-		case <-ctx.Done():
-			return false, ctx.Err()
-		}
+// turn goes to the next window, and is false behind the last.
+func (in *mergeInput) turn(ctx context.Context) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
 	}
-	in.head = in.window.entries[in.at]
-	return true, nil
+	if in.window != nil {
+		in.bytes += int64(len(in.window.bytes))
+		in.window.reset()
+		in.free <- in.window // has room for all windows
+		in.window = nil
+	}
+	select {
+	case w, ok := <-in.ready:
+		if !ok {
+			return false, in.err
+		}
+		in.window, in.at = w, 0
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
 }
 
 // release gives all buffers back once the goroutine has ended.

@@ -82,9 +82,6 @@ type orphan struct {
 	first [maxKeyLen]byte
 }
 
-// maxFanout is more than the entries that any node has: a suffix has a byte at least.
-const maxFanout = blockSize / (valueSize + 1)
-
 func (v *verifier) name() string { return v.file.Name() }
 
 func (v *verifier) dataEnd() int64 { return int64(v.sum.indexStart) * blockSize }
