@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -15,6 +16,13 @@ const (
 	gridKeys = 6
 	gridLSNs = 14
 )
+
+// checkMany tries a property that takes microseconds more often than rapid's hundred times.
+func checkMany(t *testing.T, property func(t *rapid.T)) {
+	for range testkit.Size(10, 20, 2000) {
+		rapid.Check(t, property)
+	}
+}
 
 func gridKey(k int) page.Key { return page.Key{F6: uint32(k)} }
 
@@ -158,7 +166,7 @@ func anyNeeded(s *Snapshot, i int, gone []int, add []Output, j *Job) bool {
 // TestRemovalAgainstModel shows that the checker refuses exactly what could lose a fact that a layer may hold.
 func TestRemovalAgainstModel(t *testing.T) {
 	accepted, refused := 0, 0
-	rapid.Check(t, func(t *rapid.T) {
+	checkMany(t, func(t *rapid.T) {
 		s := drawSnapshot(t)
 		var j *Job
 		var add []Output
@@ -186,7 +194,7 @@ func TestRemovalAgainstModel(t *testing.T) {
 
 // TestManyRemovalsAsOne shows that what decides for many layers at once decides as for each of them.
 func TestManyRemovalsAsOne(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	checkMany(t, func(t *rapid.T) {
 		s := drawSnapshot(t)
 		var remove []int
 		for i := range s.Layers {
@@ -209,7 +217,7 @@ func TestManyRemovalsAsOne(t *testing.T) {
 // TestGCIsExact shows that what garbage collection drops may go, and that of what it leaves no layer could.
 func TestGCIsExact(t *testing.T) {
 	dropped := 0
-	rapid.Check(t, func(t *rapid.T) {
+	checkMany(t, func(t *rapid.T) {
 		s := drawSnapshot(t)
 		plan := GC(s)
 		if len(plan.Jobs) > 0 {
@@ -251,7 +259,7 @@ func twin(s *Snapshot, i int) bool {
 // all of it has.
 func TestMovedByAgainstModel(t *testing.T) {
 	moved := 0
-	rapid.Check(t, func(t *rapid.T) {
+	checkMany(t, func(t *rapid.T) {
 		s := drawSnapshot(t)
 		j, out := drawJob(t, s)
 		j.Obsolete = j.Inputs
