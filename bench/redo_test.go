@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -20,17 +19,18 @@ import (
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/walredo"
 	"github.com/stratapg/strata/walredo/native"
+	"github.com/stratapg/strata/walredo/pgworker"
 	"github.com/stratapg/strata/walredo/pool"
-	"github.com/stratapg/strata/walredo/sandbox"
 	"github.com/stratapg/strata/walredo/walredotest"
+	"github.com/stratapg/strata/walredo/walredotest/processes"
 	"github.com/stratapg/strata/walredo/wire"
-	"github.com/stratapg/strata/walredo/worker"
 )
 
 // BenchmarkRedo rebuilds one page an operation from raw records, with as many goroutines asking as the name
 // says. Nothing of a page is kept between operations. A ping is a question without records: an image that comes back
-// as it is, from native, and zeros from a pool. The pool has one process; with one client, ratio is
-// what its ping takes against a bare exchange of as many bytes with a process over two pipes, in turns, the
+// as it is, from native, and zeros from a pool. Pools have one process: our redo, and a stock server of 15, which gets the
+// same changes as such a server logs them. With one client, ratio is
+// what a ping takes against a bare exchange of as many bytes with a process over two pipes, in turns, the
 // fastest turn of each.
 func BenchmarkRedo(b *testing.B) {
 	requests := walredotest.Requests(b)
@@ -41,13 +41,21 @@ func BenchmarkRedo(b *testing.B) {
 	b.Run("native", func(b *testing.B) {
 		benchRedoer(b, native.New(), requests, []int{1, runtime.GOMAXPROCS(0)}, nil)
 	})
-	b.Run("pool", func(b *testing.B) {
-		p := openPool(b, 1)
-		defer p.Close()
-		r := pinging{p, kind}
-		ratio := func() float64 { return pingRatio(b, func() error { return p.Ping(context.Background(), kind) }) }
-		benchRedoer(b, r, requests, []int{1, 2, 4, 8, 16, 32, 64, 128}, ratio)
+	b.Run("pool", func(b *testing.B) { benchPool(b, openPool(b, pool.Native(executable(b)), 1), requests, kind) })
+	b.Run("pgworker", func(b *testing.B) {
+		worker := pgworker.Worker(executable(b), processes.PGServer(b, pg.V15))
+		stock := map[string]*walredo.Request{"ping": &ping}
+		for _, name := range []string{"short", "medium"} {
+			stock[name] = processes.Stock15(b, requests[name])
+		}
+		benchPool(b, openPool(b, worker, 1), stock, stock["short"].Kind())
 	})
+}
+
+func benchPool(b *testing.B, p *pool.Pool, requests map[string]*walredo.Request, kind walredo.Kind) {
+	defer p.Close()
+	ratio := func() float64 { return pingRatio(b, func() error { return p.Ping(context.Background(), kind) }) }
+	benchRedoer(b, pinging{p, kind}, requests, []int{1, 2, 4, 8, 16, 32, 64, 128}, ratio)
 }
 
 func benchRedoer(b *testing.B, r walredo.Redoer, requests map[string]*walredo.Request, clients []int, ratio func() float64) {
@@ -77,40 +85,15 @@ func (p pinging) Redo(ctx context.Context, dst []byte, req *walredo.Request) ([]
 	return p.Pool.Redo(ctx, dst, req)
 }
 
-// Arguments that make this test binary a process to talk to.
-const (
-	asRedoWorker = "redo-worker"
-	asEcho       = "bare-exchange"
-)
+// asEcho makes this test binary a process that answers and does nothing else.
+const asEcho = "bare-exchange"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 {
-		switch os.Args[1] {
-		case asRedoWorker:
-			os.Exit(serveRedo())
-		case asEcho:
-			os.Exit(serveBare())
-		}
+	processes.ActAsWorker()
+	if len(os.Args) > 1 && os.Args[1] == asEcho {
+		os.Exit(serveBare())
 	}
 	os.Exit(m.Run())
-}
-
-func serveRedo() int {
-	if err := sandbox.Cleanse(); err != nil {
-		return 1
-	}
-	if _, err := sandbox.Enter(sandbox.Limits{}); err != nil && !errors.Is(err, sandbox.ErrUnavailable) {
-		return 1
-	}
-	// Neon's computes of 14 wrote the requests.
-	err := worker.Serve(context.Background(), os.Stdin, os.Stdout, worker.Options{
-		Kind: walredo.Kind{Version: pg.V14, Flavour: pg.Neon}, Redoer: native.New(), ReportFailures: true,
-	})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return 0
 }
 
 // serveBare answers five bytes with a page, as a ping is answered, and does nothing else.
@@ -127,10 +110,14 @@ func serveBare() int {
 	}
 }
 
-func openPool(b testing.TB, processes int) *pool.Pool {
+func executable(b testing.TB) string {
 	exe, err := os.Executable()
 	require.NoError(b, err)
-	p, err := pool.New(pool.Options{Worker: pool.Native(exe), Processes: processes})
+	return exe
+}
+
+func openPool(b testing.TB, w pool.Worker, most int) *pool.Pool {
+	p, err := pool.New(pool.Options{Worker: w, Processes: most})
 	require.NoError(b, err)
 	return p
 }
@@ -199,7 +186,7 @@ const redoBuffer = 16 << 10
 
 // TestRedoBenchmark runs what the benchmark runs, once, so that it cannot rot, and says what it computed.
 func TestRedoBenchmark(t *testing.T) {
-	p := openPool(t, 1)
+	p := openPool(t, pool.Native(executable(t)), 1)
 	defer p.Close()
 	r := native.New()
 	for name, req := range walredotest.Requests(t) {
