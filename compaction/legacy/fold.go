@@ -40,11 +40,7 @@ func (f *folder) split() []page.Range {
 	parts := compaction.Partition(f.s.Live, max(f.o.CompactionTargetSize/pageBytes, 1))
 	parts = append(parts, compaction.SparsePart(parts))
 	parts[len(parts)-1].Keys.End = page.MaxKey
-	var all []compaction.Layer
-	for _, i := range f.below {
-		all = append(all, f.s.Layers[i])
-	}
-	added, below := newSpread(f.added), newSpread(all)
+	added, below := f.spread(f.s.Layers, true), f.spread(f.s.Layers, false)
 	var pieces []page.Range
 	var grows page.Range
 	end := func() {
@@ -63,7 +59,7 @@ func (f *folder) split() []page.Range {
 		}
 		grows.End = part.Keys.End
 		_, bytes := below.over(grows)
-		if bytes > f.o.FoldJobBytes && below.endedBy(grows.End) > below.endedBy(grows.Start) {
+		if bytes > f.o.FoldJobBytes && below.endedBy(grows.End).n > below.endedBy(grows.Start).n {
 			end()
 		}
 	}
@@ -80,8 +76,10 @@ func (f *folder) withoutDone(pieces []page.Range) []page.Range {
 	if len(moved) == 0 {
 		return pieces
 	}
-	for i := range f.added {
-		left = append(left, f.added[i].Rest().Ranges()...)
+	for _, p := range f.pieces {
+		if f.isNew[p.layer] {
+			left = append(left, p.keys)
+		}
 	}
 	done := page.NewSet(moved...).Subtract(page.NewSet(left...))
 	for i := range pieces {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/stack"
 	"github.com/stratapg/strata/page"
 )
 
@@ -11,49 +12,69 @@ import (
 // the bottom and one delta above it, at most: that is how Fold leaves it. What lies above these is to be
 // folded. Deltas of one key alone are what is left of keys that have too much for one delta: they are folded with the rest.
 type history struct {
-	below  []int              // all layers that end at the cutoff or below, L0s apart, older ones first
-	isNew  []bool             // by layer
-	added  []compaction.Layer // the new ones of below
-	toFold int64              // bytes of them
-	folded int64              // and of the others
+	below   []int // all layers that end at the cutoff or below, L0s apart, those that end first before others
+	pieces  []rest
+	borders *stack.Borders // of pieces
+	isNew   []bool         // by layer
+	toFold  int64          // bytes of the new ones
+	folded  int64          // and of the others
+}
+
+// rest is a stretch of keys that has not moved from a layer.
+type rest struct {
+	keys  page.Range
+	layer int
 }
 
 func findHistory(s *compaction.Snapshot) *history {
-	h := &history{}
+	h := &history{isNew: make([]bool, len(s.Layers))}
 	for i := range s.Layers {
 		if l := &s.Layers[i]; !l.L0() && l.Last() <= s.Cutoff {
 			h.below = append(h.below, i)
 		}
 	}
 	slices.SortFunc(h.below, func(a, b int) int { return byEnd(&s.Layers[a], &s.Layers[b]) })
-	h.isNew = make([]bool, len(s.Layers))
-	c := cellsOf(s.Layers, h.below)
-	any, deltas := newPainted(len(c)), newPainted(len(c))
 	for _, i := range h.below {
 		l := &s.Layers[i]
-		single := !l.Image && l.Keys.Start.Next() == l.Keys.End
+		if len(l.Moved) == 0 {
+			h.pieces = append(h.pieces, rest{l.Keys, i})
+			continue
+		}
 		for _, keys := range l.Rest().Ranges() {
-			from, to := c.of(keys)
-			if l.Image && any.any(from, to) || !l.Image && !single && deltas.any(from, to) {
+			h.pieces = append(h.pieces, rest{keys, i})
+		}
+	}
+	h.borders = stack.NewBorders(len(h.pieces), func(i int) page.Range { return h.pieces[i].keys })
+	h.tell(s)
+	return h
+}
+
+// tell finds out which layers are new.
+func (h *history) tell(s *compaction.Snapshot) {
+	some, deltas := newPainted(len(h.borders.Keys)), newPainted(len(h.borders.Keys))
+	for n, from := 0, 0; n < len(h.pieces); from = n {
+		i := h.pieces[n].layer
+		l := &s.Layers[i]
+		single := !l.Image && l.Keys.Start.Next() == l.Keys.End
+		for ; n < len(h.pieces) && h.pieces[n].layer == i; n++ {
+			a, b := int(h.borders.From[n]), int(h.borders.To[n])
+			if l.Image && some.any(a, b) || !l.Image && !single && deltas.any(a, b) {
 				h.isNew[i] = true
 			}
 		}
-		for _, keys := range l.Rest().Ranges() {
-			from, to := c.of(keys)
-			if !single {
-				any.add(from, to)
-			}
-			if !single && !l.Image {
-				deltas.add(from, to)
+		for k := from; k < n && !single; k++ {
+			a, b := int(h.borders.From[k]), int(h.borders.To[k])
+			some.add(a, b)
+			if !l.Image {
+				deltas.add(a, b)
 			}
 		}
 		if h.isNew[i] {
-			h.added, h.toFold = append(h.added, *l), h.toFold+l.Size
+			h.toFold += l.Size
 		} else {
 			h.folded += l.Size
 		}
 	}
-	return h
 }
 
 // byEnd orders layers by where they end; an image comes behind what it holds.
@@ -73,54 +94,45 @@ func byEnd(a, b *compaction.Layer) int {
 	return a.ID.Compare(b.ID)
 }
 
-// spread sums up layers by the keys that they overlap.
+// spread sums up pieces of layers by the borders at which they begin and end.
 type spread struct {
-	starts, ends []page.Key
-	from, until  []int64 // bytes of the layers whose keys start, and end, before that of the same index
+	borders *stack.Borders
+	// began and ended are those of the pieces at the borders before the one of the same index.
+	began, ended []sum
 }
 
-func newSpread(layers []compaction.Layer) *spread {
-	type end struct {
-		key  page.Key
-		size int64
+type sum struct {
+	n     int
+	bytes int64
+}
+
+// spread sums up the pieces of the layers that are new, or of all.
+func (h *history) spread(layers []compaction.Layer, newOnly bool) *spread {
+	s := &spread{h.borders, make([]sum, len(h.borders.Keys)+1), make([]sum, len(h.borders.Keys)+1)}
+	note := func(sums []sum, at int32, bytes int64) {
+		sums[at+1].n++
+		sums[at+1].bytes += bytes
 	}
-	starts, ends := make([]end, 0, len(layers)), make([]end, 0, len(layers))
-	for i := range layers {
-		l := &layers[i]
-		rest := l.Rest().Ranges()
-		for _, keys := range rest {
-			size := l.Size / int64(len(rest))
-			starts, ends = append(starts, end{keys.Start, size}), append(ends, end{keys.End, size})
+	for n, p := range h.pieces {
+		if !newOnly || h.isNew[p.layer] {
+			note(s.began, h.borders.From[n], layers[p.layer].Size)
+			note(s.ended, h.borders.To[n], layers[p.layer].Size)
 		}
 	}
-	sums := func(es []end) (keys []page.Key, sum []int64) {
-		slices.SortFunc(es, func(a, b end) int { return a.key.Compare(b.key) })
-		keys, sum = make([]page.Key, len(es)), make([]int64, len(es)+1)
-		for i, e := range es {
-			keys[i], sum[i+1] = e.key, sum[i]+e.size
+	for _, sums := range [][]sum{s.began, s.ended} {
+		for i := range len(sums) - 1 {
+			sums[i+1].n += sums[i].n
+			sums[i+1].bytes += sums[i].bytes
 		}
-		return keys, sum
 	}
-	s := &spread{}
-	s.starts, s.from = sums(starts)
-	s.ends, s.until = sums(ends)
 	return s
 }
 
-// over gives how many layers overlap keys, and their bytes.
+// over gives how many pieces overlap keys, and their layers' bytes.
 func (s *spread) over(keys page.Range) (n int, bytes int64) {
-	started, _ := slices.BinarySearchFunc(s.starts, keys.End, page.Key.Compare)
-	ended := s.endedBy(keys.Start)
-	return started - ended, s.from[started] - s.until[ended]
+	began, ended := s.began[s.borders.Below(keys.End)], s.endedBy(keys.Start)
+	return began.n - ended.n, began.bytes - ended.bytes
 }
 
-// endedBy counts the layers whose keys end at k or before.
-func (s *spread) endedBy(k page.Key) int {
-	n, _ := slices.BinarySearchFunc(s.ends, k, func(e, k page.Key) int {
-		if k.Less(e) {
-			return 1
-		}
-		return -1
-	})
-	return n
-}
+// endedBy sums up the pieces whose keys end at k or before.
+func (s *spread) endedBy(k page.Key) sum { return s.ended[s.borders.Below(k.Next())] }

@@ -1,36 +1,6 @@
 package legacy
 
-import (
-	"slices"
-
-	"github.com/stratapg/strata/compaction"
-	"github.com/stratapg/strata/page"
-)
-
-// cells number the stretches of keys between the borders of layers.
-type cells []page.Key
-
-func cellsOf(layers []compaction.Layer, which []int) cells {
-	c := make(cells, 0, 2*len(which))
-	for _, i := range which {
-		l := &layers[i]
-		c = append(c, l.Keys.Start, l.Keys.End)
-		for _, m := range l.Moved {
-			c = append(c, m.Start, m.End)
-		}
-	}
-	slices.SortFunc(c, page.Key.Compare)
-	return slices.Compact(c)
-}
-
-// of gives the cells from which to which keys lie, whose ends must be borders.
-func (c cells) of(keys page.Range) (from, to int) {
-	from, _ = slices.BinarySearchFunc(c, keys.Start, page.Key.Compare)
-	to, _ = slices.BinarySearchFunc(c, keys.End, page.Key.Compare)
-	return from, to
-}
-
-// painted are cells, to which more are added only. Both operations take logarithmic time for each cell that is new.
+// painted are some of a row of cells. More are added, none is taken away; that takes logarithmic time for each new one.
 type painted struct {
 	free []int32 // leads to the next cell that is not painted
 	sum  []int32 // a Fenwick tree of those that are

@@ -28,43 +28,29 @@ type Stretch struct {
 
 // Sweep visits, in the order of keys, the stretches over which items lie. Neighbours may be alike.
 func Sweep(items []Item, visit func(Stretch)) {
-	starts, ends := bounds(items)
+	b := NewBorders(len(items), func(i int) page.Range { return items[i].Keys })
+	starting, start := b.by(b.From)
+	ending, end := b.by(b.To)
 	t := newTree(items)
 	active := 0
-	var from page.Key
-	for s, e := 0, 0; e < len(ends); {
-		at := items[ends[e]].Keys.End
-		if s < len(starts) && items[starts[s]].Keys.Start.Less(at) {
-			at = items[starts[s]].Keys.Start
-		}
-		if active > 0 && from.Less(at) {
+	for n, at := range b.Keys {
+		if active > 0 {
 			top := t.nodes[1]
-			visit(Stretch{page.Range{Start: from, End: at}, int(top.height), t.imageOf(top)})
+			visit(Stretch{page.Range{Start: b.Keys[n-1], End: at}, int(top.height), t.imageOf(top)})
 		}
-		from = at
-		for ; e < len(ends) && items[ends[e]].Keys.End == at; e++ {
-			t.remove(ends[e])
-			active--
+		for _, i := range ending[end[n]:end[n+1]] {
+			if !items[i].Keys.Empty() {
+				t.remove(i)
+				active--
+			}
 		}
-		for ; s < len(starts) && items[starts[s]].Keys.Start == at; s++ {
-			t.insert(starts[s], items[starts[s]].Image)
-			active++
-		}
-	}
-}
-
-// bounds gives the indices of the items that have keys, by where these start and by where they end.
-func bounds(items []Item) (starts, ends []int32) {
-	starts = make([]int32, 0, len(items))
-	for i := range items {
-		if !items[i].Keys.Empty() {
-			starts = append(starts, int32(i))
+		for _, i := range starting[start[n]:start[n+1]] {
+			if !items[i].Keys.Empty() {
+				t.insert(i, items[i].Image)
+				active++
+			}
 		}
 	}
-	ends = slices.Clone(starts)
-	slices.SortFunc(starts, func(a, b int32) int { return items[a].Keys.Start.Compare(items[b].Keys.Start) })
-	slices.SortFunc(ends, func(a, b int32) int { return items[a].Keys.End.Compare(items[b].Keys.End) })
-	return starts, ends
 }
 
 // tree is a binary tree over all items in the order of a read, the newest last, of which those that lie over the
