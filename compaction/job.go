@@ -62,7 +62,9 @@ type Job struct {
 	Reason string
 }
 
-// FoldSpec says which reads the outputs of a Fold serve: those at Horizon and above, and those at Retain.
+// FoldSpec says which reads the outputs of a Fold serve: those at Horizon and above, and those at Retain. Retention
+// decides, key by key, what that takes. It must be told at which of these points the key is released, and of each image
+// layer among the inputs that covers the key and does not have it: that is a version too, which says "does not exist".
 type FoldSpec struct {
 	Horizon page.LSN
 	Retain  []page.LSN // ascending, below Horizon
