@@ -6,9 +6,6 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// pageBytes is the size of a page, by which key ranges are weighed.
-const pageBytes = 8192
-
 // SparseKeys are the keys of metadata: most of them do not exist, and none is counted among the live keys
 // of a Snapshot.
 var SparseKeys = page.Range{Start: page.Key{F1: 0x60}, End: page.Key{F1: 0x7F}}

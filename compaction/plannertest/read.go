@@ -133,12 +133,3 @@ func (w *World) checkShape() error {
 	}
 	return nil
 }
-
-// bytes is the size of all live layers.
-func (w *World) bytes() int64 {
-	var n int64
-	for _, f := range w.files {
-		n += f.Size
-	}
-	return n
-}
