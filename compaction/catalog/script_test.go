@@ -27,10 +27,12 @@ import (
 //	plan STRATEGY                   the jobs
 //	cut STRATEGY job=N              the outputs of a job, of a line for each run of entries: "KEY+STEP*COUNT LSN+STEP SIZE"
 func TestScripts(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		s := &script{snap: &compaction.Snapshot{}}
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string { return s.run(t, d) })
-	})
+	for _, folder := range []string{"legacy", "tiered"} { // beside them may lie what rapid leaves
+		datadriven.Walk(t, "testdata/"+folder, func(t *testing.T, path string) {
+			s := &script{snap: &compaction.Snapshot{}}
+			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string { return s.run(t, d) })
+		})
+	}
 }
 
 type script struct{ snap *compaction.Snapshot }

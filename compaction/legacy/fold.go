@@ -127,7 +127,7 @@ func (f *folder) job(p *piece) (compaction.Job, bool) {
 	if !ok {
 		return compaction.Job{}, false
 	}
-	var inputs, obsolete []int
+	var inputs []int
 	var read int64
 	due := false
 	for _, i := range p.layers {
@@ -136,9 +136,6 @@ func (f *folder) job(p *piece) (compaction.Job, bool) {
 			continue
 		}
 		inputs = append(inputs, i)
-		if within(l, p.keys) {
-			obsolete = append(obsolete, i)
-		}
 		due = due || f.isNew[i]
 		read += l.Size
 	}
@@ -150,7 +147,7 @@ func (f *folder) job(p *piece) (compaction.Job, bool) {
 	s, target := f.s, f.o.CompactionTargetSize
 	pages := compaction.SetPages(s.Live.Intersect(p.keys)) * pageBytes
 	return compaction.Job{
-		Kind: compaction.Fold, Inputs: inputs, Obsolete: obsolete, Rect: rect, Fold: spec,
+		Kind: compaction.Fold, Inputs: inputs, Obsolete: inputs, Rect: rect, Fold: spec,
 		Cut:   func() compaction.Cutter { return newFoldCutter(s, rect, spec, target) },
 		Level: 2, Priority: compaction.PriorityFold,
 		Cost:   compaction.Cost{Read: read, Write: min(read, pages*int64(1+len(spec.Retain)))},

@@ -71,18 +71,13 @@ func (p *planner) run(l0 []int) int {
 func (p *planner) rewrite(run []int, keys page.Range, why string) compaction.Job {
 	inputs, lsns := p.gather(run, keys)
 	var bytes int64
-	var obsolete []int
 	for _, i := range inputs {
-		l := &p.s.Layers[i]
-		bytes += l.Size
-		if within(l, keys) {
-			obsolete = append(obsolete, i)
-		}
+		bytes += p.s.Layers[i].Size
 	}
 	rect := compaction.Rect{Keys: keys, LSNs: lsns}
 	s, target := p.s, p.o.CheckpointDistance
 	return compaction.Job{
-		Kind: compaction.Retile, Inputs: inputs, Obsolete: obsolete, Rect: rect,
+		Kind: compaction.Retile, Inputs: inputs, Obsolete: inputs, Rect: rect,
 		Cut: func() compaction.Cutter {
 			return compaction.Distinct(s, rect, newCutter(lsns, target, holesIn(s, target, len(run))))
 		},
@@ -140,9 +135,4 @@ func (p *planner) resume() []compaction.Job {
 		left = left[n:]
 	}
 	return jobs
-}
-
-// within reports whether all that is left of a layer lies in keys.
-func within(l *compaction.Layer, keys page.Range) bool {
-	return keys.Covers(l.Keys) || len(l.Moved) > 0 && l.Rest().Subtract(page.NewSet(keys)).Empty()
 }

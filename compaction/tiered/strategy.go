@@ -119,16 +119,11 @@ func (p *planner) retile(lsns page.LSNRange, keys page.Range, deltas []int, n in
 	rect := compaction.Rect{Keys: keys, LSNs: lsns}
 	target := p.o.CheckpointDistance
 	var bytes int64
-	var obsolete []int
 	for _, i := range deltas {
-		l := &p.s.Layers[i]
-		bytes += l.Size
-		if keys.Covers(l.Keys) || l.Rest().Subtract(page.NewSet(keys)).Empty() {
-			obsolete = append(obsolete, i)
-		}
+		bytes += p.s.Layers[i].Size
 	}
 	return compaction.Job{
-		Kind: compaction.Retile, Inputs: deltas, Obsolete: obsolete, Rect: rect,
+		Kind: compaction.Retile, Inputs: deltas, Obsolete: deltas, Rect: rect,
 		Cut: func() compaction.Cutter {
 			return compaction.Distinct(p.s, rect, &cutter{lsns: lsns, target: target})
 		},
