@@ -37,7 +37,7 @@ func command() *cobra.Command {
 		return err
 	}
 	c.PersistentPostRunE = func(*cobra.Command, []string) error { return stop() }
-	c.AddCommand(simulateCommand(), listCommand())
+	c.AddCommand(suiteCommand(), simulateCommand(), compareCommand(), listCommand(), replayCommand())
 	return c
 }
 

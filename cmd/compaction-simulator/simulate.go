@@ -2,75 +2,164 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/catalog"
 	sim "github.com/stratapg/strata/simulator"
+	"github.com/stratapg/strata/simulator/draw"
 	"github.com/stratapg/strata/simulator/scenario"
 	"github.com/stratapg/strata/simulator/stats"
+	"github.com/stratapg/strata/simulator/suite"
 )
 
+// simulateFlags are those of simulate.
+type simulateFlags struct {
+	scenario, strategy, config, out string
+	set                             []string
+	seed                            uint64
+	scale                           int64
+	json, noChecks, print, series   bool
+	fullChecks                      int
+	maxVisits, maxRecords           int
+	bandwidth                       int64
+}
+
 func simulateCommand() *cobra.Command {
-	var f struct {
-		scenario, strategy    string
-		seed                  uint64
-		scale                 int64
-		json, noChecks        bool
-		maxVisits, maxRecords int
-		bandwidth             int64
-		fullChecks            int
-	}
+	var f simulateFlags
 	c := &cobra.Command{
-		Use:   "simulate --scenario NAME --strategy NAME",
+		Use:   "simulate",
 		Short: "Run one scenario under one strategy",
-		Args:  cobra.NoArgs,
+		Long: `Run one scenario under one strategy and print what it cost.
+
+The scenario is one of list, or a file of JSON (--config). --set changes any value of either: its name is that of the JSON
+that --print-config shows, with dots between, as in --set phases.0.records=1000000 or --set options.MaxVisits=8.
+--output makes a picture (SVG) and an interactive page of the run.`,
+		Example: `  compaction-simulator simulate --scenario uniform-20GB-5GB --strategy tiered
+  compaction-simulator simulate --scenario zipf --strategy partitioned --max-visits 8 --output pictures
+  compaction-simulator simulate --scenario uniform --print-config >mine.json
+  compaction-simulator simulate --config mine.json --set bandwidth=0`,
+		Args: cobra.NoArgs,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.scenario, "scenario", "uniform", "scenario; see list")
 	fl.StringVar(&f.strategy, "strategy", "legacy", "strategy; see list")
+	fl.StringVar(&f.config, "config", "", "file with a scenario as JSON, instead of --scenario")
+	fl.StringArrayVar(&f.set, "set", nil, "NAME=VALUE: change a value of the scenario")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of all that is random")
 	fl.Int64Var(&f.scale, "scale", 1, "make everything that is counted in bytes, keys or records so many times smaller")
 	fl.BoolVar(&f.json, "json", false, "print the result as JSON")
-	fl.BoolVar(&f.noChecks, "no-checks", false, "leave out what is not the strategies' own checker")
+	fl.BoolVar(&f.series, "series", false, "have the state over time in the JSON too")
+	fl.BoolVar(&f.print, "print-config", false, "print the scenario as JSON and do nothing")
+	fl.BoolVar(&f.noChecks, "no-checks", false, "leave out the checks that are not the strategies' own")
 	fl.IntVar(&f.fullChecks, "full-checks", 0, "check everything at each n-th publication")
-	fl.IntVar(&f.maxVisits, "max-visits", 0, "bound on deltas per read, for strategies that promise one")
-	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that promise one")
-	fl.Int64Var(&f.bandwidth, "bandwidth", -1, "bytes a second that compaction may read and write, 0 for no limit")
+	fl.IntVar(&f.maxVisits, "max-visits", 0, "bound on deltas per read, for strategies that keep one")
+	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that keep one")
+	fl.Int64Var(&f.bandwidth, "bandwidth", 0, "bytes a second that compaction may read and write, 0 for no limit (default: the scenario's)")
+	fl.StringVar(&f.out, "output", "", "folder for pictures")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := scenario.Get(f.scenario)
+		cfg, err := f.configuration(c)
 		if err != nil {
 			return usageError{err}
+		}
+		if f.print {
+			return printJSON(c.OutOrStdout(), cfg)
 		}
 		st, err := catalog.New(f.strategy)
 		if err != nil {
 			return usageError{err}
 		}
-		cfg.Seed, cfg.Checks.Off, cfg.Checks.Full = f.seed, f.noChecks, f.fullChecks
-		if f.bandwidth >= 0 {
-			cfg.Bandwidth = f.bandwidth
-		}
-		if f.maxVisits > 0 {
-			cfg.Options.MaxVisits = f.maxVisits
-		}
-		if f.maxRecords > 0 {
-			cfg.Options.MaxRecords = f.maxRecords
-		}
-		res, err := sim.Run(c.Context(), cfg.Scale(f.scale), st, sim.Observer{})
+		res, err := runOne(c, cfg, st, f.out)
 		if err != nil {
 			return err
 		}
-		if f.json {
-			res.Series = nil
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(res)
+		if !f.json {
+			return printResult(c.OutOrStdout(), res)
 		}
-		return printResult(c.OutOrStdout(), res)
+		if !f.series {
+			res.Series = nil
+		}
+		return printJSON(c.OutOrStdout(), res)
 	}
 	return c
+}
+
+// configuration is the scenario with what flags change.
+func (f *simulateFlags) configuration(c *cobra.Command) (sim.Config, error) {
+	cfg, err := f.named()
+	if err != nil {
+		return cfg, err
+	}
+	cfg = cfg.Scale(f.scale)
+	given := c.Flags().Changed
+	if given("seed") || cfg.Seed == 0 {
+		cfg.Seed = f.seed
+	}
+	if given("no-checks") {
+		cfg.Checks.Off = f.noChecks
+	}
+	if given("full-checks") {
+		cfg.Checks.Full = f.fullChecks
+	}
+	if given("bandwidth") {
+		cfg.Bandwidth = f.bandwidth
+	}
+	if given("max-visits") {
+		cfg.Options.MaxVisits = f.maxVisits
+	}
+	if given("max-records") {
+		cfg.Options.MaxRecords = f.maxRecords
+	}
+	for _, s := range f.set {
+		if cfg, err = set(cfg, s); err != nil {
+			return cfg, err
+		}
+	}
+	return cfg, cfg.Validate()
+}
+
+func (f *simulateFlags) named() (sim.Config, error) {
+	if f.config == "" {
+		return scenario.Get(f.scenario)
+	}
+	raw, err := os.ReadFile(f.config)
+	if err != nil {
+		return sim.Config{}, err
+	}
+	return decode(raw)
+}
+
+// runOne runs a scenario; its pictures are made if asked for, and where a checker fails.
+func runOne(c *cobra.Command, cfg sim.Config, st compaction.Strategy, out string) (*stats.Result, error) {
+	rec := draw.NewRecorder()
+	watch := rec.Observer()
+	bar := newBar(c.ErrOrStderr())
+	watch.Progress = func(done, total int64) { bar.show(min(float64(done)/float64(max(total, 1)), 1), 0, 1) }
+	res, err := sim.Run(c.Context(), cfg, st, watch)
+	bar.end()
+	if err != nil && out == "" && c.Context().Err() == nil {
+		out = "failed"
+	}
+	if out != "" {
+		title := draw.Title{Scenario: cfg.Name, Strategy: st.Name(), Seed: cfg.Seed}
+		if perr := suite.Pictures(filepath.Join(out, cfg.Name), st.Name(), rec, title); perr != nil {
+			return nil, errors.Join(err, perr)
+		}
+		fmt.Fprintln(c.ErrOrStderr(), "pictures are in", filepath.Join(out, cfg.Name, st.Name()+".html"))
+	}
+	return res, err
+}
+
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }
 
 func printResult(w io.Writer, r *stats.Result) error {

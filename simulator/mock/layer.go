@@ -107,3 +107,6 @@ func (t *Timeline) anchorsOf(l *Layer) []int32 {
 	}
 	return l.anchors
 }
+
+// Numbers gives the layer's keys as numbers.
+func (l *Layer) Numbers() (lo, hi uint32) { return l.span.lo, l.span.hi }

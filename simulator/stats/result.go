@@ -11,7 +11,9 @@ type Result struct {
 	Scenario string `json:"scenario"`
 	Strategy string `json:"strategy"`
 	Seed     uint64 `json:"seed"`
-	Records  int64  `json:"records"`
+	// Bound is the deltas per read that the strategy was asked to keep to, 0 for its default.
+	Bound   int   `json:"bound,omitempty"`
+	Records int64 `json:"records"`
 
 	WALMB        int64   `json:"wal_mb"`
 	CreatedMB    int64   `json:"created_mb"`
