@@ -188,7 +188,7 @@ func checkGathering(s *Snapshot, j *Job) error {
 	if j.Cut == nil && j.Kind == Retile && j.Rect.Keys == page.FullRange {
 		return errors.New("its one output would look like an L0")
 	}
-	inputs := marks(s, j.Inputs)
+	inputs, goes := marks(s, j.Inputs), marks(s, j.Obsolete)
 	for i := range s.Layers {
 		l := &s.Layers[i]
 		if !l.Rect().Overlaps(j.Rect) || !l.Rest().Overlaps(j.Rect.Keys) {
@@ -198,6 +198,8 @@ func checkGathering(s *Snapshot, j *Job) error {
 		switch in := inputs[i]; {
 		case in && !inside:
 			return fmt.Errorf("input %s straddles it", l.ID)
+		case in && !l.Image && !goes[i]:
+			return fmt.Errorf("input %s would stay beside the outputs that overlap it", l.ID)
 		case !in && !l.Image:
 			return fmt.Errorf("layer %s overlaps it and is no input", l.ID)
 		case !in && j.Kind == Fold:

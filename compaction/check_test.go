@@ -115,6 +115,11 @@ func TestHarm(t *testing.T) {
 			j.Rect.LSNs.Start = 250
 			return j
 		}, "overlaps it and is no input"},
+		{"leaves an input beside what was made of it", func(*Snapshot) *Job {
+			j := retile()
+			j.Obsolete = nil
+			return j
+		}, "would stay beside"},
 		{"makes an L0", func(*Snapshot) *Job {
 			j := retile()
 			j.Cut = nil
@@ -124,7 +129,7 @@ func TestHarm(t *testing.T) {
 			return &Job{Kind: Retile, Inputs: []int{3}, Obsolete: []int{3}, Rect: rect(0, 50, 201, 300)}
 		}, "name of a live layer"},
 		{"takes the name of a layer being deleted", func(*Snapshot) *Job {
-			return &Job{Kind: Retile, Inputs: []int{5, 6}, Rect: rect(0, 50, 300, 400)}
+			return &Job{Kind: Retile, Inputs: []int{5, 6}, Obsolete: []int{5, 6}, Rect: rect(0, 50, 300, 400)}
 		}, "waits for its deletion"},
 		{"makes an image that is not durable", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 420, 421)} }, "durable"},
 		{"makes an image where nothing is read", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 240, 241)} }, "not retained"},

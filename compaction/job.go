@@ -46,7 +46,8 @@ type Job struct {
 	// Cut makes the cutter that divides Rect into outputs. Without one there is one output, of the whole Rect.
 	Cut func() Cutter
 	// Obsolete are layers that are to go. Inputs go as soon as the outputs published cover them, and where these cover a part
-	// of an input's keys, it is noted which (Layer.Moved); see MovedBy. Others go with the last output.
+	// of an input's keys, it is noted which (Layer.Moved); see MovedBy. Deltas that are inputs must be among them, for else they
+	// would overlap the outputs. Others go with the last output.
 	Obsolete []int
 	// MaxRecords, if not 0, is how many records of a key may follow each other in the outputs of a Retile or
 	// Fold without a page image: one is put in place of the record after them.
