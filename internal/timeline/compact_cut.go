@@ -2,6 +2,8 @@ package timeline
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/stratapg/strata/compaction"
@@ -58,7 +60,7 @@ func (t *Timeline) cut(ctx context.Context, r *jobRun) ([]region, error) {
 	}
 	var cuts []compaction.Rect
 	emit := func(rect compaction.Rect) { cuts = append(cuts, rect) }
-	cutter := r.job.Cut()
+	cutter := compaction.Distinct(r.snap, r.job.Rect, r.job.Cut())
 	for _, s := range r.spans(r.job.Rect.Keys) {
 		err := t.eachPlace(ctx, r, s, func(p layer.Place) error {
 			if r.job.Rect.LSNs.Contains(p.LSN) {
@@ -76,11 +78,32 @@ func (t *Timeline) cut(ctx context.Context, r *jobRun) ([]region, error) {
 		return nil, err
 	}
 	regions := make([]region, len(tiles))
+	taken := r.names()
 	for i := range tiles {
 		regions[i].said = tiles[i]
-		if len(cuts) > 0 {
-			regions[i].rect = compaction.Rect{Keys: cuts[i].Keys, LSNs: tiles[i].LSNs}
+		if len(cuts) == 0 {
+			continue
+		}
+		regions[i].rect = compaction.Rect{Keys: cuts[i].Keys, LSNs: tiles[i].LSNs}
+		id := compaction.ID{Keys: cuts[i].Keys, LSNs: tiles[i].LSNs, Generation: localGeneration}
+		if taken[id] {
+			return nil, fmt.Errorf("%w: %s", errNamesHeld, id)
 		}
 	}
 	return regions, nil
+}
+
+// errNamesHeld says that an output would have the name of a file that is still there.
+var errNamesHeld = errors.New("another layer has the name of an output: it is live, or readers hold it still")
+
+// names are those that no output may have.
+func (r *jobRun) names() map[compaction.ID]bool {
+	taken := make(map[compaction.ID]bool, len(r.snap.Layers)+len(r.snap.Doomed))
+	for i := range r.snap.Layers {
+		taken[r.snap.Layers[i].ID] = true
+	}
+	for _, id := range r.snap.Doomed {
+		taken[id] = true
+	}
+	return taken
 }

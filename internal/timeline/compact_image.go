@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/layer"
@@ -22,16 +23,8 @@ func (t *Timeline) image(ctx context.Context, r *jobRun) error {
 	if err != nil {
 		return err
 	}
-	if err := t.env.Shares.Jobs.Acquire(ctx, imageMemory); err != nil {
-		return err
-	}
-	defer t.env.Shares.Jobs.Release(imageMemory)
 	w := &images{t: t, r: r, from: r.job.Rect.Keys.Start}
-	err = t.readQuietly(ctx, keys, lsn, func(k page.Key, v []byte, err error) error { return w.add(ctx, k, v, err) })
-	if err == nil {
-		err = w.finish(r.job.Rect.Keys.End)
-	}
-	if err != nil {
+	if err := w.write(ctx, keys, lsn); err != nil {
 		w.abort()
 		return errors.Join(err, t.discardOutputs(w.outs))
 	}
@@ -87,10 +80,25 @@ type images struct {
 	broken []error
 }
 
+// write writes the layers of all keys. It holds memory, which a flush may wait for, and so must not wait for the flusher.
+func (i *images) write(ctx context.Context, keys page.Set, lsn page.LSN) error {
+	jobs := i.t.env.Shares.Jobs
+	if err := jobs.Acquire(ctx, imageMemory); err != nil {
+		return err
+	}
+	defer jobs.Release(imageMemory)
+	err := i.t.readQuietly(ctx, keys, lsn, func(k page.Key, v []byte, err error) error { return i.add(ctx, k, v, err) })
+	if err != nil {
+		return err
+	}
+	return i.finish(i.r.job.Rect.Keys.End)
+}
+
 func (i *images) add(ctx context.Context, k page.Key, v []byte, err error) error {
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
+		var file *fs.PathError
+		if ctx.Err() != nil || errors.As(err, &file) { // it may pass
+			return err
 		}
 		return i.skip(k, err)
 	}

@@ -30,7 +30,7 @@ func (t *Timeline) runJob(ctx context.Context, strategy string, s *compaction.Sn
 	t.env.counters.compaction(&info)
 	r.progress.tell(t.env.Events.CompactionEnd, err)
 	if err != nil {
-		err = fmt.Errorf("timeline %s: %s of %s: %w", t.meta.Name, j.Kind, j.Rect, err)
+		err = fmt.Errorf("timeline %s: %s of %s (%s: %s): %w", t.meta.Name, j.Kind, j.Rect, strategy, j.Reason, err)
 	}
 	return info, err
 }

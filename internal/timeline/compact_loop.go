@@ -293,6 +293,13 @@ func (l *loop) do(ctx context.Context, s compaction.Strategy, p *planned, jobs [
 		return errs[i]
 	})
 	cause := jobs[0].Kind.String()
+	if errors.Is(err, errNamesHeld) { // it comes free when readers end
+		t.env.Logger.Info("a job of compaction waits for the names of its outputs", "timeline", t.meta.Name, "err", err)
+		for _, j := range jobs {
+			l.done[nameOf(j)] = true
+		}
+		return nil
+	}
 	for i := range jobs {
 		if errs[i] == nil && infos[i].JobID != 0 {
 			if l.report != nil {

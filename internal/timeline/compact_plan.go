@@ -147,7 +147,10 @@ func (t *Timeline) oweCompaction(p *planned) {
 	if t.env.Compaction.Period <= 0 || t.env.ReadOnly {
 		return
 	}
-	t.plans.debt.Store(&debt{p.Debt, p.view.layers.L0().Height()})
+	now := debt{p.Debt, p.view.layers.L0().Height()}
+	if before := t.plans.debt.Swap(&now); before != nil && *before == now {
+		return // who waits for it to fall would only ask for another plan
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.changedLocked()

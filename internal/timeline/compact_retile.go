@@ -30,7 +30,7 @@ func (t *Timeline) retile(ctx context.Context, r *jobRun) error {
 func groupByKeys(regions []region) (out [][]region) {
 	for len(regions) > 0 {
 		n := 1
-		for n < len(regions) && regions[n].rect.Keys == regions[0].rect.Keys {
+		for n < len(regions) && regions[n].said.Keys == regions[0].said.Keys {
 			n++
 		}
 		out, regions = append(out, regions[:n]), regions[n:]
@@ -60,7 +60,7 @@ func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region
 		}
 	}()
 	if !regions[0].rect.Keys.Empty() {
-		for _, s := range r.spans(regions[0].rect.Keys) {
+		for _, s := range r.spans(regions[0].said.Keys) {
 			if err := t.mergeSpan(ctx, r, s, func(m *layer.Merged) error { return out.add(ctx, m) }); err != nil {
 				return err
 			}

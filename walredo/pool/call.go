@@ -56,6 +56,12 @@ func (p *Pool) newCall() *call {
 	return c
 }
 
+// limit starts the clock of the one who asks.
+func (c *call) limit(d time.Duration) (deadline time.Time) {
+	c.timer.Reset(d)
+	return time.Now().Add(d)
+}
+
 // release drops a reference.
 func (c *call) release() {
 	if c.refs.Add(-1) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/internal/tasks"
@@ -133,13 +134,13 @@ func (p *Pool) tryRedo(ctx context.Context, dst []byte, req *walredo.Request, po
 	c := p.newCall()
 	defer c.release()
 	// The clock runs from here, the wait for memory included.
-	c.timer.Reset(policy.Timeout)
+	deadline := c.limit(policy.Timeout)
 	if err := p.room(ctx, c, w.size+wire.AnswerSize); err != nil {
 		return nil, err
 	}
 	w.encode(c)
 	for n := 1; ; n++ {
-		proc, err := p.attempt(ctx, c, req.Kind(), policy, &n)
+		proc, err := p.attempt(ctx, c, req.Kind(), policy, deadline, &n)
 		if err != nil {
 			return nil, err
 		}
@@ -161,17 +162,17 @@ func (p *Pool) tryRedo(ctx context.Context, dst []byte, req *walredo.Request, po
 
 // send is an attempt, and further ones, without a look at the answer.
 func (p *Pool) send(ctx context.Context, c *call, k walredo.Kind, policy Policy) error {
-	c.timer.Reset(policy.Timeout)
+	deadline := c.limit(policy.Timeout)
 	if err := p.room(ctx, c, c.size+wire.AnswerSize); err != nil {
 		return err
 	}
 	n := 1
-	_, err := p.attempt(ctx, c, k, policy, &n)
+	_, err := p.attempt(ctx, c, k, policy, deadline, &n)
 	return err
 }
 
 // attempt gets c answered by some process, and counts in n those that failed at it.
-func (p *Pool) attempt(ctx context.Context, c *call, k walredo.Kind, policy Policy, n *int) (*process, error) {
+func (p *Pool) attempt(ctx context.Context, c *call, k walredo.Kind, policy Policy, deadline time.Time, n *int) (*process, error) {
 	g := p.group(k)
 	for {
 		proc, err := g.process(ctx, c)
@@ -183,8 +184,12 @@ func (p *Pool) attempt(ctx context.Context, c *call, k walredo.Kind, policy Poli
 			p.metrics.retries.Add(1)
 			continue
 		}
-		if !proc.send(c) {
+		taken, leads := proc.send(c, true)
+		if !taken {
 			continue // it died since
+		}
+		if leads {
+			proc.lead(ctx, c, deadline)
 		}
 		if err := p.wait(ctx, c); err != nil {
 			return nil, err

@@ -39,6 +39,9 @@ type process struct {
 	w writer
 	r reader
 
+	// leader holds one token: whoever reads on behalf of his own request has taken it.
+	leader chan struct{}
+
 	mu struct {
 		sync.Mutex
 		cause error // why it is dead
@@ -46,6 +49,7 @@ type process struct {
 		queue ring  // requests not answered
 
 		writing bool // somebody writes, or will: the owner of w
+		reading bool // somebody reads, or will: the owner of r
 	}
 	ended sync.Once
 }
@@ -53,25 +57,38 @@ type process struct {
 // String names the process in messages.
 func (p *process) String() string { return fmt.Sprintf("process %d (%s)", p.pid, p.group.kind) }
 
-// send gives c to the process. False says that the process is dead and c was not taken.
-func (p *process) send(c *call) bool {
+// send gives c to the process. Not taken says that the process is dead. Leads says that the caller has to call lead, as
+// nobody reads; it is never said to one who cannot.
+func (p *process) send(c *call, canLead bool) (taken, leads bool) {
 	p.mu.Lock()
 	if p.mu.cause != nil {
 		p.mu.Unlock()
 		p.load.Add(-1)
-		return false
+		return false, false
 	}
 	c.refs.Add(1)
 	p.mu.queue.push(c)
-	if p.mu.writing {
-		p.mu.Unlock()
-		return true
+	wake := false
+	if !p.mu.reading {
+		p.mu.reading = true
+		leads, wake = canLead, !canLead
 	}
-	p.mu.writing = true
-	p.mu.queue.written++
+	write := !p.mu.writing
+	if write {
+		p.mu.writing = true
+		p.mu.queue.written++
+	}
 	p.mu.Unlock()
-	p.writeFirst(c)
-	return true
+	if leads {
+		p.lookForStrays()
+	}
+	if write {
+		p.writeFirst(c)
+	}
+	if wake {
+		p.r.wake <- struct{}{}
+	}
+	return true, leads
 }
 
 // fail ends the process. With blame, the request that it is at is charged for it.
@@ -118,6 +135,7 @@ func (p *process) end() {
 		p.fail(ErrClosed, false)
 		<-p.gone
 		_, _ = p.in.Close(), p.out.Close()
+		<-p.leader // the closed pipe ends who reads for himself
 		p.stderr.expire(p.errs)
 		p.wg.Wait()
 		_ = p.errs.Close()
@@ -186,7 +204,7 @@ func (p *process) hello(ctx context.Context) error {
 	defer c.release()
 	c.put(wire.AppendPing(nil))
 	p.load.Add(1)
-	if !p.send(c) {
+	if taken, _ := p.send(c, false); !taken {
 		return errors.New("it ended at once")
 	}
 	c.timer.Reset(p.group.pool.o.LaunchTimeout)

@@ -1,15 +1,20 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/stratapg/strata/walredo/wire"
 )
 
-// reader is the state of the goroutine that reads answers.
+// reader is the state of whoever reads answers; process.mu.reading says that there is one. That is a caller who found
+// nobody reading and reads for himself, handing out what is before his own answer, or else the process's goroutine.
 type reader struct {
+	wake  chan struct{}         // the goroutine takes over
 	got   int                   // bytes that the first request has of its answer
 	bufs  [][]byte              // where the next bytes go
 	blind bool                  // nobody waited for an answer when the read began: bufs is spare
@@ -17,6 +22,7 @@ type reader struct {
 	n     int
 	err   error
 	read  func(fd uintptr) bool
+	look  func(fd uintptr)
 	whole []*call
 }
 
@@ -24,31 +30,109 @@ type reader struct {
 const maxReadPages = 32
 
 func (p *process) initReader() {
+	p.r.wake = make(chan struct{}, 1)
 	p.r.read = func(fd uintptr) bool {
 		p.aim()
 		p.r.n, p.r.err = readNow(int(fd), p.r.bufs)
 		return !again(p.r.err)
 	}
+	p.r.look = func(fd uintptr) {
+		p.r.bufs = append(p.r.bufs[:0], p.r.spare[:])
+		p.r.n, p.r.err = readNow(int(fd), p.r.bufs)
+	}
 }
 
-// readAnswers is the goroutine that hands out answers.
+// lookForStrays ends the process if it said something since it was last listened to. It is called by the owner of
+// r, before the only request is written.
+func (p *process) lookForStrays() {
+	if err := p.outRaw.Control(p.r.look); err == nil && p.r.err == nil && p.r.n > 0 {
+		p.fail(fmt.Errorf("%w: %d bytes that nobody asked for", errNonsense, p.r.n), false)
+	}
+}
+
+// readOnce waits for answers and hands them out. False says that the process is done for.
+func (p *process) readOnce() bool {
+	err := p.outRaw.Read(p.r.read)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return true
+	}
+	if err == nil {
+		err = p.r.err
+	}
+	if err == nil && p.r.n == 0 {
+		err = io.EOF
+	}
+	if err != nil {
+		p.fail(readError(err), true)
+		return false
+	}
+	p.answers.Add(int64(p.r.n))
+	if err := p.handOut(); err != nil {
+		p.fail(err, false)
+		return false
+	}
+	return true
+}
+
+// lead reads until c is answered, or until the deadline or the context's end, and has the goroutine go on if others
+// wait. What else may end c is told by c.done as to anybody.
+func (p *process) lead(ctx context.Context, c *call, deadline time.Time) {
+	select {
+	case <-p.leader:
+	default:
+		return // the process is being put away
+	}
+	defer func() { p.leader <- struct{}{} }()
+	_ = p.out.SetReadDeadline(deadline)
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() { _ = p.out.SetReadDeadline(longAgo) })
+		defer stop()
+	}
+	for len(c.done) == 0 {
+		if !p.readOnce() {
+			return
+		}
+		if ctx.Err() != nil || len(c.done) == 0 && !time.Now().Before(deadline) {
+			break
+		}
+	}
+	if p.stopReading() {
+		return
+	}
+	p.r.wake <- struct{}{}
+}
+
+// longAgo as a deadline ends a wait at once.
+var longAgo = time.Unix(1, 0)
+
+// stopReading gives up r if nobody waits for an answer.
+func (p *process) stopReading() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.popSkippedLocked()
+	if p.mu.queue.len() > 0 {
+		return false
+	}
+	p.mu.reading = false
+	return true
+}
+
+// readAnswers is the goroutine that hands out answers where more than one is waited for.
 func (p *process) readAnswers() {
 	for {
-		err := p.outRaw.Read(p.r.read)
-		if err == nil {
-			err = p.r.err
-		}
-		if err == nil && p.r.n == 0 {
-			err = io.EOF
-		}
-		if err != nil {
-			p.fail(readError(err), true)
+		select {
+		case <-p.dead:
 			return
+		case <-p.r.wake:
 		}
-		p.answers.Add(int64(p.r.n))
-		if err := p.handOut(); err != nil {
-			p.fail(err, false)
-			return
+		// Deadlines were a leader's. One that comes late costs a turn.
+		for _ = p.out.SetReadDeadline(time.Time{}); ; {
+			if !p.readOnce() {
+				return
+			}
+			if p.stopReading() {
+				break
+			}
 		}
 	}
 }

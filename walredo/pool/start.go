@@ -66,7 +66,8 @@ func (g *group) start() (*process, error) {
 	}
 	cmd.SysProcAttr = attributes(c.User)
 
-	p := &process{group: g, dead: make(chan struct{}), gone: make(chan struct{})}
+	p := &process{group: g, dead: make(chan struct{}), gone: make(chan struct{}), leader: make(chan struct{}, 1)}
+	p.leader <- struct{}{}
 	theirs, err := p.pipes()
 	if err != nil {
 		return nil, err
