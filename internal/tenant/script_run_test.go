@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,7 +27,7 @@ func tinyMemory(o *Options) { o.Config.MemBytes, o.Config.MemChunk = 160<<10, 4<
 func TestScriptAgainstModel(t *testing.T) {
 	noLeaks(t)
 	seeds := testkit.Rand(t, 1)
-	steps, crashes, compacted, faults, spilled := 0, 0, 0, int64(0), int64(0)
+	steps, crashes, faults, spilled := 0, 0, int64(0), int64(0)
 	for world := 0; steps < testkit.Size(3_000, 40_000, 1_200_000); world++ {
 		rnd := rand.New(rand.NewPCG(seeds.Uint64(), uint64(world)))
 		o := testOptions(nil)
@@ -39,10 +38,6 @@ func TestScriptAgainstModel(t *testing.T) {
 		}
 		if rnd.IntN(2) == 0 {
 			o.ReserveBytes = 64 << 10
-		}
-		o.Config.Compaction.Options = eager()
-		if rnd.IntN(2) == 0 { // whenever something is flushed
-			o.Config.Compaction.Period, o.Config.Compaction.Strategy = time.Hour, strategyNamed(t, "")
 		}
 		s := &script{TestingT: t, rnd: rnd, options: o, mem: virtualfile.NewMem(), chaos: newChaos(rnd)}
 		func() {
@@ -61,12 +56,10 @@ func TestScriptAgainstModel(t *testing.T) {
 		faults += s.chaos.hits()
 		spilled += s.spilled
 		crashes += s.crashes
-		compacted += s.compacted
 	}
 	require.Positive(t, spilled)
 	require.Positive(t, faults)
-	require.Positive(t, compacted)
-	t.Logf("%d steps, %d crashes, %d faults, %d jobs of compaction, %d bytes of values in scratch files", steps, crashes, faults, compacted, spilled)
+	t.Logf("%d steps, %d crashes, %d faults, %d bytes of values in scratch files", steps, crashes, faults, spilled)
 }
 
 // TestEveryModeGivesTheSameAnswers runs one script on the operating system's files under every mode, engine,
@@ -83,7 +76,6 @@ func TestEveryModeGivesTheSameAnswers(t *testing.T) {
 				o.Dir = filepath.Join(t.TempDir(), "s")
 				o.Config.IOMode, o.Config.IOEngine, o.Config.Unchecked = mode, engine, unchecked
 				o.Config.CheckpointDistance = 24 << 10
-				o.Config.Compaction.Options = eager()
 				if engine == virtualfile.EngineURing != unchecked {
 					tinyMemory(&o)
 				}
