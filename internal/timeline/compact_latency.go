@@ -4,10 +4,12 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"github.com/stratapg/strata/page"
 )
 
-// latencies counts how long reads took, in classes of which each is an eighth wider than the one before or so. It
-// may be added to by many.
+// latencies counts how long short reads took, in classes that divide each power of two in four. It may be added to
+// by many.
 type latencies struct {
 	seen    atomic.Uint64
 	classes [64 * latencySteps]atomic.Uint32
@@ -18,15 +20,41 @@ const (
 	latencySteps = 4
 	// latencySample is one of how many reads is timed: a look at the clock costs as much as a step of a search.
 	latencySample = 8
+	// latencyKeys is the most keys of a read that is timed.
+	latencyKeys = 64
 	// latencyQuantile is which part of the reads may be slower.
 	latencyQuantile = 100
 )
 
-// wanted reports whether the next read is to be timed.
-func (l *latencies) wanted() bool { return l.seen.Add(1)%latencySample == 0 }
+// begin gives when a read begins that is to be timed, and the zero time of any other.
+func (l *latencies) begin(short bool) time.Time {
+	if !short || l.seen.Add(1)%latencySample != 0 {
+		return time.Time{}
+	}
+	return time.Now()
+}
 
-func (l *latencies) add(d time.Duration) {
-	l.classes[latencyClass(d)].Add(1)
+// end adds the read that began then, unless it was not to be timed.
+func (l *latencies) end(begun time.Time) {
+	if !begun.IsZero() {
+		l.classes[latencyClass(time.Since(begun))].Add(1)
+	}
+}
+
+// few reports whether a read of the keys is a short one: its latency is the drive's, not that of the work on pages.
+func few(keys page.Set) bool {
+	ranges := keys.Ranges()
+	if len(ranges) > latencyKeys {
+		return false
+	}
+	var total uint64
+	for _, r := range ranges {
+		n, known := count(r)
+		if total += n; !known || total > latencyKeys {
+			return false
+		}
+	}
+	return true
 }
 
 func latencyClass(d time.Duration) int {

@@ -20,6 +20,8 @@ func (t *Timeline) Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte,
 		return nil, err
 	}
 	defer l.release()
+	watch := &t.env.pace.reads
+	defer watch.end(watch.begin(true))
 	return l.get(ctx, key, lsn)
 }
 
@@ -34,6 +36,8 @@ func (t *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN,
 		return err
 	}
 	defer l.release()
+	watch := &t.env.pace.reads
+	defer watch.end(watch.begin(few(keys)))
 	return l.getVectored(ctx, keys, lsn, fn)
 }
 

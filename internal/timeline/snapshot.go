@@ -48,6 +48,8 @@ func (s *Snapshot) Get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte,
 		return nil, err
 	}
 	defer s.release()
+	watch := &s.t.env.pace.reads
+	defer watch.end(watch.begin(true))
 	return s.l.get(ctx, key, lsn)
 }
 
@@ -57,6 +59,8 @@ func (s *Snapshot) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN,
 		return err
 	}
 	defer s.release()
+	watch := &s.t.env.pace.reads
+	defer watch.end(watch.begin(few(keys)))
 	return s.l.getVectored(ctx, keys, lsn, fn)
 }
 

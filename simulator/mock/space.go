@@ -128,11 +128,6 @@ func (s *Space) Number(k page.Key) uint32 {
 // span gives the numbers of a range of keys.
 func (s *Space) span(r page.Range) span { return span{s.Number(r.Start), s.Number(r.End)} }
 
-// keyRange gives the keys of numbers; those at the ends of the Space reach as far as the neighbouring keys.
-func (s *Space) keyRange(sp span) page.Range {
-	return page.Range{Start: s.Key(sp.lo), End: s.Key(sp.hi - 1).Next()}
-}
-
 // resize notes that a region has another length from an LSN on.
 func (s *Space) resize(i int, from page.LSN, blocks uint32) error {
 	r := &s.regions[i]
@@ -166,12 +161,6 @@ func (r *region) blocksAt(x page.LSN) uint32 {
 		i--
 	}
 	return h[max(i, 0)].blocks
-}
-
-// live reports whether a dense key exists at an LSN. Of a sparse one it says nothing.
-func (s *Space) live(n uint32, x page.LSN) bool {
-	r := &s.regions[s.regionOf(n)]
-	return n-r.start < r.blocksAt(x)
 }
 
 // Live gives the dense keys that exist at an LSN.
