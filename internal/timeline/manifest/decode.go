@@ -60,8 +60,8 @@ func readHeader(b []byte) (version uint32, err error) {
 		return 0, corrupt(0, "it does not begin as a manifest does")
 	}
 	version = binary.BigEndian.Uint32(b[8:])
-	if version < plainVersion || version > formatVersion {
-		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, formatVersion)
+	if version < plainVersion || version > remoteVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, remoteVersion)
 	}
 	if binary.BigEndian.Uint32(b[12:]) != crc32.Checksum(b[:12], castagnoli) {
 		return 0, corrupt(0, "checksum of the header is wrong")
@@ -81,8 +81,10 @@ func grammarOf(version uint32) grammar {
 		return grammar{flagImage, tagLayer}
 	case trailerVersion:
 		return grammar{flagImage | flagChecked, tagLayer}
+	case formatVersion:
+		return grammar{flagImage | flagChecked, tagMoved}
 	}
-	return grammar{flagImage | flagChecked, tagMoved}
+	return grammar{flagImage | flagChecked, tagRemote}
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -143,13 +145,14 @@ func (d *decoded) edit(e []byte) error {
 			return fmt.Errorf("edit %d follows edit %d", seq, d.seq)
 		}
 		c, err := decodeChange(e[editHeaderSize:], grammarOf(d.version))
-		if err == nil {
-			err = d.live.check(&c)
-		}
 		if err != nil {
 			return fmt.Errorf("edit %d: %w", seq, err)
 		}
-		d.live.apply(&c)
+		layers, err := d.live.check(&c)
+		if err != nil {
+			return fmt.Errorf("edit %d: %w", seq, err)
+		}
+		d.live.apply(&c, layers)
 		d.seq = seq
 		return nil
 	}
@@ -175,12 +178,7 @@ func decodeState(b []byte, g grammar) (s State, err error) {
 		return s, fmt.Errorf("state without position, or with removed layers")
 	}
 	s.DiskConsistentLSN, s.PrevRecordLSN = c.Position.DiskConsistentLSN, c.Position.PrevRecordLSN
-	s.Cutoff, s.Layers, s.Moved = c.Cutoff, c.Add, c.Moved
-	for _, d := range s.Layers {
-		if err := checkLayer(d); err != nil {
-			return s, err
-		}
-	}
+	s.Cutoff, s.Layers, s.Moved, s.Remote = c.Cutoff, c.Add, c.Moved, c.Remote
 	return s, nil
 }
 
@@ -235,6 +233,10 @@ func decodeChange(b []byte, g grammar) (e Edit, err error) {
 		case tag == tagMoved && len(v) > removeSize && (len(v)-removeSize)%rangeSize == 0:
 			m, err := decodeMoved(v, g)
 			e.Moved = append(e.Moved, m)
+			return err
+		case tag == tagRemote && len(v) == remoteSize:
+			d, err := decodeLayer(v, g.flags)
+			e.Remote = append(e.Remote, Remote{d, be.Uint64(v[removeSize:]), be.Uint16(v[removeSize+8:])})
 			return err
 		default:
 			return unknownItem(tag, v)

@@ -13,7 +13,7 @@ import (
 //
 //	header   0          8           12        16
 //	         +----------+-----------+---------+
-//	         | STRATAMF | version=3 | CRC-32C |      CRC of bytes 0 to 12
+//	         | STRATAMF | version   | CRC-32C |      CRC of bytes 0 to 12
 //	         +----------+-----------+---------+
 //	edit     0      4        8          16     17      20        24
 //	         +------+--------+----------+------+-------+---------+------------- - -
@@ -28,8 +28,10 @@ import (
 const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
-	// formatVersion is what is written. Files of older versions are read, and written anew with the next edit:
-	// those of trailerVersion know no moved keys, and those of plainVersion no flagChecked either.
+	// formatVersion is what is written, remoteVersion where layers are in remote storage too. Files of older
+	// versions are read, and written anew with the next edit: those of trailerVersion know no moved keys, and those
+	// of plainVersion no flagChecked either.
+	remoteVersion  = 4
 	formatVersion  = 3
 	trailerVersion = 2
 	plainVersion   = 1
@@ -55,6 +57,7 @@ const (
 	tagRemove   = 8  // layer, without size
 	tagLayer    = 9  // keys 18 18, LSNs u64 u64, flags u8, generation u32, size u64
 	tagMoved    = 10 // layer, without size, then any number of keys 18 18
+	tagRemote   = 11 // layer, without size, then checksum u64, shard u16
 
 	identitySize = 32
 	clusterSize  = 16
@@ -63,6 +66,7 @@ const (
 	positionSize = 2 * lsnSize
 	removeSize   = 2*page.KeySize + 2*lsnSize + 1 + 4
 	layerSize    = removeSize + 8
+	remoteSize   = removeSize + 8 + 2
 	rangeSize    = 2 * page.KeySize
 	// maxMovedRanges is how many ranges of keys one item has: its length has 16 bits.
 	maxMovedRanges = 1000
@@ -75,10 +79,18 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func appendHeader(b []byte) []byte {
+// neededBy gives the version of a file that says of so many layers that they are in remote storage.
+func neededBy(remote int) uint32 {
+	if remote > 0 {
+		return remoteVersion
+	}
+	return formatVersion
+}
+
+func appendHeader(b []byte, version uint32) []byte {
 	start := len(b)
 	b = append(b, fileMagic...)
-	b = binary.BigEndian.AppendUint32(b, formatVersion)
+	b = binary.BigEndian.AppendUint32(b, version)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[start:], castagnoli))
 }
 
@@ -142,6 +154,7 @@ func appendState(b []byte, s *State) []byte {
 		Cutoff:   s.Cutoff,
 		Add:      s.Layers,
 		Moved:    s.Moved,
+		Remote:   s.Remote,
 	})
 }
 
@@ -168,6 +181,12 @@ func appendChange(b []byte, e *Edit) []byte {
 			}
 		}
 	}
+	for i := range e.Remote {
+		r := &e.Remote[i]
+		b = appendLayer(appendItem(b, tagRemote, remoteSize), r.Layer)
+		b = binary.BigEndian.AppendUint64(b, r.Sum)
+		b = binary.BigEndian.AppendUint16(b, r.Shard)
+	}
 	return b
 }
 
@@ -186,6 +205,6 @@ func appendLayer(b []byte, d layer.Desc) []byte {
 
 // encodeFile gives a whole file of one state edit.
 func encodeFile(s *State, seq uint64) []byte {
-	b := make([]byte, 0, headerSize+editHeaderSize+256+len(s.Layers)*(itemHeaderSize+layerSize))
-	return appendEdit(appendHeader(b), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
+	b := make([]byte, 0, headerSize+editHeaderSize+256+len(s.Layers)*(itemHeaderSize+layerSize)+len(s.Remote)*(itemHeaderSize+remoteSize))
+	return appendEdit(appendHeader(b, neededBy(len(s.Remote))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
 }

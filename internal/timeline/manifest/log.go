@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -22,6 +23,7 @@ type Log struct {
 	// what of the file is durable: at first, and after a failed write or sync.
 	file       virtualfile.File
 	writable   bool
+	version    uint32
 	live       *live
 	seq        uint64
 	stateSize  int64
@@ -62,7 +64,7 @@ func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (*Log,
 	if err != nil {
 		return nil, Torn{}, fmt.Errorf("%s: %w", l.path, err)
 	}
-	l.live, l.seq, l.stateSize, l.editSize = d.live, d.seq, d.stateSize, d.good-d.stateSize
+	l.version, l.live, l.seq, l.stateSize, l.editSize = d.version, d.live, d.seq, d.stateSize, d.good-d.stateSize
 	return l, Torn{d.good, int64(len(b)) - d.good}, nil
 }
 
@@ -70,12 +72,21 @@ func Open(fs virtualfile.FS, dir string, writable bool, minRewrite int64) (*Log,
 // edit and its sync; or the sync failed, and the kernel, which has forgotten that it wrote nothing, would call
 // the next one a success. Without Renew what was read counts as durable, as in a file just made by Create.
 func (l *Log) Renew() error {
-	_, err := l.rewrite(&Edit{})
+	_, err := l.rewrite(&Edit{}, l.live.layers)
 	return err
 }
 
 // State gives a copy of what the manifest says.
 func (l *Log) State() State { return l.live.state() }
+
+// Layers gives the layers of the state, without copying them.
+func (l *Log) Layers() *layer.Map { return l.live.layers }
+
+// Remote gives what is known of a layer that remote storage has.
+func (l *Log) Remote(d layer.Desc) (r Remote, ok bool) {
+	f, ok := l.live.remote[idOf(d)]
+	return Remote{d, f.sum, f.shard}, ok
+}
 
 // Path is the file's name.
 func (l *Log) Path() string { return l.path }
@@ -84,12 +95,13 @@ func (l *Log) Path() string { return l.path }
 // come to life again after a crash, so what it names must stay in place, and the next edit has to include
 // or supersede it.
 func (l *Log) Publish(e *Edit) (p Published, err error) {
-	if err := l.live.check(e); err != nil {
+	layers, err := l.live.check(e)
+	if err != nil {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
 	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return appendChange(b, e) })
-	if l.file == nil || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
-		return l.rewrite(e)
+	if l.file == nil || l.version < neededBy(len(e.Remote)) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
+		return l.rewrite(e, layers)
 	}
 	err = virtualfile.WriteAll(l.file, b)
 	if err == nil {
@@ -98,7 +110,7 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", l.path, errors.Join(err, l.abandon()))
 	}
-	l.live.apply(e)
+	l.live.apply(e, layers)
 	l.seq++
 	l.editSize += int64(len(b))
 	return Published{Bytes: int64(len(b)) + l.seal()}, nil
@@ -125,8 +137,8 @@ func (l *Log) seal() int64 {
 	return sealSize
 }
 
-// rewrite replaces the file by one that holds the state after e alone.
-func (l *Log) rewrite(e *Edit) (p Published, err error) {
+// rewrite replaces the file by one that holds the state after e alone. layers are those after it.
+func (l *Log) rewrite(e *Edit, layers *layer.Map) (p Published, err error) {
 	if !l.writable {
 		return p, fmt.Errorf("%s: open for reading only", l.path)
 	}
@@ -134,13 +146,13 @@ func (l *Log) rewrite(e *Edit) (p Published, err error) {
 		return p, err
 	}
 	next := l.live.clone()
-	next.apply(e)
+	next.apply(e, layers)
 	s := next.state()
 	b := encodeFile(&s, l.seq+1)
 	if err := virtualfile.WriteFileAtomic(l.fs, l.path, b); err != nil {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
-	l.live, l.stateSize, l.editSize = next, int64(len(b)), 0
+	l.live, l.version, l.stateSize, l.editSize = next, neededBy(len(s.Remote)), int64(len(b)), 0
 	l.seq++
 	// The edit is durable. Without an open file the next one is another rewriting.
 	if f, err := l.fs.OpenAppend(l.path); err == nil {

@@ -56,6 +56,17 @@ type State struct {
 	Layers []layer.Desc
 	// Moved says of some of them, in the same order, which of their keys other layers hold too.
 	Moved []Moved
+	// Remote says of some of them, in the same order, that remote storage has them.
+	Remote []Remote
+}
+
+// Remote is a layer that remote storage has for good, so that its file need not be here.
+type Remote struct {
+	Layer layer.Desc // without size
+	// Sum is the XXH64 of the whole file, 0 if unknown.
+	Sum uint64
+	// Shard is whose object it is, number and count in a byte each; 0 if it belongs to no shard.
+	Shard uint16
 }
 
 // Moved are keys whose values in a layer also lie in other layers of the timeline, because a compaction of it
@@ -73,6 +84,8 @@ type Edit struct {
 	// Position, if set, moves DiskConsistentLSN and PrevRecordLSN.
 	Position *Position
 	Cutoff   page.LSN
+	// Remote adds what is known of layers that are there after the edit. That of a layer goes with it.
+	Remote []Remote
 }
 
 // Position is how far a timeline is durable.
@@ -107,77 +120,78 @@ type layerID struct {
 
 func idOf(d layer.Desc) layerID { return layerID{d.Keys, d.LSNs, d.Image} }
 
-// live is a State that can be changed step by step.
+// live is a State that can be changed step by step. Its map shares what it can with those that readers have.
 type live struct {
 	State
-	layers map[layerID]layer.Desc
+	layers *layer.Map
 	moved  map[layerID]page.Set
+	remote map[layerID]remoteFile
+}
+
+// remoteFile is Remote without its layer.
+type remoteFile struct {
+	sum   uint64
+	shard uint16
 }
 
 func newLive(s State) (*live, error) {
-	l := &live{State: s, layers: make(map[layerID]layer.Desc, len(s.Layers)), moved: map[layerID]page.Set{}}
-	l.Layers, l.Moved = nil, nil
 	for _, d := range s.Layers {
-		if err := l.add(d); err != nil {
+		if err := checkLayer(d); err != nil {
 			return nil, err
 		}
 	}
-	e := &Edit{Moved: s.Moved}
-	if err := l.check(e); err != nil {
+	m, err := layer.NewMap(s.Layers)
+	if err != nil {
 		return nil, err
 	}
-	l.apply(e)
+	l := &live{State: s, layers: m, moved: map[layerID]page.Set{}, remote: make(map[layerID]remoteFile, len(s.Remote))}
+	l.Layers, l.Moved, l.Remote = nil, nil, nil
+	e := &Edit{Moved: s.Moved, Remote: s.Remote}
+	if m, err = l.check(e); err != nil {
+		return nil, err
+	}
+	l.apply(e, m)
 	return l, nil
 }
 
 func (l *live) clone() *live {
 	c := *l
-	c.layers, c.moved = maps.Clone(l.layers), maps.Clone(l.moved)
+	c.moved, c.remote = maps.Clone(l.moved), maps.Clone(l.remote)
 	return &c
 }
 
-func (l *live) add(d layer.Desc) error {
-	if _, there := l.layers[idOf(d)]; there {
-		return fmt.Errorf("layer %s is there already", d.Name())
-	}
-	l.layers[idOf(d)] = d
-	return nil
-}
-
-// check says why e does not fit, and changes nothing.
-func (l *live) check(e *Edit) error {
-	removed := make(map[layerID]bool, len(e.Remove))
-	for _, d := range e.Remove {
-		if _, there := l.layers[idOf(d)]; !there || removed[idOf(d)] {
-			return fmt.Errorf("layer %s is to be removed and is not there", d.Name())
-		}
-		removed[idOf(d)] = true
-	}
-	added := make(map[layerID]bool, len(e.Add))
+// check says why e does not fit, and changes nothing. If it fits it gives the layers after it.
+func (l *live) check(e *Edit) (*layer.Map, error) {
 	for _, d := range e.Add {
 		if err := checkLayer(d); err != nil {
-			return err
+			return nil, err
 		}
-		if _, there := l.layers[idOf(d)]; there && !removed[idOf(d)] || added[idOf(d)] {
-			return fmt.Errorf("layer %s is there already", d.Name())
-		}
-		added[idOf(d)] = true
 	}
-	for _, m := range e.Moved {
-		id := idOf(m.Layer)
-		if _, there := l.layers[id]; (!there || removed[id]) && !added[id] {
-			return fmt.Errorf("keys of layer %s have moved, and it is not there", m.Layer.Name())
+	m, err := l.layers.Apply(e.Add, e.Remove)
+	if err != nil {
+		return nil, err
+	}
+	for i := range e.Moved {
+		x := &e.Moved[i]
+		if _, there := m.Find(x.Layer); !there {
+			return nil, fmt.Errorf("keys of layer %s have moved, and it is not there", x.Layer.Name())
 		}
-		for _, r := range m.Keys {
-			if r.Empty() || !m.Layer.Keys.Covers(r) {
-				return fmt.Errorf("keys %s have moved from layer %s, which cannot have them", r, m.Layer.Name())
+		for _, r := range x.Keys {
+			if r.Empty() || !x.Layer.Keys.Covers(r) {
+				return nil, fmt.Errorf("keys %s have moved from layer %s, which cannot have them", r, x.Layer.Name())
 			}
 		}
 	}
-	if p := e.Position; p != nil && p.DiskConsistentLSN < l.DiskConsistentLSN {
-		return fmt.Errorf("disk_consistent_lsn would go back from %s to %s", l.DiskConsistentLSN, p.DiskConsistentLSN)
+	for i := range e.Remote {
+		x := &e.Remote[i]
+		if d, there := m.Find(x.Layer); !there || d.Generation != x.Layer.Generation {
+			return nil, fmt.Errorf("layer %s is said to be in remote storage, and it is not there", x.Layer.FileName())
+		}
 	}
-	return nil
+	if p := e.Position; p != nil && p.DiskConsistentLSN < l.DiskConsistentLSN {
+		return nil, fmt.Errorf("disk_consistent_lsn would go back from %s to %s", l.DiskConsistentLSN, p.DiskConsistentLSN)
+	}
+	return m, nil
 }
 
 func checkLayer(d layer.Desc) error {
@@ -187,14 +201,12 @@ func checkLayer(d layer.Desc) error {
 	return nil
 }
 
-// apply changes l by an edit that check has passed.
-func (l *live) apply(e *Edit) {
+// apply changes l by an edit that check has passed; layers is what check gave.
+func (l *live) apply(e *Edit, layers *layer.Map) {
+	l.layers = layers
 	for _, d := range e.Remove {
-		delete(l.layers, idOf(d))
 		delete(l.moved, idOf(d))
-	}
-	for _, d := range e.Add {
-		l.layers[idOf(d)] = d
+		delete(l.remote, idOf(d))
 	}
 	if e.Position != nil {
 		l.DiskConsistentLSN, l.PrevRecordLSN = e.Position.DiskConsistentLSN, e.Position.PrevRecordLSN
@@ -205,19 +217,26 @@ func (l *live) apply(e *Edit) {
 	for _, m := range e.Moved {
 		l.moved[idOf(m.Layer)] = l.moved[idOf(m.Layer)].Union(page.NewSet(m.Keys...))
 	}
+	for i := range e.Remote {
+		l.remote[idOf(e.Remote[i].Layer)] = remoteFile{e.Remote[i].Sum, e.Remote[i].Shard}
+	}
 }
 
 // state gives a copy with the layers in order.
 func (l *live) state() State {
 	s := l.State
-	s.Layers = slices.SortedFunc(maps.Values(l.layers), compareLayers)
-	if len(l.moved) == 0 {
+	s.Layers = slices.SortedFunc(l.layers.All(), compareLayers)
+	if len(l.moved)+len(l.remote) == 0 {
 		return s
 	}
 	for _, d := range s.Layers {
-		if keys := l.moved[idOf(d)]; !keys.Empty() {
-			d.Size = 0
+		id := idOf(d)
+		d.Size = 0
+		if keys := l.moved[id]; !keys.Empty() {
 			s.Moved = append(s.Moved, Moved{d, keys.Ranges()})
+		}
+		if r, ok := l.remote[id]; ok {
+			s.Remote = append(s.Remote, Remote{d, r.sum, r.shard})
 		}
 	}
 	return s

@@ -246,12 +246,12 @@ func TestEditsThatDoNotFitAreRefused(t *testing.T) {
 	defer l.Close()
 	img := sampleState().Layers[0]
 	for name, e := range map[string]*Edit{
-		"is there already":   {Add: []layer.Desc{img}},
-		"is not there":       {Remove: []layer.Desc{l0(8, 17)}},
-		"would go back":      {Position: &Position{0x2377B18, 0}},
-		"can have such":      {Add: []layer.Desc{{Keys: page.FullRange, LSNs: page.LSNRange{Start: 1, End: 2}}}},
-		"already":            {Add: []layer.Desc{l0(8, 17), l0(8, 17)}},
-		"removed and is not": {Remove: []layer.Desc{img, img}},
+		"add layer":      {Add: []layer.Desc{img}},
+		"is not there":   {Remove: []layer.Desc{l0(8, 17)}},
+		"would go back":  {Position: &Position{0x2377B18, 0}},
+		"can have such":  {Add: []layer.Desc{{Keys: page.FullRange, LSNs: page.LSNRange{Start: 1, End: 2}}}},
+		"is there twice": {Add: []layer.Desc{l0(8, 17), l0(8, 17)}},
+		"there twice":    {Remove: []layer.Desc{img, img}},
 	} {
 		_, err := l.Publish(e)
 		require.ErrorContains(t, err, name)
@@ -339,8 +339,9 @@ func TestPublishAgainstModel(t *testing.T) {
 func applied(t require.TestingT, s State, e *Edit) State {
 	l, err := newLive(s)
 	require.NoError(t, err)
-	require.NoError(t, l.check(e))
-	l.apply(e)
+	m, err := l.check(e)
+	require.NoError(t, err)
+	l.apply(e, m)
 	return l.state()
 }
 
@@ -404,6 +405,8 @@ func FuzzDecode(f *testing.F) {
 	s.Layers = []layer.Desc{l0(8, 17)}
 	s.Moved = []Moved{{bare(l0(8, 17)), []page.Range{keysFrom(1, 2), keysFrom(4, 9)}}}
 	f.Add(encodeFile(&s, 3))
+	s.Remote = []Remote{{bare(s.Layers[0]), 5, 0x0102}}
+	f.Add(encodeFile(&s, 3))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Checksums are made right, so that what lies behind them is reached.
 		for _, in := range [][]byte{b, repaired(b)} {
@@ -425,7 +428,7 @@ func repaired(b []byte) []byte {
 	if len(b) < headerSize {
 		return b
 	}
-	b = append(appendHeader(nil), b[headerSize:]...)
+	b = append(appendHeader(nil, max(plainVersion, min(remoteVersion, binary.BigEndian.Uint32(b[8:])))), b[headerSize:]...)
 	for e := b[headerSize:]; len(e) >= editHeaderSize; {
 		n := uint64(e[4])<<24 | uint64(e[5])<<16 | uint64(e[6])<<8 | uint64(e[7])
 		if n > uint64(len(e)-editHeaderSize) {
@@ -568,6 +571,62 @@ func TestMovedKeysAddUpAndGoWithTheirLayer(t *testing.T) {
 		require.Empty(t, l.State().Moved)
 		publish(&Edit{Add: []layer.Desc{d}})
 		require.Empty(t, l.State().Moved, "a new layer of that name begins anew")
+		require.NoError(t, l.Close())
+	}
+}
+
+// TestLayersInRemoteStorage: what is said of them is kept over reopening and rewriting, the last word counts, and it
+// goes with the layer. A file that says nothing of the kind is of the version that older programs know.
+func TestLayersInRemoteStorage(t *testing.T) {
+	for _, minRewrite := range []int64{1, DefaultMinRewrite} {
+		fs := virtualfile.NewMem()
+		require.NoError(t, fs.MkdirAll("tl"))
+		require.NoError(t, Create(fs, "tl", sampleState()))
+		version := func() uint32 {
+			b, err := virtualfile.ReadFile(fs, "tl/"+FileName, 1<<20)
+			require.NoError(t, err)
+			d, err := decodeFile(b)
+			require.NoError(t, err)
+			return d.version
+		}
+		open := func() *Log {
+			l, _, err := Open(fs, "tl", true, minRewrite)
+			require.NoError(t, err)
+			return l
+		}
+		l := open()
+		d := l0(0x2377B21, 0x2400001)
+		publish := func(e *Edit) {
+			_, err := l.Publish(e)
+			require.NoError(t, err)
+			want := l.State()
+			require.NoError(t, l.Close())
+			l = open()
+			require.Equal(t, want, l.State())
+		}
+		publish(&Edit{Add: []layer.Desc{d}})
+		require.EqualValues(t, formatVersion, version())
+		publish(&Edit{Remote: []Remote{{bare(d), 7, 0}}})
+		require.EqualValues(t, remoteVersion, version())
+		publish(&Edit{Remote: []Remote{{bare(d), 8, 0x0104}, {bare(sampleState().Layers[0]), 0, 0}}})
+		require.Equal(t, []Remote{{bare(sampleState().Layers[0]), 0, 0}, {bare(d), 8, 0x0104}}, l.State().Remote)
+		r, ok := l.Remote(d)
+		require.True(t, ok)
+		require.EqualValues(t, 8, r.Sum)
+		other := d
+		other.Generation++
+		for _, x := range []layer.Desc{l0(8, 17), other} {
+			_, err := l.Publish(&Edit{Remote: []Remote{{bare(x), 1, 0}}})
+			require.ErrorContains(t, err, "is not there")
+		}
+		publish(&Edit{Remove: []layer.Desc{d}})
+		require.Len(t, l.State().Remote, 1)
+		publish(&Edit{Add: []layer.Desc{d}})
+		require.Len(t, l.State().Remote, 1, "a new layer of that name begins anew")
+		publish(&Edit{Remove: []layer.Desc{sampleState().Layers[0]}})
+		require.Empty(t, l.State().Remote)
+		require.NoError(t, l.Renew())
+		require.EqualValues(t, formatVersion, version())
 		require.NoError(t, l.Close())
 	}
 }
