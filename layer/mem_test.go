@@ -120,6 +120,13 @@ func collectImages(t require.TestingT, m *Mem, keys page.Set, lsns page.LSNRange
 func iterateImages(t require.TestingT, m *Mem) memModel {
 	got := memModel{}
 	var last memAt
+	sizes := map[memAt]int{}
+	var order []memAt
+	require.NoError(t, m.Sizes(context.Background(), func(k page.Key, l page.LSN, size int) error {
+		order = append(order, memAt{k, l})
+		sizes[memAt{k, l}] = size
+		return nil
+	}))
 	require.NoError(t, m.Iterate(context.Background(), func(k page.Key, l page.LSN, willInit bool, value []byte) error {
 		c := last.key.Compare(k)
 		require.True(t, len(got) == 0 || c < 0 || c == 0 && last.lsn < l, "ascending")
@@ -127,9 +134,12 @@ func iterateImages(t require.TestingT, m *Mem) memModel {
 		v, err := page.DecodeValue(value)
 		require.NoError(t, err)
 		require.True(t, willInit)
+		require.Equal(t, order[len(got)], last)
+		require.Equal(t, sizes[last], len(value))
 		got[last] = string(v.Bytes)
 		return nil
 	}))
+	require.Len(t, order, len(got))
 	return got
 }
 

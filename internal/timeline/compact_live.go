@@ -42,6 +42,7 @@ func (t *Timeline) liveAt(ctx context.Context, lsn page.LSN, exactly bool) (*liv
 		return nil, fmt.Errorf("timeline %s: which keys exist at LSN %s: %w", t.meta.Name, lsn, err)
 	}
 	l.lsn, l.keys, l.exact = lsn, keys, exact
+	t.plans.live.Store(&liveSet{lsn, keys})
 	return l, nil
 }
 

@@ -37,6 +37,8 @@ var ErrNoStrategy = errors.New("no compaction strategy")
 type planning struct {
 	strategy atomic.Pointer[compaction.Strategy] // nil: the store's
 	debt     atomic.Pointer[debt]
+	live     atomic.Pointer[liveSet] // what the last plan looked at
+	divided  atomic.Int64            // flushes that made no L0
 	breakers *breakers
 	wake     chan struct{} // asks the background to look; holds one
 	// looked is when it was looked last whether images are due. The compactor's turn guards it.
@@ -46,10 +48,17 @@ type planning struct {
 	}
 }
 
-// debt is that of a plan, with the height of the L0 stack at the time.
+// debt is that of a plan, with the height of the L0 stack at the time, and how many flushes had made no L0.
 type debt struct {
 	compaction.Debt
-	l0 int
+	l0      int
+	divided int64
+}
+
+// liveSet are the dense keys that exist at an LSN.
+type liveSet struct {
+	lsn  page.LSN
+	keys page.Set
 }
 
 // SetStrategy chooses the strategy of the timeline from the next plan on; nil is the store's. Nothing on disk tells
@@ -101,15 +110,18 @@ type planned struct {
 	view  *view
 	snap  *compaction.Snapshot
 	descs []layer.Desc
+	// divided is how many flushes had made no L0 before.
+	divided int64
 }
 
 // plan asks a strategy what is to be done now. The caller has the compactor's turn.
 func (t *Timeline) plan(ctx context.Context, s compaction.Strategy, thorough bool) (*planned, error) {
+	divided := t.plans.divided.Load()
 	v, err := t.pinView()
 	if err != nil {
 		return nil, err
 	}
-	p := &planned{view: v}
+	p := &planned{view: v, divided: divided}
 	if p.snap, p.descs, err = t.planSnapshot(ctx, v, thorough); err != nil {
 		v.release()
 		return nil, err
@@ -147,7 +159,7 @@ func (t *Timeline) oweCompaction(p *planned) {
 	if t.env.Compaction.Period <= 0 || t.env.ReadOnly {
 		return
 	}
-	now := debt{p.Debt, p.view.layers.L0().Height()}
+	now := debt{p.Debt, p.view.layers.L0().Height(), p.divided}
 	if before := t.plans.debt.Swap(&now); before != nil && *before == now {
 		return // who waits for it to fall would only ask for another plan
 	}
@@ -156,15 +168,16 @@ func (t *Timeline) oweCompaction(p *planned) {
 	t.changedLocked()
 }
 
-// compactionDebt is 0 where ingest runs freely and 1 or more where it stops: it begins at half the limit. Each L0
-// that was flushed since the plan adds to the height.
+// compactionDebt is 0 where ingest runs freely and 1 or more where it stops: it begins at half the limit. Each flush
+// since the plan adds to the height.
 func (t *Timeline) compactionDebt(height int) float64 {
 	d := t.plans.debt.Load()
 	if d == nil || d.Limit <= 0 {
 		return 0
 	}
 	slow := float64(d.Limit) / 2
-	return (float64(d.Height+height-d.l0) - slow) / (float64(d.Limit) - slow)
+	height += d.Height - d.l0 + int(t.plans.divided.Load()-d.divided)
+	return (float64(height) - slow) / (float64(d.Limit) - slow)
 }
 
 func (t *Timeline) wakeCompactor() {

@@ -16,14 +16,15 @@ func (t *Timeline) planSnapshot(ctx context.Context, v *view, thorough bool) (*c
 	if err != nil {
 		return nil, nil, err
 	}
-	s.Live, s.LiveLSN = live.keys, live.lsn
+	s.Live, s.LiveLSN, s.ImageCheck = live.keys, live.lsn, t.imageCheck()
 	if thorough {
 		lowThresholds(s)
 	}
 	return s, descs, nil
 }
 
-// layersSnapshot is planSnapshot without the keys that exist.
+// layersSnapshot is planSnapshot without the keys that exist, and without the last look for images. The caller has the
+// compactor's turn or the flusher's.
 func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) {
 	descs := v.layers.Layers()
 	// What lies in memory is above, and may become durable meanwhile: then its layer is not in v.
@@ -31,7 +32,7 @@ func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) 
 		Layers: make([]compaction.Layer, len(descs)), Doomed: t.compact.doomed(), Generation: localGeneration,
 		LastRecordLSN: t.LastRecordLSN(), DiskConsistentLSN: v.start - 1,
 		InitialLSN: t.meta.InitialLSN, AncestorLSN: t.meta.AncestorLSN,
-		UnflushedBytes: v.unflushed(), ImageCheck: t.imageCheck(), Options: t.compactOptions(),
+		UnflushedBytes: v.unflushed(), Options: t.compactOptions(),
 	}
 	if len(v.frozen) > 0 {
 		s.DiskConsistentLSN = v.frozen[0].lsns.Start - 1

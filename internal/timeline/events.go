@@ -37,8 +37,9 @@ type FlushInfo struct {
 	Tenant   page.TenantID
 	Timeline page.TimelineID
 	LSNs     page.LSNRange
-	// The rest is known at the end alone. Layer is nil where no value was to be written, or after an error.
-	Layer    *layer.Desc
+	// The rest is known at the end alone. Layers are none where no value was to be written, or after an error, and more than
+	// one where the compaction strategy has the flush divided.
+	Layers   []layer.Desc
 	Duration time.Duration
 	Err      error
 }

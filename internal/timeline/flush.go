@@ -2,13 +2,9 @@ package timeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
-	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 )
 
@@ -82,8 +78,8 @@ func (t *Timeline) flushError() error {
 	return t.mu.flushErr
 }
 
-// flushOldest writes and publishes one frozen layer. The order is that of durability: the file, its
-// directory entry, the manifest, then the view.
+// flushOldest writes and publishes one frozen layer. The order is that of durability: the files, their
+// directory entries, one edit of the manifest, then one view.
 func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 	info := FlushInfo{JobID: t.env.jobs.Add(1), Tenant: t.id.Tenant, Timeline: t.id.Timeline, LSNs: f.lsns}
 	if t.env.Events.FlushBegin != nil {
@@ -101,7 +97,7 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 	if err == nil {
 		t.meter.add(size, info.Duration)
 		t.refillReserve()
-		info.Layer = f.written
+		info.Layers = f.written
 	}
 	if t.env.Events.FlushEnd != nil {
 		t.env.Events.FlushEnd(info)
@@ -109,23 +105,25 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 	return err
 }
 
-// writeFrozen makes the file of f, unless it is there already or there is nothing to write.
+// writeFrozen makes the files of f, unless they are there already or there is nothing to write.
 func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
 	if f.mem.Len() == 0 || f.placed {
 		return nil
 	}
 	if f.written == nil {
-		d, err := t.writeDelta(ctx, f)
+		written, err := t.writeDeltas(ctx, f)
 		if err != nil {
 			return err
 		}
-		f.written = &d
-		t.env.counters.flushes.Add(1)
-		t.env.counters.flushBytes.Add(d.Size)
+		f.written = written
+		t.env.counters.flushes.Add(int64(len(written)))
+		for i := range written {
+			t.env.counters.flushBytes.Add(written[i].Size)
+		}
 	}
 	if err := t.env.FS.SyncDir(t.dir); err != nil {
-		// The kernel may have forgotten the entry, and would call the next sync a success: only a new file's
-		// entry can be trusted again, if any.
+		// The kernel may have forgotten the entries, and would call the next sync a success: only new files'
+		// entries can be trusted again, if any.
 		f.written, t.dirFailed = nil, true
 		return err
 	}
@@ -146,41 +144,9 @@ func (t *Timeline) checkDir() error {
 	return nil
 }
 
-// flushMemory is what one flush may hold beside the layer: the writer's buffers, and windows of values that are
-// read back. Together with the number of flushes that the share of jobs lets run at once it bounds what flushes
-// cost the process; what the index of the new file needs is charged as it grows.
-const flushMemory = 16 << 20
-
-func (t *Timeline) writeDelta(ctx context.Context, f *frozen) (d layer.Desc, err error) {
-	jobs := t.env.Shares.Jobs
-	if err := jobs.Acquire(ctx, flushMemory); err != nil {
-		return d, err
-	}
-	defer jobs.Release(flushMemory)
-	d = layer.Desc{Keys: page.FullRange, LSNs: f.lsns, Generation: localGeneration}
-	// A former attempt may have left the file; no manifest can name it yet.
-	name := filepath.Join(t.dir, d.FileName())
-	if err := t.env.Disk.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return d, err
-	}
-	w, err := layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, page.MinKey, f.lsns, localGeneration,
-		layer.WriterOptions{Unchecked: t.env.Unchecked, Budget: jobs})
-	if err != nil {
-		return d, err
-	}
-	if err := f.mem.AppendTo(ctx, w); err != nil {
-		w.Abort()
-		return d, layerError(err)
-	}
-	return w.Finish(page.MaxKey)
-}
-
 func (t *Timeline) publishFrozen(f *frozen) error {
 	at := position{f.lsns.End - 1, f.prev}
-	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}}
-	if f.written != nil {
-		e.Add = []layer.Desc{*f.written}
-	}
+	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}, Add: f.written}
 	layers, err := t.view.Load().layers.Apply(e.Add, nil)
 	if err != nil {
 		return err
@@ -193,6 +159,9 @@ func (t *Timeline) publishFrozen(f *frozen) error {
 	t.durable.Store(&at)
 	t.durableLSN.advance(at.last)
 	t.env.memory.Add(-size)
+	if len(f.written) > 0 && !f.written[0].IsL0() {
+		t.plans.divided.Add(1)
+	}
 	t.wakeCompactor()
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
@@ -58,14 +59,16 @@ type Timeline struct {
 // position is a point in the WAL and where the record that ends there begins.
 type position struct{ last, prev page.LSN }
 
-// frozen is an in-memory layer that waits to be written. The flusher's turn guards written, which is set once
-// its file is there, and placed, once the file's entry is durable too. From then on the file stays: a publish
-// that failed may have named it in the manifest, and is tried again with it.
+// frozen is an in-memory layer that waits to be written. The flusher's turn guards what follows: rects, into which
+// deltas it goes, which stay the same for all attempts; written, which is set once their files are there; and placed, once
+// the files' entries are durable too. From then on the files stay: a publish that failed may have named them in the
+// manifest, and is tried again with them.
 type frozen struct {
 	mem     *layer.Mem
 	lsns    page.LSNRange
 	prev    page.LSN
-	written *layer.Desc
+	rects   []compaction.Rect
+	written []layer.Desc
 	placed  bool
 }
 
@@ -139,7 +142,7 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 }
 
 // tellFaults logs where the L0 stack is not contiguous. Reads are right all the same; but layers that overlap
-// come from two writers, and a gap is where WAL had no values, or where a layer is gone.
+// come from two writers, and a gap is where WAL had no values, where a flush was divided, or where a layer is gone.
 func tellFaults(env *Env, name string, faults []layer.L0Fault) {
 	for i, f := range faults {
 		if i == maxFaults {
