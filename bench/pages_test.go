@@ -265,6 +265,7 @@ func stackStore(tb testing.TB, kind virtualfile.EngineKind, height, pages int) (
 	ctx := context.Background()
 	tl, err := openStoreAt(tb, dir, strata.Options{
 		IOMode: virtualfile.DirectRW, IOEngine: kind, Redoer: noRedo{},
+		Compaction: strata.Compaction{Period: strata.Every(0)},
 	}).Create(ctx, strata.CreateOptions{Name: "main", Version: 17, InitialLSN: first})
 	require.NoError(tb, err)
 	rel := page.RelTag{Spc: pg.DefaultTablespace, DB: 5, Rel: 16384}
