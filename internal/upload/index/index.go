@@ -36,18 +36,10 @@ type Part struct {
 	// DeletedAt, ArchivedAt and InvisibleAt are zero where that has not happened. A timeline with DeletedAt is
 	// on its way out and must not be opened.
 	DeletedAt, ArchivedAt, InvisibleAt time.Time
+	// Origin is what Strata needs beside that; nil in an index that Neon wrote.
+	Origin *Origin
 	// Rest holds every other field as it was read: lineage, gc_blocking, gc_compaction, rel_size_migration, …
 	Rest map[string]json.RawMessage
-}
-
-// Layer is what the index says of one layer file.
-type Layer struct {
-	// Size is the object's length in bytes.
-	Size int64 `json:"file_size"`
-	// Generation is the writer's, 0 for files from before there were any.
-	Generation uint32 `json:"generation,omitempty"`
-	// Shard is the shard whose object it is, as four hex digits (number, count); empty if there are none.
-	Shard string `json:"shard,omitempty"`
 }
 
 // Metadata is the part that older versions kept in a file of its own.
@@ -72,7 +64,13 @@ const (
 	fieldDeleted     = "deleted_at"
 	fieldArchived    = "archived_at"
 	fieldInvisible   = "marked_invisible_at"
+	fieldOrigin      = "strata"
 )
+
+// New gives the index of a timeline that has nothing yet.
+func New() *Part {
+	return &Part{Version: Version, Layers: map[string]Layer{}, Rest: map[string]json.RawMessage{}}
+}
 
 // Parse reads a document.
 func Parse(b []byte) (*Part, error) {
@@ -108,6 +106,9 @@ func (p *Part) take() error {
 		return fmt.Errorf("%s and %s must be there", fieldLayers, fieldDisk)
 	}
 	if err := p.takeMetadata(); err != nil {
+		return err
+	}
+	if err := p.field(fieldOrigin, &p.Origin); err != nil {
 		return err
 	}
 	if *disk != p.Metadata.DiskConsistentLSN {
@@ -194,7 +195,7 @@ func (p *Part) Descs() ([]layer.Desc, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: layer %s: %w", fieldLayers, name, err)
 		}
-		d.Size, d.Generation = l.Size, l.Generation
+		d.Size, d.Generation, d.Checked = l.Size, l.Generation, l.Trailer
 		out = append(out, d)
 	}
 	return out, nil
@@ -221,6 +222,9 @@ func (p *Part) Encode() ([]byte, error) {
 		if !at.IsZero() {
 			out[name] = naiveTime(at)
 		}
+	}
+	if p.Origin != nil {
+		out[fieldOrigin] = p.Origin
 	}
 	b, err := json.Marshal(out)
 	if err != nil {

@@ -294,5 +294,8 @@ func (s *Schedule) Debt() Debt {
 	return Debt{Layers: len(s.names), Running: s.busy, Index: s.up < s.wanted, Deletes: len(s.leaving)}
 }
 
+// Now is the place of the last call.
+func (s *Schedule) Now() uint64 { return s.now }
+
 // Up is the version of the index that was uploaded last.
 func (s *Schedule) Up() uint64 { return s.up }
