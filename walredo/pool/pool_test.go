@@ -3,12 +3,14 @@ package pool
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/walredo"
@@ -106,6 +108,36 @@ func TestManyCallers(t *testing.T) {
 	require.EqualValues(t, 3, m.Launches)
 	require.Positive(t, m.Waits, "40 requests or 300 kB at a time")
 	require.Less(t, m.Chunks, int64(200), "memory of requests is used again")
+}
+
+// TestReadersTakeTurns has few callers, so that one often finds nobody reading at the moment at which the last reader
+// goes: none of them may be left without an answer, which would show as a process that is replaced. Some go away just as
+// their answers come.
+func TestReadersTakeTurns(t *testing.T) {
+	for _, callers := range []int{2, 3} {
+		p := open(t, Options{Worker: behaving("well", 0), StallTimeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		require.NoError(t, p.Ping(context.Background(), testKind))
+		var wg sync.WaitGroup
+		for caller := range callers {
+			wg.Go(func() {
+				for i := range testkit.Size(2000, 10_000, 1_000_000) {
+					ctx, cancel := context.Background(), context.CancelFunc(func() {})
+					if caller == 0 && i%4 == 0 {
+						ctx, cancel = context.WithTimeout(ctx, time.Duration(i%64)*time.Microsecond)
+					}
+					err := p.Ping(ctx, testKind)
+					cancel()
+					if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		m := p.Metrics()
+		require.EqualValues(t, 1, m.Launches)
+		require.Zero(t, m.Stalls+m.Retries+m.Moved)
+	}
 }
 
 // TestSingleFlight shows that those who come first together wait for one launch.

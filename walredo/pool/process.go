@@ -79,7 +79,7 @@ func (p *process) send(c *call, canLead bool) (taken, leads bool) {
 		p.mu.queue.written++
 	}
 	p.mu.Unlock()
-	if leads {
+	if leads && write { // another writer may have written c by now
 		p.lookForStrays()
 	}
 	if write {
@@ -135,7 +135,7 @@ func (p *process) end() {
 		p.fail(ErrClosed, false)
 		<-p.gone
 		_, _ = p.in.Close(), p.out.Close()
-		<-p.leader // the closed pipe ends who reads for himself
+		<-p.leader // and is not given back; the closed pipe ends who reads for himself
 		p.stderr.expire(p.errs)
 		p.wg.Wait()
 		_ = p.errs.Close()

@@ -21,6 +21,7 @@ type reader struct {
 	spare [wire.AnswerSize]byte // takes what comes unasked
 	n     int
 	err   error
+	until time.Time // how long who reads may wait, or zero
 	read  func(fd uintptr) bool
 	look  func(fd uintptr)
 	whole []*call
@@ -54,6 +55,8 @@ func (p *process) lookForStrays() {
 func (p *process) readOnce() bool {
 	err := p.outRaw.Read(p.r.read)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// Perhaps not ours, but that of a former reader's context, which came late.
+		_ = p.out.SetReadDeadline(p.r.until)
 		return true
 	}
 	if err == nil {
@@ -78,12 +81,12 @@ func (p *process) readOnce() bool {
 // wait. What else may end c is told by c.done as to anybody.
 func (p *process) lead(ctx context.Context, c *call, deadline time.Time) {
 	select {
-	case <-p.leader:
-	default:
-		return // the process is being put away
+	case <-p.leader: // at once, or as soon as the last leader has left
+	case <-p.dead:
+		return
 	}
 	defer func() { p.leader <- struct{}{} }()
-	_ = p.out.SetReadDeadline(deadline)
+	p.readUntil(deadline)
 	if ctx.Done() != nil {
 		stop := context.AfterFunc(ctx, func() { _ = p.out.SetReadDeadline(longAgo) })
 		defer stop()
@@ -100,6 +103,12 @@ func (p *process) lead(ctx context.Context, c *call, deadline time.Time) {
 		return
 	}
 	p.r.wake <- struct{}{}
+}
+
+// readUntil says how long the owner of r may wait.
+func (p *process) readUntil(t time.Time) {
+	p.r.until = t
+	_ = p.out.SetReadDeadline(t)
 }
 
 // longAgo as a deadline ends a wait at once.
@@ -125,8 +134,7 @@ func (p *process) readAnswers() {
 			return
 		case <-p.r.wake:
 		}
-		// Deadlines were a leader's. One that comes late costs a turn.
-		for _ = p.out.SetReadDeadline(time.Time{}); ; {
+		for p.readUntil(time.Time{}); ; {
 			if !p.readOnce() {
 				return
 			}
