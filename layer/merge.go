@@ -23,6 +23,9 @@ type MergeOptions struct {
 	Budget *shares.Share
 	// Stored leaves compressed images as they lie in their layers.
 	Stored bool
+	// Places leaves values unread: what is given are keys, LSNs and sizes, of the indexes alone. Each layer's part
+	// of Memory is then 512 KiB at most.
+	Places bool
 }
 
 // DefaultMergeMemory is what a Merge takes if nothing else is said: 1 MiB for each of 64 layers.
@@ -38,8 +41,10 @@ type Merged struct {
 	WillInit bool
 	// Zstd says that Value is a zstd frame, which can only be if that was wanted.
 	Zstd bool
-	// Value is valid until the next call of Next.
+	// Value is valid until the next call of Next. With MergeOptions.Places there is none.
 	Value []byte
+	// Size, with MergeOptions.Places, is what the value takes in its layer, in bytes.
+	Size int64
 	// Layer is the number of the layer in the list that OpenMerge was given.
 	Layer int
 }
@@ -107,8 +112,12 @@ func OpenMerge(ctx context.Context, layers []*Reader, o MergeOptions) (*Merge, e
 	slices.SortStableFunc(m.inputs, func(a, b *mergeInput) int { return a.keys.Start.Compare(b.keys.Start) })
 	m.setBound()
 	open := int64(maxOpen(m.inputs))
-	each := min(max(cmp.Or(o.Memory, DefaultMergeMemory)/max(open, 1), minMergeInput), maxMergeInput)
-	m.each, m.stats.Memory = divideMerge(each), each*open
+	most := int64(maxMergeInput)
+	if o.Places {
+		most = maxPlacesInput
+	}
+	each := min(max(cmp.Or(o.Memory, DefaultMergeMemory)/max(open, 1), minMergeInput), most)
+	m.each, m.stats.Memory = divideMerge(each, o.Places), each*open
 	if err := o.Budget.Acquire(ctx, m.stats.Memory); err != nil {
 		return nil, fmt.Errorf("merge of %d layers, of which %d are read at a time: %w", len(m.inputs), open, err)
 	}
@@ -221,6 +230,11 @@ func (m *Merge) find(ctx context.Context) (more bool, err error) {
 // add adds an entry to the batch, and looks at its value.
 func (m *Merge) add(in *mergeInput, e *mergeEntry, plain bool) error {
 	n := e.value & mergeLength
+	if m.o.Places {
+		to := m.next(in, e)
+		to.Size = int64(n)
+		return nil
+	}
 	value := in.window.bytes[e.at : e.at+n : e.at+n]
 	if n > 0 {
 		m.touched ^= value[0] ^ value[n/2] ^ value[n-1]
@@ -233,12 +247,18 @@ func (m *Merge) add(in *mergeInput, e *mergeEntry, plain bool) error {
 		}
 		value, zstd = m.room, false
 	}
+	to := m.next(in, e)
+	to.Zstd, to.Value = zstd, value
+	return nil
+}
+
+// next adds an entry to the batch, but for its value.
+func (m *Merge) next(in *mergeInput, e *mergeEntry) *Merged {
 	m.batch = m.batch[:len(m.batch)+1]
 	to := &m.batch[len(m.batch)-1]
 	to.Key, to.LSN = e.key.page(), e.key.lsn()
-	to.Image, to.WillInit, to.Zstd = in.image, e.value&mergeWillInit != 0, zstd
-	to.Value, to.Layer = value, in.number
-	return nil
+	to.Image, to.WillInit, to.Layer = in.image, e.value&mergeWillInit != 0, in.number
+	return to
 }
 
 // open lets the next input take part, and begins to read it, all that come up by its lower bound, so that none

@@ -16,6 +16,8 @@ const (
 	// ones are no faster.
 	minMergeInput = 128 << 10
 	maxMergeInput = 4 << 20
+	// maxPlacesInput is the most where no values are read: more would not stay in the processor's cache.
+	maxPlacesInput = 512 << 10
 	// mergeTree is what of it the inner nodes of the index take, one of each level.
 	mergeTree = 32 << 10
 	// maxMergeIndex bounds how much of the index is read in one go.
@@ -28,12 +30,17 @@ const (
 type mergeSizes struct {
 	index  int   // that is read in one go
 	window int64 // entries and values of one window
+	places bool  // values stay unread
 }
 
-func divideMerge(each int64) mergeSizes {
-	index := min(each/8, maxMergeIndex) &^ (blockSize - 1)
+func divideMerge(each int64, places bool) mergeSizes {
+	index := each / 8
+	if places {
+		index = each / 4
+	}
+	index = min(index, maxMergeIndex) &^ (blockSize - 1)
 	// Buffers are up to a fifth larger than what is asked for.
-	return mergeSizes{index: int(index), window: (each - mergeTree - index*5/4) / mergeWindows * 4 / 5}
+	return mergeSizes{index: int(index), window: (each - mergeTree - index*5/4) / mergeWindows * 4 / 5, places: places}
 }
 
 // mergeEntry is one version in a window.
@@ -59,12 +66,16 @@ type mergeWindow struct {
 }
 
 // fits reports whether an entry that ends at end may be added. The first always is.
-func (w *mergeWindow) fits(end, limit int64) bool {
+func (w *mergeWindow) fits(end int64, sizes *mergeSizes) bool {
 	n := cap(w.entries)
 	if len(w.entries) == n {
 		n += n / 4
 	}
-	return len(w.entries) == 0 || toBlock(end)-w.base+int64(n)*mergeEntryBytes <= limit
+	values := toBlock(end) - w.base
+	if sizes.places {
+		values = 0
+	}
+	return len(w.entries) == 0 || values+int64(n)*mergeEntryBytes <= sizes.window
 }
 
 // firstEntries is the room that a window begins with.
@@ -174,10 +185,10 @@ func (in *mergeInput) fill(ctx context.Context, sizes mergeSizes) error {
 				ends = entries[i+1].start()
 			}
 			if !e.key.less(&limit) {
-				return in.hand(ctx)
+				return in.hand(ctx, sizes.places)
 			}
-			if in.filling != nil && !in.filling.fits(ends, sizes.window) {
-				if err := in.hand(ctx); err != nil {
+			if in.filling != nil && !in.filling.fits(ends, &sizes) {
+				if err := in.hand(ctx, sizes.places); err != nil {
 					return err
 				}
 			}
@@ -187,7 +198,7 @@ func (in *mergeInput) fill(ctx context.Context, sizes mergeSizes) error {
 			in.filling.add(e, ends)
 		}
 		if len(entries) == 0 {
-			return in.hand(ctx)
+			return in.hand(ctx, sizes.places)
 		}
 	}
 }
@@ -205,13 +216,15 @@ func (in *mergeInput) take(ctx context.Context) error {
 	}
 }
 
-// hand reads the values of the window that was filled and hands it over.
-func (in *mergeInput) hand(ctx context.Context) error {
+// hand reads the values of the window that was filled, unless places are all that is wanted, and hands it over.
+func (in *mergeInput) hand(ctx context.Context, places bool) error {
 	if in.filling == nil {
 		return nil
 	}
-	if err := in.filling.read(ctx, in.r); err != nil {
-		return err
+	if !places {
+		if err := in.filling.read(ctx, in.r); err != nil {
+			return err
+		}
 	}
 	in.ready <- in.filling // has room for all windows
 	in.filling = nil

@@ -125,12 +125,48 @@ func TestMergeEqualsSorting(t *testing.T) {
 		require.Equal(t, int64(duplicates), merge.Stats().Duplicates)
 		merge.Close()
 		merge.Close()
+		requirePlaces(t, readers, o, lines)
 		_, _, err = merge.Next(context.Background())
 		require.ErrorIs(t, err, errMergeClosed)
 		_, err = merge.NextBatch(context.Background())
 		require.ErrorIs(t, err, errMergeClosed)
 		require.Zero(t, disk.Metrics().BuffersInUse)
 	})
+}
+
+// requirePlaces has a merge of the indexes alone say what one with values said, and how long the values are in their
+// layers.
+func requirePlaces(t *rapid.T, readers []*Reader, o MergeOptions, lines []string) {
+	sizes := make([]map[string]int64, len(readers))
+	for i, r := range readers {
+		sizes[i] = map[string]int64{}
+		places := r.Places(page.FullRange)
+		for {
+			p, ok, err := places.Next(context.Background())
+			require.NoError(t, err)
+			if !ok {
+				break
+			}
+			sizes[i][fmt.Sprint(p.Key, p.LSN)] = p.Size
+		}
+		places.Close()
+	}
+	o.Places = true
+	merge, err := OpenMerge(context.Background(), readers, o)
+	require.NoError(t, err)
+	defer merge.Close()
+	for n := 0; ; n++ {
+		e, ok, err := merge.Next(context.Background())
+		require.NoError(t, err)
+		if !ok {
+			require.Equal(t, len(lines), n)
+			break
+		}
+		require.Empty(t, e.Value)
+		require.True(t, strings.HasPrefix(lines[n], mergeLine(e)), "%s is not %s", lines[n], mergeLine(e))
+		require.Equal(t, sizes[e.Layer][fmt.Sprint(e.Key, e.LSN)], e.Size)
+	}
+	require.Zero(t, merge.Stats().Bytes)
 }
 
 // writeMergeDelta writes n values of size bytes for keys first, first+step, … at an LSN.

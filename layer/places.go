@@ -22,9 +22,6 @@ type Places struct {
 	begun  bool
 }
 
-// PlacesMemory is what a Places takes, in bytes: a stretch of the index, and a block of each level.
-const PlacesMemory = 160 << 10
-
 // placesAhead is how much of the index is read in one go.
 const placesAhead = 128 << 10
 

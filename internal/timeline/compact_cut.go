@@ -62,10 +62,8 @@ func (t *Timeline) cut(ctx context.Context, r *jobRun) ([]region, error) {
 	emit := func(rect compaction.Rect) { cuts = append(cuts, rect) }
 	cutter := compaction.Distinct(r.snap, r.job.Rect, r.job.Cut())
 	for _, s := range r.spans(r.job.Rect.Keys) {
-		err := t.eachPlace(ctx, r, s, func(p layer.Place) error {
-			if r.job.Rect.LSNs.Contains(p.LSN) {
-				cutter.Add(compaction.Entry{Key: p.Key, LSN: p.LSN, Size: p.Size}, emit)
-			}
+		err := t.eachPlace(ctx, r, s, func(m *layer.Merged) error {
+			cutter.Add(compaction.Entry{Key: m.Key, LSN: m.LSN, Size: m.Size}, emit)
 			return nil
 		})
 		if err != nil {

@@ -76,38 +76,6 @@ func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region
 	return t.publishOutputs(ctx, r, done, false)
 }
 
-// mergeSpan gives what the inputs hold of a span, in order, each version once.
-func (t *Timeline) mergeSpan(ctx context.Context, r *jobRun, s keySpan, fn func(m *layer.Merged) error) error {
-	readers := make([]*layer.Reader, len(s.inputs))
-	for i, n := range s.inputs {
-		var err error
-		if readers[i], err = t.files.reader(ctx, &r.descs[n]); err != nil {
-			return err
-		}
-	}
-	merge, err := layer.OpenMerge(t.env.inBackground(ctx), readers, layer.MergeOptions{Keys: s.keys, Memory: t.env.mergeMemory(), Budget: t.env.Shares.Jobs})
-	if err != nil {
-		return err
-	}
-	defer merge.Close()
-	for {
-		m, ok, err := merge.Next(ctx)
-		if err != nil {
-			return layerError(err)
-		}
-		if !ok {
-			return nil
-		}
-		r.progress.read(len(m.Value))
-		if !r.job.Rect.LSNs.Contains(m.LSN) {
-			continue
-		}
-		if err := fn(&m); err != nil {
-			return err
-		}
-	}
-}
-
 // add writes one entry, into the region that its LSN belongs to.
 func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
 	for len(o.todo) > 1 && m.LSN >= o.todo[0].rect.LSNs.End {
