@@ -29,7 +29,7 @@ const (
 	fullPace = 1024
 	// maxPlans is how many plans may follow each other before the timeline gets another flush; a strategy that needs more
 	// does not come to an end.
-	maxPlans = 20_000
+	maxPlans = 3_000
 )
 
 func (c *compactor) number() int {
@@ -98,11 +98,11 @@ func (r *run) replan() error {
 	if x := r.t.Flushed(); x != c.flushed {
 		c.flushed, c.idle = x, 0
 	}
-	if c.idle++; c.idle > maxPlans {
-		return fmt.Errorf("%d plans without anything new: the strategy does not come to an end", c.idle)
-	}
 	r.t.SetNow(r.now)
 	plan := r.measure.plan(r.strategy, r.t.Snapshot())
+	if c.idle++; c.idle > maxPlans && len(plan.Jobs) > 0 {
+		return fmt.Errorf("%d plans without anything new: the strategy does not come to an end; now it %s over %s", c.idle, plan.Jobs[0].Reason, plan.Jobs[0].Rect)
+	}
 	if plan.ImagesChecked {
 		r.t.ImagesChecked()
 	}

@@ -148,24 +148,41 @@ func (t *Timeline) hiddenWhole(l *Layer) bool {
 		if !c.Image || c.LSNs.Start < l.Last() || c.LSNs.Start > lowest {
 			continue
 		}
-		var rest []span
-		for _, s := range left {
-			if c.span.hi <= s.lo || s.hi <= c.span.lo {
-				rest = append(rest, s)
-				continue
-			}
-			if s.lo < c.span.lo {
-				rest = append(rest, span{s.lo, c.span.lo})
-			}
-			if c.span.hi < s.hi {
-				rest = append(rest, span{c.span.hi, s.hi})
-			}
+		for _, a := range t.answered(c) {
+			left = without(left, a)
 		}
-		if left = rest; len(left) == 0 {
+		if len(left) == 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// answered gives the keys for which reads ask a layer: those that have not moved from it.
+func (t *Timeline) answered(l *Layer) []span {
+	left := []span{l.span}
+	for _, m := range l.Moved {
+		left = without(left, t.space.span(m))
+	}
+	return left
+}
+
+// without takes the keys of c from others.
+func without(from []span, c span) []span {
+	var rest []span
+	for _, s := range from {
+		if c.hi <= s.lo || s.hi <= c.lo {
+			rest = append(rest, s)
+			continue
+		}
+		if s.lo < c.lo {
+			rest = append(rest, span{s.lo, c.lo})
+		}
+		if c.hi < s.hi {
+			rest = append(rest, span{c.hi, s.hi})
+		}
+	}
+	return rest
 }
 
 // maxTruth is how many records of a key are followed to check a read.

@@ -54,7 +54,9 @@ func (t *Timeline) imagesByKey() []hiding {
 	bounds := []uint32{0, t.space.end}
 	for _, l := range t.live {
 		if l.Image {
-			bounds = append(bounds, l.span.lo, l.span.hi)
+			for _, s := range t.answered(l) {
+				bounds = append(bounds, s.lo, s.hi)
+			}
 		}
 	}
 	slices.Sort(bounds)
@@ -64,9 +66,12 @@ func (t *Timeline) imagesByKey() []hiding {
 		out[i].span = span{bounds[i], bounds[i+1]}
 	}
 	for _, l := range t.live {
-		if l.Image {
-			i, _ := slices.BinarySearch(bounds, l.span.lo)
-			for ; i < len(out) && out[i].hi <= l.span.hi; i++ {
+		if !l.Image {
+			continue
+		}
+		for _, s := range t.answered(l) {
+			i, _ := slices.BinarySearch(bounds, s.lo)
+			for ; i < len(out) && out[i].hi <= s.hi; i++ {
 				out[i].lsns = append(out[i].lsns, l.LSNs.Start)
 			}
 		}

@@ -138,7 +138,7 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 func (w *Work) divide(es []entry) (cuts, tiles []compaction.Rect, err error) {
 	cuts = []compaction.Rect{w.Job.Rect}
 	if w.Job.Cut != nil {
-		cuts = w.t.cut(w.Job.Cut(), es)
+		cuts = w.t.cut(compaction.Distinct(w.t.Snapshot(), w.Job.Rect, w.Job.Cut()), es)
 	}
 	if tiles, err = compaction.Tile(w.Job.Rect, cuts); err != nil {
 		return nil, nil, fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)

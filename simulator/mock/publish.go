@@ -43,6 +43,7 @@ func (w *Work) Publish() error {
 	}
 	for _, p := range progress {
 		t.live[p.Layer].Moved = p.Moved
+		t.index = nil
 	}
 	w.done = all
 	leaving := make([]*Layer, len(gone))
@@ -59,7 +60,7 @@ func (w *Work) Publish() error {
 	return t.remove(leaving, job.Kind.String())
 }
 
-// goneWith gives the layers that go with a step: inputs of which nothing is left, and with the last one all that the job makes obsolete.
+// goneWith gives the layers that go with a step: inputs of which nothing is left, and with the last one what else the job makes obsolete.
 func goneWith(job *compaction.Job, progress []compaction.Progress, last bool) []int {
 	var gone []int
 	for _, p := range progress {
@@ -69,7 +70,7 @@ func goneWith(job *compaction.Job, progress []compaction.Progress, last bool) []
 	}
 	if last {
 		for _, i := range job.Obsolete {
-			if !slices.Contains(gone, i) {
+			if !slices.Contains(job.Inputs, i) {
 				gone = append(gone, i)
 			}
 		}

@@ -11,6 +11,17 @@ type indexed struct {
 	span
 	start, end page.LSN
 	layer      *Layer
+	moved      []span // keys for which other layers answer
+}
+
+// answers reports whether the layer is to be read for a key of its span.
+func (x *indexed) answers(key uint32) bool {
+	for _, m := range x.moved {
+		if m.lo <= key && key < m.hi {
+			return false
+		}
+	}
+	return true
 }
 
 // Read is what a read costs.
@@ -24,10 +35,17 @@ type Read struct {
 	base           page.LSN
 }
 
+// visit counts a layer whose facts of the key other layers have too: a reader looks into it all the same.
+func (r *Read) visit(x *indexed) {
+	if r.Layers++; !x.layer.Image {
+		r.Deltas++
+	}
+}
+
 func (t *Timeline) reindex() {
 	t.index = make([]indexed, len(t.live))
 	for i, l := range t.live {
-		t.index[i] = indexed{l.span, l.LSNs.Start, l.LSNs.End, l}
+		t.index[i] = indexed{l.span, l.LSNs.Start, l.LSNs.End, l, t.space.spans(l.Moved)}
 	}
 }
 
@@ -49,6 +67,10 @@ func (t *Timeline) Read(key uint32, at page.LSN) Read {
 	over := room[:0]
 	for i := range t.index {
 		if x := &t.index[i]; x.lo <= key && key < x.hi && x.start < pos {
+			if !x.answers(key) {
+				r.visit(x)
+				continue
+			}
 			over = append(over, x)
 		}
 	}

@@ -128,6 +128,15 @@ func (s *Space) Number(k page.Key) uint32 {
 // span gives the numbers of a range of keys.
 func (s *Space) span(r page.Range) span { return span{s.Number(r.Start), s.Number(r.End)} }
 
+// spans gives the numbers of ranges of keys.
+func (s *Space) spans(rs []page.Range) []span {
+	var out []span
+	for _, r := range rs {
+		out = append(out, s.span(r))
+	}
+	return out
+}
+
 // resize notes that a region has another length from an LSN on.
 func (s *Space) resize(i int, from page.LSN, blocks uint32) error {
 	r := &s.regions[i]
