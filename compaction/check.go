@@ -151,30 +151,9 @@ func (s *Snapshot) readable(at page.LSN, keys page.Range) bool {
 	return false
 }
 
-// checkHole refuses an image that begins in a stretch without live keys where another image, or the key
-// space before any, ended earlier: nobody would make an image of what lies between, and deltas over it could
-// never be collected.
+// checkHole refuses an image that begins behind a hole.
 func checkHole(s *Snapshot, start page.Key) error {
-	from := page.MinKey
-	for _, r := range append([]page.Range{SparseKeys}, s.Live.Ranges()...) {
-		if r.Start.Less(start) {
-			if start.Less(r.End) {
-				return nil
-			}
-			if from.Less(r.End) {
-				from = r.End
-			}
-		}
-	}
-	hole := page.NewSet(page.Range{Start: from, End: start})
-	claimed := from == page.MinKey
-	for i := range s.Layers {
-		if l := &s.Layers[i]; l.Image {
-			hole = hole.Subtract(page.NewSet(l.Keys))
-			claimed = claimed || !l.Keys.End.Less(from) && l.Keys.End.Less(start)
-		}
-	}
-	if claimed && !hole.Empty() {
+	if hole := holeBefore(s, start); !hole.Empty() {
 		return fmt.Errorf("images would leave a hole at keys %s, which hold nothing that an image of their own would be made of", hole)
 	}
 	return nil

@@ -97,7 +97,7 @@ func TestHarm(t *testing.T) {
 			return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{150}})
 		}, "ancestor"},
 		{"moves an image into deltas", func(*Snapshot) *Job {
-			return &Job{Kind: Retile, Inputs: []int{1, 2}, Obsolete: []int{2}, Rect: rect(0, 100, 101, 201)}
+			return &Job{Kind: Retile, Inputs: []int{1, 2}, Obsolete: []int{1, 2}, Rect: rect(0, 100, 101, 201)}
 		}, "may not be removed"},
 		{"takes away an input that it leaves out", func(s *Snapshot) *Job {
 			j := retile()

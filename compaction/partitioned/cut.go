@@ -7,10 +7,11 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// roundCut makes a cutter that divides keys into outputs of about target bytes at round keys.
-func roundCut(keys page.Range, lsns page.LSNRange, target int64) func() compaction.Cutter {
+// roundCut makes a cutter that divides a rectangle into outputs of about target bytes at round keys, none of which has
+// the name of a layer that is there.
+func roundCut(s *compaction.Snapshot, rect compaction.Rect, target int64) func() compaction.Cutter {
 	return func() compaction.Cutter {
-		return &roundCutter{keys: keys, lsns: lsns, target: target, start: keys.Start}
+		return compaction.Distinct(s, rect, &roundCutter{keys: rect.Keys, lsns: rect.LSNs, target: target, start: rect.Keys.Start})
 	}
 }
 

@@ -48,7 +48,7 @@ func TestRoundCutTiles(t *testing.T) {
 			return int(a.LSN) - int(b.LSN)
 		})
 		entries = slices.CompactFunc(entries, func(a, b compaction.Entry) bool { return a.Key == b.Key && a.LSN == b.LSN })
-		rects := cutAll(roundCut(keys, lsns, target)(), entries)
+		rects := cutAll(roundCut(&compaction.Snapshot{}, compaction.Rect{Keys: keys, LSNs: lsns}, target)(), entries)
 
 		at, lsn := keys.Start, lsns.Start
 		for i, r := range rects {
@@ -90,7 +90,7 @@ func TestRoundCutsRecur(t *testing.T) {
 			entries = append(entries, compaction.Entry{Key: block(7, uint32(b)), LSN: 10, Size: int64(size)})
 		}
 		ends := map[page.Key]bool{}
-		for _, r := range cutAll(roundCut(page.FullRange, page.LSNRange{Start: 1, End: 20}, 100_000)(), entries) {
+		for _, r := range cutAll(roundCut(&compaction.Snapshot{}, compaction.Rect{Keys: page.FullRange, LSNs: page.LSNRange{Start: 1, End: 20}}, 100_000)(), entries) {
 			ends[r.Keys.End] = true
 		}
 		return ends
@@ -135,7 +135,7 @@ func TestGiantKeyIsCutByLSN(t *testing.T) {
 		entries = append(entries, compaction.Entry{Key: block(1, 2), LSN: page.LSN(10 + i), Size: 100})
 	}
 	entries = append(entries, compaction.Entry{Key: block(1, 3), LSN: 5, Size: 100})
-	rects := cutAll(roundCut(page.Range{Start: block(1, 0), End: block(1, 9)}, page.LSNRange{Start: 1, End: 200}, 2500)(), entries)
+	rects := cutAll(roundCut(&compaction.Snapshot{}, compaction.Rect{Keys: page.Range{Start: block(1, 0), End: block(1, 9)}, LSNs: page.LSNRange{Start: 1, End: 200}}, 2500)(), entries)
 	require.Len(t, rects, 6)
 	for _, r := range rects[1:5] {
 		require.Equal(t, page.Range{Start: block(1, 2), End: block(1, 3)}, r.Keys)

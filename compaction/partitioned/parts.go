@@ -28,10 +28,14 @@ func partsOf(s *compaction.Snapshot, o compaction.Options) []part {
 	for i := range ps {
 		parts = append(parts, part{ps[i].Keys, ps[i].Pages * (pageSize + entryBytes), true})
 	}
-	if n := len(parts); n > 0 && parts[n-1].keys.End.Less(sparse.Start) {
+	metadata := part{keys: sparse, cost: sparseCost(s)}
+	switch n := len(parts); {
+	case n == 0:
+		metadata.keys.Start = page.MinKey
+	case parts[n-1].keys.End.Less(sparse.Start):
 		parts[n-1].keys.End = sparse.Start // relations that grow do so behind what is live by now
 	}
-	return append(parts, part{keys: sparse, cost: sparseCost(s)})
+	return append(parts, metadata)
 }
 
 const pageSize = 8192

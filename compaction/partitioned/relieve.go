@@ -101,12 +101,14 @@ func (p *planner) addImages(im imaging) {
 	at := page.LSNRange{Start: p.imageLSN(), End: p.imageLSN() + 1}
 	for _, k := range im.parts {
 		part := &p.parts[k]
+		keys := part.keys
+		keys.Start = compaction.ImageStart(p.s, keys.Start)
 		p.jobs = append(p.jobs, compaction.Job{
-			Kind: compaction.Image, Rect: compaction.Rect{Keys: part.keys, LSNs: at}, Priority: compaction.PriorityImage, Level: 1,
+			Kind: compaction.Image, Rect: compaction.Rect{Keys: keys, LSNs: at}, Priority: compaction.PriorityImage, Level: 1,
 			Cost:   compaction.Cost{Read: part.cost, Write: part.cost},
 			Reason: fmt.Sprintf("frees reads of %d deltas or more for %d bytes", im.freed, part.cost),
 		})
-		p.done = p.done.Union(page.NewSet(part.keys))
+		p.done = p.done.Union(page.NewSet(keys))
 	}
 }
 
@@ -178,6 +180,9 @@ func (p *planner) closure(run []int) (m merge, ok bool) {
 	if p.done.Overlaps(m.rect.Keys) {
 		return m, false
 	}
+	if p.futile(&m) {
+		return m, false
+	}
 	for _, i := range m.inputs {
 		if p.s.Layers[i].LSNs == m.rect.LSNs {
 			return m, false // an output might bear its name
@@ -185,6 +190,20 @@ func (p *planner) closure(run []int) (m merge, ok bool) {
 	}
 	slices.Sort(m.inputs)
 	return m, true
+}
+
+// futile reports whether a merge of the history of one key may give as many layers as it takes. Two slices of it that follow
+// each other have more than the target together, so there are at most twice as many as targets go into it, and one; and
+// a slice with the name of a layer that waits for its deletion becomes two.
+func (p *planner) futile(m *merge) bool {
+	if m.rect.Keys.Start.Next() != m.rect.Keys.End {
+		return false
+	}
+	outputs := 2*m.cost/p.o.CheckpointDistance + 1
+	if slices.ContainsFunc(p.s.Doomed, func(d compaction.ID) bool { return d.Keys == m.rect.Keys && d.LSNs == m.rect.LSNs }) {
+		outputs++
+	}
+	return int64(len(m.inputs)) <= outputs
 }
 
 func (m *merge) take(s *compaction.Snapshot, i int) {
@@ -211,7 +230,7 @@ func hull(a, b page.Range) page.Range {
 func (p *planner) addMerge(m merge) {
 	j := compaction.Job{
 		Kind: compaction.Retile, Inputs: m.inputs, Obsolete: m.inputs, Rect: m.rect,
-		Cut:        roundCut(m.rect.Keys, m.rect.LSNs, p.o.CheckpointDistance),
+		Cut:        roundCut(p.s, m.rect, p.o.CheckpointDistance),
 		MaxRecords: p.o.MaxRecords, Priority: compaction.PriorityL0, Level: 1, Cost: compaction.Cost{Read: m.cost, Write: m.cost},
 		Reason: fmt.Sprintf("merges %d layers: frees reads of %d deltas for %d bytes", len(m.inputs), m.freed, m.cost),
 	}
