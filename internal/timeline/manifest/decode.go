@@ -59,12 +59,12 @@ func readHeader(b []byte) (version uint32, err error) {
 	if len(b) < headerSize || string(b[:len(fileMagic)]) != fileMagic {
 		return 0, corrupt(0, "it does not begin as a manifest does")
 	}
+	if binary.BigEndian.Uint32(b[12:]) != crc32.Checksum(b[:12], castagnoli) {
+		return 0, corrupt(0, "checksum of the header is wrong")
+	}
 	version = binary.BigEndian.Uint32(b[8:])
 	if version < plainVersion || version > remoteVersion {
 		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, remoteVersion)
-	}
-	if binary.BigEndian.Uint32(b[12:]) != crc32.Checksum(b[:12], castagnoli) {
-		return 0, corrupt(0, "checksum of the header is wrong")
 	}
 	return version, nil
 }
