@@ -44,6 +44,9 @@ type Config struct {
 	Clock     clock.Clock
 	// Released is told of layers whose names are free again after a Delete. It may be nil.
 	Released func([]Object)
+	// Indexed is told of the layers that an index names which has just been uploaded, and that none named before. Until it returns
+	// nobody's Wait does. It may be nil.
+	Indexed func(ctx context.Context, landed []Landed)
 	// Consistent is told of each new RemoteConsistentLSN. It may be nil.
 	Consistent func(page.LSN)
 }
@@ -52,6 +55,12 @@ type Config struct {
 type Object struct {
 	Name       string // the layer's, without generation
 	Generation uint32
+}
+
+// Landed is a layer that an index in the remote names.
+type Landed struct {
+	Desc layer.Desc
+	Sum  index.Sum
 }
 
 // ObjectOf names a layer's object.
@@ -67,11 +76,6 @@ type Deleter interface {
 	Keep(ctx context.Context, p Place, o Object) error
 }
 
-// Validator says whether a generation is the last that was given out for a tenant.
-type Validator interface {
-	Validate(ctx context.Context, tenant page.TenantID, generation uint32) (valid bool, err error)
-}
-
 // Queue uploads what one timeline makes durable.
 type Queue struct {
 	c     Config
@@ -85,7 +89,7 @@ type Queue struct {
 		// part is the index that was uploaded last, or with the changes of the one that is being uploaded, which are
 		// the layers in fresh.
 		part    *index.Part
-		fresh   map[string]bool
+		fresh   map[string]layer.Desc
 		changes []change // of later ones
 		waiters map[uint64]chan struct{}
 		faults  map[string]error
@@ -129,7 +133,7 @@ func New(c Config, part *index.Part) *Queue {
 		q.mu.projected = part.Metadata.DiskConsistentLSN
 	}
 	q.mu.order, q.mu.files, q.mu.part = schedule.New(c.Parallel), map[string]*file{}, part
-	q.mu.waiters, q.mu.faults, q.mu.fresh = map[uint64]chan struct{}{}, map[string]error{}, map[string]bool{}
+	q.mu.waiters, q.mu.faults, q.mu.fresh = map[uint64]chan struct{}{}, map[string]error{}, map[string]layer.Desc{}
 	return q
 }
 
@@ -146,7 +150,7 @@ func (q *Queue) Layer(d layer.Desc, path string) error {
 	q.mu.files[name] = f
 	q.mu.bytes += d.Size
 	q.changeLocked(func(p *index.Part) { // with the lock held
-		q.mu.fresh[d.Name()] = true
+		q.mu.fresh[d.Name()] = d
 		p.Layers[d.Name()] = index.Layer{Size: d.Size, Generation: d.Generation, Shard: shardOf(q.c.Place), Sum: index.Sum(f.sum), Trailer: d.Checked}
 	})
 	q.pumpLocked()
@@ -181,6 +185,7 @@ func (q *Queue) Forget(ds ...layer.Desc) {
 		q.changeLocked(func(p *index.Part) {
 			if p.Layers[d.Name()].Generation == d.Generation {
 				delete(p.Layers, d.Name())
+				delete(q.mu.fresh, d.Name())
 			}
 		})
 	}
@@ -219,7 +224,8 @@ func (q *Queue) Uploaded(d *layer.Desc) (index.Layer, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	l, ok := q.mu.part.Layers[name]
-	return l, ok && l.Generation == d.Generation && !q.mu.fresh[name]
+	_, fresh := q.mu.fresh[name]
+	return l, ok && l.Generation == d.Generation && !fresh
 }
 
 // RemoteConsistentLSN is up to where the remote alone is enough: an index that says so was uploaded, and after

@@ -41,7 +41,7 @@ type validator struct {
 	err   error
 }
 
-func (v *validator) Validate(context.Context, page.TenantID, uint32) (bool, error) {
+func (v *validator) Validate(context.Context, upload.Place, uint32) (bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.valid, v.err

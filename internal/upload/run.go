@@ -201,14 +201,29 @@ func (q *Queue) runIndex(ctx context.Context, op schedule.Op) {
 	}
 	q.c.Counters.indexes.Add(1)
 	q.c.Counters.indexBytes.Add(int64(len(b)))
+	landed := q.land()
+	if q.c.Indexed != nil && len(landed) > 0 {
+		q.c.Indexed(ctx, landed)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	clear(q.mu.fresh)
 	q.mu.projected = part.Metadata.DiskConsistentLSN
 	q.mu.unchecked = q.mu.projected
 	q.mu.order.Done(op)
 	q.checkLocked()
 	q.pumpLocked()
+}
+
+// land gives the layers that were named for the first time.
+func (q *Queue) land() []Landed {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	out := make([]Landed, 0, len(q.mu.fresh))
+	for name, d := range q.mu.fresh {
+		out = append(out, Landed{d, q.mu.part.Layers[name].Sum})
+	}
+	clear(q.mu.fresh)
+	return out
 }
 
 // takeChanges gives the index of a version.
@@ -240,7 +255,7 @@ func (q *Queue) check(ctx context.Context) {
 		}
 		var valid bool
 		ok := q.retry(ctx, "generation", func() (err error) {
-			valid, err = q.c.Validator.Validate(ctx, q.c.Place.Tenant, q.c.Generation)
+			valid, err = q.c.Validator.Validate(ctx, q.c.Place, q.c.Generation)
 			return err
 		})
 		if !ok {

@@ -103,13 +103,6 @@ type Origin struct {
 	HintBits   bool     `json:"hint_bits"`
 	InitialLSN page.LSN `json:"initial_lsn"`
 	Cutoff     page.LSN `json:"cutoff,omitempty"`
-	// Moved are keys of layers that other layers hold too.
-	Moved []Moved `json:"moved,omitempty"`
-}
-
-// Moved are keys of one layer, by its name.
-type Moved struct {
-	Layer string `json:"layer"`
-	// Keys are pairs of 36 hex digits: where a range starts, and where it ends.
-	Keys [][2]string `json:"keys"`
+	// Moved are keys of layers that other layers hold too, by the layers' names; sorted and disjoint.
+	Moved map[string][]page.Range `json:"moved,omitempty"`
 }
