@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stratapg/strata/datadir"
@@ -24,12 +25,13 @@ type Adoption struct {
 	Index  *index.Part
 	// Ancestor is the timeline that the index names, nil if it names none.
 	Ancestor *Timeline
-	// Place puts the file of a layer into a folder, under Desc.FileName, durably but for the folder's entry.
+	// Place puts the file of a layer into a folder, under Desc.FileName, durably but for the folder's entry. Without it
+	// layers stay in Config.Remote until they are read.
 	Place func(ctx context.Context, dir string, d layer.Desc) error
 }
 
 // Adopt makes a timeline in the folder parent of what an index lists, durably and in one step. What a
-// manifest has and an index has not (segment size, checksums) is read from the cluster's own control file.
+// manifest has and Neon's index has not (segment size, checksums) is read from the cluster's own control file.
 // Neon does not say whether WAL came from its own computes; its flavour is assumed, which also knows what a
 // stock server of 16 and 17 writes.
 func Adopt(ctx context.Context, env *Env, parent string, a Adoption) (*Timeline, error) {
@@ -38,13 +40,35 @@ func Adopt(ctx context.Context, env *Env, parent string, a Adoption) (*Timeline,
 		return nil, fmt.Errorf("adopt timeline %s: %w", a.ID, err)
 	}
 	return createAs(ctx, env, parent, s, a.Ancestor, func(dir string, s *manifest.State) error {
-		for _, d := range s.Layers {
-			if err := a.Place(ctx, dir, d); err != nil {
-				return fmt.Errorf("layer %s: %w", d.Name(), err)
-			}
+		if err := a.place(ctx, dir, s); err != nil {
+			return err
 		}
 		return a.complete(ctx, env, dir, s)
 	})
+}
+
+// place brings the layers, or says that they are in remote storage.
+func (a *Adoption) place(ctx context.Context, dir string, s *manifest.State) error {
+	for _, d := range s.Layers {
+		if a.Place != nil {
+			if err := a.Place(ctx, dir, d); err != nil {
+				return fmt.Errorf("layer %s: %w", d.Name(), err)
+			}
+			continue
+		}
+		l := a.Index.Layers[d.Name()]
+		r := manifest.Remote{Layer: d, Sum: uint64(l.Sum)}
+		r.Layer.Size = 0
+		if l.Shard != "" {
+			v, err := strconv.ParseUint(l.Shard, 16, 16)
+			if err != nil {
+				return fmt.Errorf("layer %s: shard %q: %w", d.Name(), l.Shard, err)
+			}
+			r.Shard = uint16(v)
+		}
+		s.Remote = append(s.Remote, r)
+	}
+	return nil
 }
 
 // state is what the index alone says.
@@ -61,6 +85,13 @@ func (a *Adoption) state() (s manifest.State, err error) {
 	}
 	if m.PrevRecordLSN != nil {
 		s.PrevRecordLSN = *m.PrevRecordLSN
+	}
+	if o := a.Index.Origin; o != nil {
+		if s.Flavour = pg.Flavour(o.Flavour); s.Flavour > pg.Neon {
+			return s, fmt.Errorf("flavour %d is unknown", o.Flavour)
+		}
+		s.WALSegSize, s.SystemID, s.Checksums, s.HintBits = o.WALSegSize, o.SystemID, o.Checksums, o.HintBits
+		s.InitialLSN, s.Cutoff = o.InitialLSN, o.Cutoff
 	}
 	if err := a.inherit(&s); err != nil {
 		return s, err
@@ -105,13 +136,25 @@ func (a *Adoption) inherit(s *manifest.State) error {
 
 // complete reads what the control file says, which lies in the layers.
 func (a *Adoption) complete(ctx context.Context, env *Env, dir string, s *manifest.State) error {
-	if a.Ancestor != nil {
+	if a.Ancestor != nil || a.Index.Origin != nil {
 		return nil
 	}
-	probe, err := newTimeline(env, dir, *s, nil, nil)
+	m, err := layer.NewMap(s.Layers)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	known := make(map[string]manifest.Remote, len(s.Remote))
+	for _, r := range s.Remote {
+		known[r.Layer.FileName()] = r
+	}
+	probe, err := env.timelineOf(dir, *s, m, func(d layer.Desc) (r manifest.Remote, ok bool) {
+		r, ok = known[d.FileName()]
+		return r, ok
+	}, nil)
 	if err != nil {
 		return err
 	}
+	probe.files.absent.Store(int64(len(s.Remote)))
 	defer probe.discard()
 	raw, err := datadir.At(probe, s.DiskConsistentLSN, s.Version).ControlFile(ctx)
 	if err != nil {

@@ -83,7 +83,7 @@ func (t *Timeline) cut(ctx context.Context, r *jobRun) ([]region, error) {
 			continue
 		}
 		regions[i].rect = compaction.Rect{Keys: cuts[i].Keys, LSNs: tiles[i].LSNs}
-		id := compaction.ID{Keys: cuts[i].Keys, LSNs: tiles[i].LSNs, Generation: localGeneration}
+		id := compaction.ID{Keys: cuts[i].Keys, LSNs: tiles[i].LSNs, Generation: t.generation}
 		if taken[id] {
 			return nil, fmt.Errorf("%w: %s", errNamesHeld, id)
 		}

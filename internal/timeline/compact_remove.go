@@ -82,7 +82,12 @@ func (t *Timeline) removeDead() {
 	c.mu.Unlock()
 	var kept []layer.Desc
 	for _, d := range dead {
-		if err := t.env.Disk.Remove(filepath.Join(t.dir, d.FileName())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := t.env.Disk.Remove(filepath.Join(t.dir, d.FileName()))
+		if errors.Is(err, fs.ErrNotExist) && t.env.Remote != nil {
+			t.files.absent.Add(-1)
+			err = nil
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			t.env.counters.removeErrors.Add(1)
 			t.env.Logger.Warn("cannot delete the file of a layer that is of no use any more; it is tried again",
 				"timeline", t.meta.Name, "layer", d.FileName(), "err", err)

@@ -29,7 +29,7 @@ func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) 
 	descs := v.layers.Layers()
 	// What lies in memory is above, and may become durable meanwhile: then its layer is not in v.
 	s := &compaction.Snapshot{
-		Layers: make([]compaction.Layer, len(descs)), Doomed: t.compact.doomed(), Generation: localGeneration,
+		Layers: make([]compaction.Layer, len(descs)), Doomed: t.compact.doomed(), Generation: t.generation,
 		LastRecordLSN: t.LastRecordLSN(), DiskConsistentLSN: v.start - 1,
 		InitialLSN: t.meta.InitialLSN, AncestorLSN: t.meta.AncestorLSN,
 		UnflushedBytes: v.unflushed(), Options: t.compactOptions(),

@@ -57,7 +57,7 @@ func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, a
 	if err != nil {
 		return nil, errors.Join(err, withdraw(env, dir, temp))
 	}
-	tl, err := newTimeline(env, dir, log.State(), log, ancestor)
+	tl, err := newTimeline(env, dir, log, ancestor)
 	if err != nil {
 		return nil, errors.Join(err, log.Close(), withdraw(env, dir, temp))
 	}
@@ -102,6 +102,7 @@ type ImageSink struct {
 	id         layer.Identity
 	lsn        page.LSN
 	targetSize int64
+	generation uint32
 	options    layer.WriterOptions
 
 	w      *layer.ImageWriter
@@ -111,7 +112,7 @@ type ImageSink struct {
 // NewImageSink makes a sink that writes into dir and begins a new file whenever one has reached about
 // targetSize bytes.
 func NewImageSink(env *Env, dir string, id layer.Identity, lsn page.LSN, targetSize int64, c layer.Compression) *ImageSink {
-	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize,
+	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize, generation: env.Generation(id.Tenant),
 		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked, Budget: env.Shares.Jobs}}
 }
 
@@ -131,7 +132,7 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 		start = key
 	}
 	if s.w == nil {
-		w, err := layer.NewImageWriter(s.disk, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, localGeneration, s.options)
+		w, err := layer.NewImageWriter(s.disk, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, s.generation, s.options)
 		if err != nil {
 			return err
 		}

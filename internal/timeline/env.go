@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/offheap"
 	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo"
 )
@@ -46,6 +49,10 @@ type Config struct {
 	Reserve            *virtualfile.Reserve // space for manifests on a full disk; nil if there is none
 	MinManifestRewrite int64
 	Redoer             walredo.Redoer
+	// Remote is where layers are kept beside the local disk; nil if there is no such place. Download is how they are
+	// fetched from there.
+	Remote   remote.Storage
+	Download DownloadConfig
 	// ImageCompression is how compaction stores pages.
 	ImageCompression layer.Compression
 	Compaction       CompactionConfig
@@ -67,11 +74,14 @@ type Env struct {
 	snapshots snapshots
 	counters  counters
 	heights   heights
+	downloads *downloads      // nil without Remote
 	lanes     *lanes          // of background jobs
 	pace      *ioPace         // likewise
 	allOpen   <-chan struct{} // closed once all branches are known; nil if they are
 	jobs      atomic.Uint64
 	memory    atomic.Int64 // bytes in layers not yet written
+
+	generations sync.Map // of page.TenantID to uint32; those that are not there have localGeneration
 }
 
 // NewEnv makes the shared part of a store's timelines.
@@ -103,6 +113,9 @@ func NewEnv(c Config) (*Env, error) {
 	e := &Env{Config: c, Disk: d, Blocks: blocks, Shares: shares}
 	e.lanes = newLanes(c.Clock, cmp.Or(c.Compaction.Lanes, defaultLanes))
 	e.pace = newPace(c.Clock, c.Compaction.Bandwidth)
+	if c.Remote != nil {
+		e.downloads = newDownloads(c.Download)
+	}
 	if !c.ReadOnly {
 		e.mems, err = layer.NewMemPool(layer.MemPoolOptions{Disk: d, Dir: c.Scratch, Budget: shares.Layers, Chunk: c.MemChunk})
 	}
@@ -128,6 +141,7 @@ func (e *Env) Metrics() Metrics {
 	}
 	m.MemoryBytes = e.memory.Load()
 	m.Compaction, m.GC = e.compactionMetrics(), e.gcMetrics()
+	m.Downloads = e.downloads.metrics()
 	m.L0Height, m.L0Layers = e.heights.get()
 	if e.Reserve != nil {
 		m.ReserveBytes = e.Reserve.Held()
@@ -138,10 +152,26 @@ func (e *Env) Metrics() Metrics {
 // Close closes what the timelines share. Reads that still run keep it until they end.
 func (e *Env) Close() error { return e.release() }
 
+// SetGeneration says which generation the layers have that timelines of a tenant write which are made or opened from now on.
+func (e *Env) SetGeneration(tenant page.TenantID, generation uint32) {
+	e.generations.Store(tenant, generation)
+}
+
+// Generation is the generation of the layers that a tenant's timelines write.
+func (e *Env) Generation(tenant page.TenantID) uint32 {
+	if g, ok := e.generations.Load(tenant); ok {
+		return g.(uint32)
+	}
+	return localGeneration
+}
+
 // release gives up one hold; the last one's closes all.
 func (e *Env) release() error {
 	if e.holds.Add(-1) > 0 {
 		return nil
+	}
+	if e.downloads != nil {
+		e.downloads.tasks.Stop()
 	}
 	if e.mems != nil {
 		e.mems.Close()

@@ -1,6 +1,10 @@
 package timeline
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/stratapg/strata/internal/upload"
+)
 
 var (
 	// ErrFutureLSN says that an LSN lies beyond the timeline's last record.
@@ -19,4 +23,6 @@ var (
 	ErrRefused = errors.New("batch refused")
 	// ErrBackpressure says that a batch would have had to wait: nothing of it was stored. Try again later.
 	ErrBackpressure = errors.New("too much is not written yet")
+	// ErrStale says that remote storage has no more what was there: a writer with a higher generation has taken over.
+	ErrStale = upload.ErrStale
 )

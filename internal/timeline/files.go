@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 
@@ -22,6 +23,8 @@ type layerFiles struct {
 		sync.Mutex
 		n int
 	}
+	remote remoteLookup // what is known of layers in remote storage
+	absent atomic.Int64 // layers whose files are there only
 }
 
 // bucket heads a list of nodes that are never changed.
@@ -36,7 +39,13 @@ type fileNode struct {
 type layerFile struct {
 	desc    layer.Desc
 	reader  atomic.Pointer[layer.Reader]
-	opening turn
+	opening turn // guards leaving
+	leaving *layer.Reader
+	state   struct {
+		sync.Mutex
+		flight *flight
+		gone   bool // no view has the layer any more: its file must not come back
+	}
 }
 
 const (
@@ -45,8 +54,8 @@ const (
 	maxPerBucket = 2
 )
 
-func newLayerFiles(env *Env, dir string, id layer.Identity) *layerFiles {
-	f := &layerFiles{env: env, dir: dir, id: id}
+func newLayerFiles(env *Env, dir string, id layer.Identity, remote remoteLookup) *layerFiles {
+	f := &layerFiles{env: env, dir: dir, id: id, remote: remote}
 	b := make([]bucket, minBuckets)
 	f.buckets.Store(&b)
 	return f
@@ -86,6 +95,19 @@ func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, 
 	if r := file.reader.Load(); r != nil {
 		return r, nil
 	}
+	for {
+		r, err := f.open(ctx, file)
+		if !errors.Is(err, fs.ErrNotExist) || f.env.Remote == nil {
+			return r, layerError(err)
+		}
+		if err := f.fetch(ctx, file); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// open opens the file of a layer; fs.ErrNotExist says that it is not there.
+func (f *layerFiles) open(ctx context.Context, file *layerFile) (*layer.Reader, error) {
 	if err := file.opening.take(ctx); err != nil {
 		return nil, err
 	}
@@ -93,9 +115,14 @@ func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, 
 	if r := file.reader.Load(); r != nil {
 		return r, nil
 	}
-	r, err := layer.OpenReader(ctx, f.env.Disk, f.env.Blocks, f.dir, f.id, *d)
+	if r := file.leaving; r != nil { // it is wanted again before it was evicted
+		file.leaving = nil
+		file.reader.Store(r)
+		return r, nil
+	}
+	r, err := layer.OpenReader(ctx, f.env.Disk, f.env.Blocks, f.dir, f.id, file.desc)
 	if err != nil {
-		return nil, layerError(err)
+		return nil, err
 	}
 	f.env.counters.fileOpens.Add(1)
 	file.reader.Store(r)
@@ -171,13 +198,21 @@ func (f *layerFiles) close() {
 }
 
 func (f *layerFiles) shut(file *layerFile) {
-	r := file.reader.Swap(nil)
-	if r == nil {
-		return
+	file.state.Lock()
+	file.state.gone = true
+	file.state.Unlock()
+	// Nobody has a view with the layer, so nobody has its turn, but for an eviction.
+	_ = file.opening.take(context.Background()) // cannot fail
+	defer file.opening.give()
+	for _, r := range []*layer.Reader{file.reader.Swap(nil), file.leaving} {
+		if r == nil {
+			continue
+		}
+		if err := r.Close(); err != nil {
+			f.env.Logger.Error("cannot close a layer", "layer", file.desc.FileName(), "err", err)
+		}
 	}
-	if err := r.Close(); err != nil {
-		f.env.Logger.Error("cannot close a layer", "layer", file.desc.FileName(), "err", err)
-	}
+	file.leaving = nil
 }
 
 // layerError marks what the layer package calls corrupt as corrupt here too.

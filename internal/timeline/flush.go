@@ -8,7 +8,7 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// localGeneration is the generation of every layer of a store without a remote.
+// localGeneration is that of tenants that nobody has given one: of every store without remote storage.
 const localGeneration = 1
 
 // Flush writes everything that has been put so far, and returns once it is durable.

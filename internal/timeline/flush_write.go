@@ -115,7 +115,7 @@ type flushWriter struct {
 // clear removes what a former attempt may have left; no manifest can name it yet.
 func (o *flushWriter) clear() error {
 	for _, r := range o.rects {
-		d := layer.Desc{Keys: r.Keys, LSNs: r.LSNs, Generation: localGeneration}
+		d := layer.Desc{Keys: r.Keys, LSNs: r.LSNs, Generation: o.t.generation}
 		if err := o.t.removeFile(&d); err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func (o *flushWriter) write(ctx context.Context, f *frozen) error {
 // begin opens the file of the present rectangle.
 func (o *flushWriter) begin() (err error) {
 	t, r := o.t, o.rects[o.at]
-	o.w, err = layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, r.Keys.Start, r.LSNs, localGeneration,
+	o.w, err = layer.NewDeltaWriter(t.env.Disk, t.dir, t.id, r.Keys.Start, r.LSNs, t.generation,
 		layer.WriterOptions{Unchecked: t.env.Unchecked, Budget: t.env.Shares.Jobs})
 	return err
 }

@@ -43,7 +43,7 @@ func (o *foldOutput) delta(ctx context.Context, k page.Key, lsn page.LSN, willIn
 			return err
 		}
 		o.todo[0].rect.Keys = keys
-		w, err := layer.NewDeltaWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys.Start, rect.LSNs, localGeneration, o.f.t.writerOptions())
+		w, err := layer.NewDeltaWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys.Start, rect.LSNs, o.f.t.generation, o.f.t.writerOptions())
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (o *foldOutput) image(ctx context.Context, k page.Key, v []byte) error {
 			return err
 		}
 		o.imageEnd = keys.End
-		w, err := layer.NewImageWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys, low, localGeneration, o.f.t.writerOptions())
+		w, err := layer.NewImageWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys, low, o.f.t.generation, o.f.t.writerOptions())
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (o *foldOutput) abort() error {
 func (f *folding) name(lsns page.LSNRange, image bool, wanted ...page.Range) (page.Range, error) {
 	doomed := f.t.compact.doomed()
 	for _, keys := range wanted {
-		id := compaction.ID{Keys: keys, LSNs: lsns, Image: image, Generation: localGeneration}
+		id := compaction.ID{Keys: keys, LSNs: lsns, Image: image, Generation: f.t.generation}
 		taken := !image && keys == page.FullRange || slices.Contains(f.r.snap.Doomed, id) || slices.Contains(doomed, id)
 		for i := range f.r.snap.Layers {
 			taken = taken || f.r.snap.Layers[i].ID == id

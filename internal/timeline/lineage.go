@@ -54,6 +54,9 @@ func (l *lineage) release() {
 // at once.
 func (l *lineage) gather(ctx context.Context, c *layer.Collector, inherited bool) error {
 	visits := 0
+	if l.lacksFiles() {
+		defer l.fetchAhead(c, inherited).leave()
+	}
 	for i, v := range l.views {
 		n, err := v.collect(ctx, c, min(c.LSN(), l.lsns[i]))
 		if visits += n; err != nil {

@@ -41,6 +41,8 @@ type Metrics struct {
 	L0Height, L0Layers int64
 	// GC is what garbage collection did.
 	GC GCMetrics
+	// Downloads is what was fetched from remote storage.
+	Downloads DownloadMetrics
 	// ReserveBytes is the space held back for manifests on a full disk: 0 while it is used.
 	ReserveBytes int64
 	// MemoryBytes is the size of all layers in memory now.

@@ -88,7 +88,7 @@ func (o *Opened) Start(ancestor *Timeline) (*Timeline, error) {
 	if err := o.tidy(); err != nil {
 		return nil, fmt.Errorf("timeline %s: %w", o.state.Name, err)
 	}
-	t, err := newTimeline(o.env, o.dir, o.state, o.log, ancestor)
+	t, err := newTimeline(o.env, o.dir, o.log, ancestor)
 	if err == nil {
 		t.kept.grace.Store(o.env.Clock().Add(o.env.GC.LeaseGrace).UnixNano())
 	}
@@ -126,7 +126,8 @@ func (o *Opened) checkFiles(ctx context.Context) error {
 	}
 	var faults faultList
 	for _, d := range o.state.Layers {
-		if _, gone := missing[d.FileName()]; gone {
+		_, gone := missing[d.FileName()]
+		if _, remote := o.log.Remote(d); gone && (!remote || o.env.Remote == nil) {
 			faults.add(fmt.Errorf("%w: layer %s is missing", ErrCorrupt, filepath.Join(o.dir, d.FileName())))
 		}
 	}
@@ -206,7 +207,7 @@ func (o *Opened) checkLayers(ctx context.Context, ds []layer.Desc, faults *fault
 				if err == nil {
 					err = r.Close()
 				}
-				if err != nil {
+				if err != nil && !o.forsake(d, err) {
 					faults.add(layerError(err))
 				}
 			}

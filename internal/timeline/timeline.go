@@ -21,10 +21,12 @@ type Timeline struct {
 	id       layer.Identity
 	meta     manifest.Meta
 	ancestor *Timeline // nil if meta.AncestorLSN is 0
-	kept     kept
-	files    *layerFiles
-	compact  *compactor
-	plans    planning
+	// generation is that of the layers it writes.
+	generation uint32
+	kept       kept
+	files      *layerFiles
+	compact    *compactor
+	plans      planning
 
 	// view is what readers see. It is replaced under mu and never changed.
 	view atomic.Pointer[view]
@@ -101,31 +103,15 @@ func (t turn) take(ctx context.Context) error {
 func (t turn) give() { <-t }
 
 // newTimeline makes the running form of what a manifest says. The layers must have been checked.
-func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ancestor *Timeline) (*Timeline, error) {
-	m, err := layer.NewMap(s.Layers)
+func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline) (*Timeline, error) {
+	s := log.State()
+	t, err := env.timelineOf(dir, s, log.Layers(), log.Remote, ancestor)
 	if err != nil {
-		return nil, fmt.Errorf("%w: layers of %s: %w", ErrCorrupt, dir, err)
+		return nil, err
 	}
-	tellFaults(env, s.Name, m.L0().Faults())
-	t := &Timeline{
-		env: env, dir: dir, meta: s.Meta, log: log, ancestor: ancestor,
-		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
-		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1), began: make(chan struct{}, 1),
-		ended: make(chan struct{}),
-	}
-	t.mu.changed = make(chan struct{})
-	t.kept.start(s.Cutoff)
-	p := &position{s.DiskConsistentLSN, s.PrevRecordLSN}
-	t.at.Store(p)
-	t.durable.Store(p)
-	t.lastLSN.advance(p.last)
-	t.durableLSN.advance(p.last)
-	t.files, t.compact = newLayerFiles(env, dir, t.id), newCompactor(s.Moved)
-	t.plans.breakers, t.plans.wake = newBreakers(env.Clock), make(chan struct{}, 1)
-	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
-	env.holds.Add(1)
-	env.heights.set(t, m.L0().Height())
-	if !env.ReadOnly {
+	t.log = log
+	err = t.files.countAbsent(s.Remote)
+	if !env.ReadOnly && err == nil {
 		for _, task := range []func(context.Context){t.flushInBackground, t.freezeOnTime, t.removeInBackground, t.compactInBackground, t.collectInBackground} {
 			err = errors.Join(err, t.tasks.Go(task))
 		}
@@ -138,6 +124,31 @@ func newTimeline(env *Env, dir string, s manifest.State, log *manifest.Log, ance
 	if ancestor != nil {
 		ancestor.addChild(t)
 	}
+	return t, nil
+}
+
+// timelineOf makes a timeline that can be read and no more. remote tells what is known of layers that are in remote
+// storage.
+func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote remoteLookup, ancestor *Timeline) (*Timeline, error) {
+	tellFaults(env, s.Name, m.L0().Faults())
+	t := &Timeline{
+		env: env, dir: dir, meta: s.Meta, ancestor: ancestor, generation: env.Generation(s.Tenant),
+		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
+		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1), began: make(chan struct{}, 1),
+		ended: make(chan struct{}),
+	}
+	t.mu.changed = make(chan struct{})
+	t.kept.start(s.Cutoff)
+	p := &position{s.DiskConsistentLSN, s.PrevRecordLSN}
+	t.at.Store(p)
+	t.durable.Store(p)
+	t.lastLSN.advance(p.last)
+	t.durableLSN.advance(p.last)
+	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(s.Moved)
+	t.plans.breakers, t.plans.wake = newBreakers(env.Clock), make(chan struct{}, 1)
+	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
+	env.holds.Add(1)
+	env.heights.set(t, m.L0().Height())
 	return t, nil
 }
 

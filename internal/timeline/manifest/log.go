@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/virtualfile"
@@ -17,6 +18,7 @@ const DefaultMinRewrite = 64 << 10
 
 // Log is an open manifest.
 type Log struct {
+	mu   sync.RWMutex // for Remote: guards changes of live
 	fs   virtualfile.FS
 	path string
 	// file takes the next edit. It is nil, and the next edit makes the whole file anew, where it is not known
@@ -82,8 +84,10 @@ func (l *Log) State() State { return l.live.state() }
 // Layers gives the layers of the state, without copying them.
 func (l *Log) Layers() *layer.Map { return l.live.layers }
 
-// Remote gives what is known of a layer that remote storage has.
+// Remote gives what is known of a layer that remote storage has. Alone of all methods it may be called from other goroutines.
 func (l *Log) Remote(d layer.Desc) (r Remote, ok bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
 	f, ok := l.live.remote[idOf(d)]
 	return Remote{d, f.sum, f.shard}, ok
 }
@@ -110,7 +114,9 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 	if err != nil {
 		return p, fmt.Errorf("%s: %w", l.path, errors.Join(err, l.abandon()))
 	}
+	l.mu.Lock()
 	l.live.apply(e, layers)
+	l.mu.Unlock()
 	l.seq++
 	l.editSize += int64(len(b))
 	return Published{Bytes: int64(len(b)) + l.seal()}, nil
@@ -152,7 +158,10 @@ func (l *Log) rewrite(e *Edit, layers *layer.Map) (p Published, err error) {
 	if err := virtualfile.WriteFileAtomic(l.fs, l.path, b); err != nil {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
-	l.live, l.version, l.stateSize, l.editSize = next, neededBy(len(s.Remote)), int64(len(b)), 0
+	l.mu.Lock()
+	l.live = next
+	l.mu.Unlock()
+	l.version, l.stateSize, l.editSize = neededBy(len(s.Remote)), int64(len(b)), 0
 	l.seq++
 	// The edit is durable. Without an open file the next one is another rewriting.
 	if f, err := l.fs.OpenAppend(l.path); err == nil {

@@ -1,0 +1,172 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/stratapg/strata/layer"
+)
+
+// flight is one download of a layer that all who want the layer share. It runs on its own, so that one of them may give up
+// without the others; when the last has, it ends.
+type flight struct {
+	done   chan struct{}
+	err    error // once done
+	cancel context.CancelFunc
+	got    atomic.Int64 // bytes so far
+
+	waiters int // guarded by the state of its layerFile
+}
+
+// join gives the download of a layer, which is begun if there is none. The caller leaves it.
+func (f *layerFiles) join(file *layerFile) (*flight, error) {
+	file.state.Lock()
+	defer file.state.Unlock()
+	if fl := file.state.flight; fl != nil {
+		fl.waiters++
+		return fl, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background()) // ended by the last to leave, or with the store
+	fl := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1}
+	err := f.env.downloads.tasks.Go(func(end context.Context) {
+		defer context.AfterFunc(end, cancel)()
+		defer cancel()
+		fl.err = f.download(ctx, file, fl)
+		file.state.Lock()
+		if file.state.flight == fl {
+			file.state.flight = nil
+		}
+		file.state.Unlock()
+		close(fl.done)
+	})
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("layer %s: %w", file.desc.Name(), ErrClosed)
+	}
+	file.state.flight = fl
+	return fl, nil
+}
+
+// leave ends the download if nobody waits for it any more. Whoever wants the layer after that begins another.
+func (f *layerFile) leave(fl *flight) {
+	f.state.Lock()
+	defer f.state.Unlock()
+	if fl.waiters--; fl.waiters > 0 {
+		return
+	}
+	fl.cancel()
+	if f.state.flight == fl {
+		f.state.flight = nil
+	}
+}
+
+// wanted reports whether what a flight brings may be put in place.
+func (f *layerFile) wanted(fl *flight) bool {
+	f.state.Lock()
+	defer f.state.Unlock()
+	return !f.state.gone && f.state.flight == fl
+}
+
+// fetch brings the file of a layer.
+func (f *layerFiles) fetch(ctx context.Context, file *layerFile) error {
+	fl, err := f.join(file)
+	if err != nil {
+		return err
+	}
+	defer file.leave(fl)
+	select {
+	case <-fl.done:
+		return fl.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ensure brings the file of a layer unless it is there. A pinned view has the layer.
+func (f *layerFiles) ensure(ctx context.Context, d *layer.Desc) error {
+	if file, lacking := f.lacks(d); lacking {
+		return f.fetch(ctx, file)
+	}
+	return nil
+}
+
+// lacks reports whether the file of a layer is in remote storage only.
+func (f *layerFiles) lacks(d *layer.Desc) (*layerFile, bool) {
+	if f.absent.Load() == 0 || f.env.Remote == nil {
+		return nil, false
+	}
+	file := f.find(d)
+	if file != nil && file.reader.Load() != nil {
+		return file, false
+	}
+	if _, err := f.env.FS.Stat(filepath.Join(f.dir, d.FileName())); !errors.Is(err, fs.ErrNotExist) {
+		return file, false
+	}
+	if file == nil {
+		file = f.add(d)
+	}
+	return file, true
+}
+
+// fetches are downloads that somebody has begun to wait for.
+type fetches []fetching
+
+type fetching struct {
+	file   *layerFile
+	flight *flight
+}
+
+// leave gives all of them up that nobody else waits for.
+func (f fetches) leave() {
+	for _, x := range f {
+		x.file.leave(x.flight)
+	}
+}
+
+// maxFetchAhead bounds the layers that one step of a read has fetched before it asks for them.
+const maxFetchAhead = 64
+
+// lacksFiles reports whether a read may meet layers whose files are in remote storage only.
+func (l *lineage) lacksFiles() bool {
+	for _, v := range l.views {
+		if v.t.files.absent.Load() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// fetchAhead begins the downloads of all layers that a read may need, so that they are under way together. Those that
+// it does not come to need end when the caller leaves them.
+func (l *lineage) fetchAhead(c *layer.Collector, inherited bool) (out fetches) {
+	open := c.Open()
+	for i, v := range l.views {
+		if open.Empty() || i > 0 && !inherited {
+			break
+		}
+		lsn := min(c.LSN(), l.lsns[i])
+		plan := layer.NewCollector(open, lsn)
+		for visit := range v.layers.Visits(plan, lsn+1) {
+			if visit.Desc.Image {
+				open = open.Subtract(visit.Keys)
+			}
+			file, lacking := v.t.files.lacks(&visit.Desc)
+			if !lacking {
+				continue
+			}
+			if fl, err := v.t.files.join(file); err == nil {
+				out = append(out, fetching{file, fl})
+			}
+			if len(out) == maxFetchAhead {
+				plan.Release()
+				return out
+			}
+		}
+		plan.Release()
+	}
+	return out
+}
