@@ -27,6 +27,13 @@ func (c *compactor) doom(ds ...layer.Desc) {
 	}
 }
 
+// undoom frees the name of a layer.
+func (c *compactor) undoom(d layer.Desc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mu.doomed, idOf(&d))
+}
+
 // bury has the files of doomed layers deleted: nobody reads them any more.
 func (c *compactor) bury(ds ...layer.Desc) {
 	if len(ds) == 0 {
@@ -94,9 +101,9 @@ func (t *Timeline) removeDead() {
 			kept = append(kept, d)
 			continue
 		}
-		c.mu.Lock()
-		delete(c.mu.doomed, idOf(&d))
-		c.mu.Unlock()
+		if !t.uploads.removed(d) {
+			c.undoom(d)
+		}
 		t.env.counters.removedLayers.Add(1)
 		t.env.counters.removedBytes.Add(d.Size)
 	}

@@ -53,6 +53,8 @@ type Config struct {
 	// fetched from there.
 	Remote   remote.Storage
 	Download DownloadConfig
+	// Upload is how they come there.
+	Upload UploadConfig
 	// ImageCompression is how compaction stores pages.
 	ImageCompression layer.Compression
 	Compaction       CompactionConfig
@@ -75,6 +77,7 @@ type Env struct {
 	counters  counters
 	heights   heights
 	downloads *downloads      // nil without Remote
+	uploads   *uploadEnv      // nil without Remote, and if nothing is to be written
 	lanes     *lanes          // of background jobs
 	pace      *ioPace         // likewise
 	allOpen   <-chan struct{} // closed once all branches are known; nil if they are
@@ -116,6 +119,9 @@ func NewEnv(c Config) (*Env, error) {
 	if c.Remote != nil {
 		e.downloads = newDownloads(c.Download)
 	}
+	if e.uploads, err = newUploadEnv(&e.Config); err != nil {
+		return nil, errors.Join(err, blocks.Close(), d.Close())
+	}
 	if !c.ReadOnly {
 		e.mems, err = layer.NewMemPool(layer.MemPoolOptions{Disk: d, Dir: c.Scratch, Budget: shares.Layers, Chunk: c.MemChunk})
 	}
@@ -142,6 +148,7 @@ func (e *Env) Metrics() Metrics {
 	m.MemoryBytes = e.memory.Load()
 	m.Compaction, m.GC = e.compactionMetrics(), e.gcMetrics()
 	m.Downloads = e.downloads.metrics()
+	m.Uploads = e.uploads.metrics()
 	m.L0Height, m.L0Layers = e.heights.get()
 	if e.Reserve != nil {
 		m.ReserveBytes = e.Reserve.Held()
@@ -173,6 +180,7 @@ func (e *Env) release() error {
 	if e.downloads != nil {
 		e.downloads.tasks.Stop()
 	}
+	e.uploads.stop()
 	if e.mems != nil {
 		e.mems.Close()
 	}

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
@@ -86,7 +87,7 @@ func (t *Timeline) flushOldest(ctx context.Context, f *frozen) error {
 		t.env.Events.FlushBegin(info)
 	}
 	begin, size := t.env.Clock(), f.mem.Size()
-	err := t.checkDir()
+	err := errors.Join(t.checkDir(), t.uploads.room(ctx))
 	if err == nil {
 		err = t.writeFrozen(ctx, f)
 	}

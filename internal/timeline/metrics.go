@@ -43,6 +43,8 @@ type Metrics struct {
 	GC GCMetrics
 	// Downloads is what was fetched from remote storage.
 	Downloads DownloadMetrics
+	// Uploads is what was brought there.
+	Uploads UploadMetrics
 	// ReserveBytes is the space held back for manifests on a full disk: 0 while it is used.
 	ReserveBytes int64
 	// MemoryBytes is the size of all layers in memory now.

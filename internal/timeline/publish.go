@@ -24,6 +24,7 @@ func (t *Timeline) publish(e *manifest.Edit) error {
 		c.manifestRewrites.Add(1)
 	}
 	t.clearSuspects()
+	t.uploads.published(e)
 	return nil
 }
 

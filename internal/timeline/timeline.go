@@ -26,6 +26,7 @@ type Timeline struct {
 	kept       kept
 	files      *layerFiles
 	compact    *compactor
+	uploads    *uploads // nil without remote storage
 	plans      planning
 
 	// view is what readers see. It is replaced under mu and never changed.
@@ -115,6 +116,7 @@ func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline) (*
 		for _, task := range []func(context.Context){t.flushInBackground, t.freezeOnTime, t.removeInBackground, t.compactInBackground, t.collectInBackground} {
 			err = errors.Join(err, t.tasks.Go(task))
 		}
+		err = errors.Join(err, t.startUploads())
 	}
 	if err != nil {
 		env.heights.drop(t)
@@ -253,6 +255,7 @@ func (t *Timeline) Close() error {
 				t.closeErr = fmt.Errorf("timeline %s: what follows LSN %s is not on disk: %w", t.meta.Name, t.DiskConsistentLSN(), t.closeErr)
 			}
 		}
+		t.uploads.stop()
 		t.closeErr = errors.Join(t.closeErr, t.shut())
 	})
 	return t.closeErr

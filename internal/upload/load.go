@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stratapg/strata/internal/upload/index"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/remote"
 )
 
@@ -43,6 +44,24 @@ func indexes(ctx context.Context, s remote.Storage, p Place) (found bool, newest
 		}
 	}
 	return found, newest, nil
+}
+
+// IndexObject is the index of a generation.
+func IndexObject(generation uint32) Object { return Object{indexName, generation} }
+
+// Objects lists what there is of a timeline by writers up to a generation: layers and indexes.
+func Objects(ctx context.Context, s remote.Storage, p Place, generation uint32) (out []Object, err error) {
+	for e, err := range s.List(ctx, p.Prefix(), remote.ListOptions{}) {
+		if err != nil {
+			return nil, err
+		}
+		name := strings.TrimPrefix(e.Key, p.Prefix())
+		o := objectNamed(name)
+		if _, err := layer.ParseName(o.Name); (err == nil || o.Name == indexName) && o.Generation <= generation && o.key() == name {
+			out = append(out, o)
+		}
+	}
+	return out, nil
 }
 
 func read(ctx context.Context, s remote.Storage, key string) (*index.Part, error) {

@@ -148,7 +148,7 @@ func (q *Queue) Layer(d layer.Desc, path string) error {
 	}
 	f := &file{desc: d, path: path, since: q.c.Clock()}
 	q.mu.files[name] = f
-	q.mu.bytes += d.Size
+	q.oweLocked(1, d.Size)
 	q.changeLocked(func(p *index.Part) { // with the lock held
 		q.mu.fresh[d.Name()] = d
 		p.Layers[d.Name()] = index.Layer{Size: d.Size, Generation: d.Generation, Shard: shardOf(q.c.Place), Sum: index.Sum(f.sum), Trailer: d.Checked}
@@ -191,8 +191,15 @@ func (q *Queue) Forget(ds ...layer.Desc) {
 	}
 }
 
+// oweLocked counts what waits.
+func (q *Queue) oweLocked(layers, bytes int64) {
+	q.mu.bytes += bytes
+	q.c.Counters.owed.Add(layers)
+	q.c.Counters.owedBytes.Add(bytes)
+}
+
 func (q *Queue) endFileLocked(name string) {
-	q.mu.bytes -= q.mu.files[name].desc.Size
+	q.oweLocked(-1, -q.mu.files[name].desc.Size)
 	delete(q.mu.files, name)
 	delete(q.mu.faults, name)
 }
@@ -292,5 +299,10 @@ func (q *Queue) Shutdown(ctx context.Context, flush bool) error {
 	q.mu.stopped = true
 	q.mu.Unlock()
 	q.tasks.Stop()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for name := range q.mu.files { // what is left is nobody's debt any more
+		q.endFileLocked(name)
+	}
 	return err
 }

@@ -3,7 +3,7 @@
 //
 // What it keeps:
 //   - an index begins only when every layer that it names has been uploaded, and never beside another index;
-//   - a delete begins only when an index is up that does not name the layer, and no upload of the layer runs;
+//   - a delete begins only when the last index before it is up, or a later one, and no upload of the layer runs;
 //   - a layer that was forgotten before its upload began is not uploaded, and no index that names it is;
 //   - of several indexes that may begin the newest does, and those before it are not needed any more;
 //   - uploads of layers begin in the order in which they came, and run beside each other up to a limit.
@@ -153,14 +153,14 @@ func (s *Schedule) Index() uint64 {
 	return s.now
 }
 
-// Delete schedules the delete of a layer that was forgotten; twice is once.
+// Delete schedules the delete of a layer that the last index does not name; twice is once.
 func (s *Schedule) Delete(name string) {
 	if s.leaving[name] {
 		return
 	}
 	s.now++
 	s.leaving[name] = true
-	s.removes.push(remove{name, s.now, s.forgotAt})
+	s.removes.push(remove{name, s.now, max(s.forgotAt, s.wanted)})
 }
 
 // Barrier gives a mark; Passed says whether all that was scheduled before it has ended.

@@ -1,0 +1,400 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stratapg/strata/internal/tasks"
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/internal/upload/index"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/remote"
+)
+
+// UploadConfig says how timelines go to Config.Remote. Zeros are defaults.
+type UploadConfig struct {
+	// Parallel is how many layers of a timeline are uploaded at once; default upload.DefaultParallel.
+	Parallel int
+	// BytesPerSecond bounds the uploads of all timelines together; 0 is no bound.
+	BytesPerSecond int64
+	// MaxDebt is how many bytes of layers of a timeline may wait for their upload before no more are written from memory,
+	// and Put waits in turn; 0 is no bound but the disk.
+	MaxDebt int64
+	// CloseTime is how long Close waits for uploads; what is left then is uploaded once the timeline is opened
+	// again. Default 10 s.
+	CloseTime time.Duration
+	// Validator says whether a generation is the last; default upload.Leases.
+	Validator upload.Validator
+	// DeleteDelay is how long objects wait for others that are deleted with them; default upload.DefaultDeleteDelay.
+	DeleteDelay time.Duration
+}
+
+const defaultCloseTime = 10 * time.Second
+
+// uploadEnv is what the uploads of a store have in common. Nil is a store without a remote, or one that is only read.
+type uploadEnv struct {
+	c         UploadConfig
+	bandwidth *upload.Bandwidth
+	deletions *upload.Deletions
+	counters  upload.Counters
+}
+
+// deletionDir is the folder of the lists of what is to be deleted from remote storage.
+const deletionDir = "deletion"
+
+func newUploadEnv(c *Config) (*uploadEnv, error) {
+	if c.Remote == nil || c.ReadOnly {
+		return nil, nil
+	}
+	u := &uploadEnv{c: c.Upload, bandwidth: upload.NewBandwidth(c.Upload.BytesPerSecond, c.Clock)}
+	if u.c.CloseTime == 0 {
+		u.c.CloseTime = defaultCloseTime
+	}
+	if u.c.Validator == nil {
+		u.c.Validator = upload.Leases{Remote: c.Remote}
+	}
+	var err error
+	u.deletions, err = upload.NewDeletions(upload.DeletionsConfig{Remote: c.Remote, FS: c.FS, Dir: filepath.Join(c.Scratch, deletionDir),
+		Validator: u.c.Validator, Delay: u.c.DeleteDelay, Logger: c.Logger, Clock: c.Clock})
+	return u, err
+}
+
+// stop ends the deletions.
+func (u *uploadEnv) stop() {
+	if u != nil {
+		u.deletions.Stop()
+	}
+}
+
+// UploadMetrics tell what went to remote storage since the store was opened, and what is owed.
+type UploadMetrics struct {
+	upload.Counts
+	Deletions upload.DeletionCounts
+}
+
+func (u *uploadEnv) metrics() (m UploadMetrics) {
+	if u != nil {
+		m = UploadMetrics{u.counters.Counts(), u.deletions.Counts()}
+	}
+	return m
+}
+
+// Deletions are what is to be deleted from remote storage; nil without one.
+func (e *Env) Deletions() *upload.Deletions {
+	if e.uploads == nil {
+		return nil
+	}
+	return e.uploads.deletions
+}
+
+// uploads is a timeline's way to remote storage. Until the index there has been read there is no queue; what is published
+// meanwhile is found in the manifest then.
+type uploads struct {
+	t     *Timeline
+	tasks *tasks.Group
+	ready chan struct{} // closed once mu.queue or mu.err is set
+
+	mu struct {
+		sync.Mutex
+		queue *upload.Queue
+		err   error                        // why there is none
+		trial error                        // why there is none yet
+		early []layer.Desc                 // removed before there was one
+		names map[upload.Object]layer.Desc // whose names wait for a deletion
+	}
+}
+
+// startUploads begins to bring the timeline to remote storage, if there is one.
+func (t *Timeline) startUploads() error {
+	if t.env.uploads == nil {
+		return nil
+	}
+	u := &uploads{t: t, tasks: tasks.New(), ready: make(chan struct{})}
+	u.mu.names = map[upload.Object]layer.Desc{}
+	t.uploads = u
+	return u.tasks.Go(u.begin)
+}
+
+func (u *uploads) place() upload.Place {
+	return upload.Place{Tenant: u.t.id.Tenant, Timeline: u.t.id.Timeline}
+}
+
+// Pauses between attempts to read the index.
+const (
+	firstIndexPause   = 100 * time.Millisecond
+	longestIndexPause = 10 * time.Second
+)
+
+// begin reads the index, for as long as it takes, and schedules what the manifest has and the index has not.
+func (u *uploads) begin(ctx context.Context) {
+	defer close(u.ready)
+	for wait := firstIndexPause; ; wait = min(2*wait, longestIndexPause) {
+		err := u.read(ctx)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		u.t.env.Logger.Warn("nothing is uploaded", "timeline", u.t.meta.Name, "err", err)
+		final := errors.Is(err, upload.ErrStale)
+		u.failed(err, final)
+		if final || sleepFor(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// read reads what the remote has, and makes the queue.
+func (u *uploads) read(ctx context.Context) error {
+	part, _, err := upload.Load(ctx, u.t.env.Remote, u.place(), u.t.generation)
+	if errors.Is(err, remote.ErrNotFound) {
+		part, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	objects, err := upload.Objects(ctx, u.t.env.Remote, u.place(), u.t.generation)
+	if err != nil {
+		return err
+	}
+	return u.reconcile(ctx, part, objects)
+}
+
+func sleepFor(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (u *uploads) failed(err error, final bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.mu.trial = err; final {
+		u.mu.err = err
+	}
+}
+
+// reconcile makes the queue, and schedules in it what the manifest has and the index has not, and the deletion of objects
+// that no manifest names: a process that was killed may have left any, and so may a writer that was replaced.
+func (u *uploads) reconcile(ctx context.Context, part *index.Part, objects []upload.Object) error {
+	t := u.t
+	if err := t.flusher.take(ctx); err != nil {
+		return err
+	}
+	defer t.flusher.give()
+	s := t.log.State()
+	if part != nil && part.Metadata.DiskConsistentLSN > s.DiskConsistentLSN {
+		return fmt.Errorf("%w: the index in remote storage is at LSN %s, the local disk at %s only: was it an old copy? attach the timeline from the remote",
+			upload.ErrStale, part.Metadata.DiskConsistentLSN, s.DiskConsistentLSN)
+	}
+	there, names := compareIndex(part, &s), objectsOf(&s)
+	surplus, err := surplusOf(part, names)
+	if err != nil {
+		return err
+	}
+	q := upload.New(upload.Config{Remote: t.env.Remote, FS: t.env.FS, Place: u.place(), Generation: t.generation,
+		Validator: t.env.uploads.c.Validator, Deletions: t.env.uploads.deletions, Parallel: t.env.uploads.c.Parallel,
+		Bandwidth: t.env.uploads.bandwidth, Counters: &t.env.uploads.counters, Logger: t.env.Logger, Clock: t.env.Clock,
+		Released: u.released, Indexed: u.indexed}, part)
+	q.Forget(surplus...)
+	for _, d := range s.Layers {
+		if there[d.Name()] {
+			continue
+		}
+		if err := q.Layer(d, filepath.Join(t.dir, d.FileName())); err != nil {
+			return errors.Join(err, q.Shutdown(ctx, false))
+		}
+	}
+	q.Index(func(p *index.Part) { describe(p, &s, t.initdbLSN()) })
+	u.open(q, slices.DeleteFunc(objects, func(o upload.Object) bool { return names[o] || o == upload.IndexObject(t.generation) }))
+	t.env.uploads.deletions.Resume(u.place(), t.generation, func(o upload.Object) bool { return names[o] })
+	return nil
+}
+
+// open lets the queue be used, and deletes what nobody names.
+func (u *uploads) open(q *upload.Queue, surplus []upload.Object) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.mu.queue, u.mu.trial = q, nil
+	q.Delete(surplus...)
+	for i := range u.mu.early {
+		u.deleteLocked(&u.mu.early[i])
+	}
+	u.mu.early = nil
+}
+
+func (u *uploads) get() *upload.Queue {
+	if u == nil {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.mu.queue
+}
+
+// published hands an edit over that is durable in the manifest. The caller has the flusher's turn.
+func (u *uploads) published(e *manifest.Edit) {
+	q := u.get()
+	if q == nil || len(e.Add)+len(e.Remove)+len(e.Moved) == 0 && e.Position == nil && e.Cutoff == 0 {
+		return
+	}
+	q.Forget(e.Remove...)
+	for _, d := range e.Add {
+		if err := q.Layer(d, filepath.Join(u.t.dir, d.FileName())); err != nil {
+			u.t.env.Logger.Error("a layer is not uploaded before the timeline is opened again", "timeline", u.t.meta.Name, "layer", d.FileName(), "err", err)
+		}
+	}
+	q.Index(func(p *index.Part) { amend(p, e) })
+}
+
+// removed has the object deleted of a layer that no reader has any more. It reports whether the layer's name is taken until that
+// has happened.
+func (u *uploads) removed(d layer.Desc) (taken bool) {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.mu.queue == nil {
+		u.mu.early = append(u.mu.early, d)
+	} else {
+		u.deleteLocked(&d)
+	}
+	return true
+}
+
+func (u *uploads) deleteLocked(d *layer.Desc) {
+	o := upload.ObjectOf(d)
+	u.mu.names[o] = *d
+	u.mu.queue.Delete(o)
+}
+
+// released frees the names of layers whose deletion is in a list.
+func (u *uploads) released(objects []upload.Object) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, o := range objects {
+		if d, ok := u.mu.names[o]; ok {
+			delete(u.mu.names, o)
+			u.t.compact.undoom(d)
+		}
+	}
+}
+
+// indexed notes in the manifest what remote storage has for good.
+func (u *uploads) indexed(ctx context.Context, landed []upload.Landed) {
+	t := u.t
+	if t.flusher.take(ctx) != nil {
+		return
+	}
+	defer t.flusher.give()
+	var e manifest.Edit
+	for _, l := range landed {
+		if d, ok := t.log.Layers().Find(l.Desc); !ok || d.Generation != l.Desc.Generation {
+			continue
+		}
+		l.Desc.Size = 0
+		e.Remote = append(e.Remote, manifest.Remote{Layer: l.Desc, Sum: uint64(l.Sum)})
+	}
+	if len(e.Remote) == 0 {
+		return
+	}
+	if err := t.publish(&e); err != nil {
+		t.env.Logger.Warn("cannot note what was uploaded; it is not evicted, and uploaded again when the timeline is opened", "timeline", t.meta.Name, "err", err)
+	}
+}
+
+// room waits until there is less debt than UploadConfig.MaxDebt, or the timeline is closed.
+func (u *uploads) room(ctx context.Context) error {
+	if u == nil || u.t.env.uploads.c.MaxDebt == 0 {
+		return nil
+	}
+	const look = 20 * time.Millisecond
+	for !u.t.closed.Load() {
+		if q := u.get(); q == nil || q.Status().Bytes < u.t.env.uploads.c.MaxDebt {
+			return nil
+		}
+		if err := sleepFor(ctx, look); err != nil {
+			return fmt.Errorf("waiting for uploads: %w", err)
+		}
+	}
+	return nil
+}
+
+// stop ends the uploads; what is not up within the time for it is scheduled again with the next start.
+func (u *uploads) stop() {
+	if u == nil {
+		return
+	}
+	u.t.removeDead()
+	ctx, cancel := context.WithTimeout(context.Background(), u.t.env.uploads.c.CloseTime)
+	defer cancel()
+	select {
+	case <-u.ready:
+	case <-ctx.Done():
+	}
+	u.tasks.Stop()
+	if q := u.get(); q != nil {
+		if err := q.Shutdown(ctx, true); err != nil {
+			u.t.env.Logger.Warn("closed before all was uploaded", "timeline", u.t.meta.Name, "err", err)
+		}
+	}
+}
+
+// RemoteConsistentLSN is up to where remote storage alone is enough: WAL below it need not be kept for this timeline. It is 0 without a
+// remote, and until an index was uploaded and validated since the timeline was opened.
+func (t *Timeline) RemoteConsistentLSN() page.LSN {
+	if q := t.uploads.get(); q != nil {
+		return q.RemoteConsistentLSN()
+	}
+	return 0
+}
+
+// UploadStatus is what the timeline owes to remote storage. While its index could not be read yet, all but Err is zero.
+func (t *Timeline) UploadStatus() (s upload.Status) {
+	u := t.uploads
+	if u == nil {
+		return s
+	}
+	if q := u.get(); q != nil {
+		return q.Status()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s.Index, s.Err, s.Stale = true, u.mu.trial, u.mu.err != nil
+	return s
+}
+
+// WaitUploads returns once all that is durable now is in remote storage as well, and our generation was found to be the last
+// after that. Without a remote it returns at once.
+func (t *Timeline) WaitUploads(ctx context.Context) error {
+	u := t.uploads
+	if u == nil {
+		return nil
+	}
+	select {
+	case <-u.ready:
+	case <-ctx.Done():
+		return fmt.Errorf("timeline %s: waiting for its index in remote storage: %w (%v)", t.meta.Name, ctx.Err(), t.UploadStatus().Err)
+	}
+	u.mu.Lock()
+	q, err := u.mu.queue, u.mu.err
+	u.mu.Unlock()
+	switch {
+	case q != nil:
+		return q.Wait(ctx)
+	case err != nil:
+		return fmt.Errorf("timeline %s: %w", t.meta.Name, err)
+	}
+	return t.closedError()
+}
