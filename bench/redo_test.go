@@ -28,10 +28,10 @@ import (
 
 // BenchmarkRedo rebuilds one page an operation from raw records, with as many goroutines asking as the name
 // says. Nothing of a page is kept between operations. A ping is a question without records: an image that comes back
-// as it is, from native, and zeros from a pool. Pools have one process: our redo, and a stock server of 15, which gets the
-// same changes as such a server logs them. With one client, ratio is
-// what a ping takes against a bare exchange of as many bytes with a process over two pipes, in turns, the
-// fastest turn of each.
+// as it is, from native, and zeros from a pool. Pools have one process: our redo; the same as a command that knows
+// Neon's protocol and nothing more; and a stock server of 15, which gets the same changes as such a server logs them.
+// The last has a process of our redo for each core. With one client, ratio is what a ping takes against a bare exchange
+// of as many bytes with a process over two pipes, in turns, the fastest turn of each.
 func BenchmarkRedo(b *testing.B) {
 	requests := walredotest.Requests(b)
 	kind := requests["short"].Kind()
@@ -42,6 +42,11 @@ func BenchmarkRedo(b *testing.B) {
 		benchRedoer(b, native.New(), requests, []int{1, runtime.GOMAXPROCS(0)}, nil)
 	})
 	b.Run("pool", func(b *testing.B) { benchPool(b, openPool(b, pool.Native(executable(b)), 1), requests, kind) })
+	b.Run("external", func(b *testing.B) {
+		worker, err := pool.External(executable(b) + " redo-worker --pg {pg} --flavour {flavour}")
+		require.NoError(b, err)
+		benchPool(b, openPool(b, worker, 1), requests, kind)
+	})
 	b.Run("pgworker", func(b *testing.B) {
 		worker := pgworker.Worker(executable(b), processes.PGServer(b, pg.V15))
 		stock := map[string]*walredo.Request{"ping": &ping}
@@ -49,6 +54,9 @@ func BenchmarkRedo(b *testing.B) {
 			stock[name] = processes.Stock15(b, requests[name])
 		}
 		benchPool(b, openPool(b, worker, 1), stock, stock["short"].Kind())
+	})
+	b.Run(fmt.Sprintf("processes=%d", runtime.GOMAXPROCS(0)), func(b *testing.B) {
+		benchPool(b, openPool(b, pool.Native(executable(b)), runtime.GOMAXPROCS(0)), requests, kind)
 	})
 }
 
