@@ -53,7 +53,7 @@ func sparseCost(s *compaction.Snapshot) int64 {
 			if sparse.Covers(l.Keys) {
 				deltas += l.Size
 			}
-		case newest == nil || newest.LSNs.Start < l.LSNs.Start:
+		case newest == nil || newest.LSNs.Start < l.LSNs.Start || newest.LSNs.Start == l.LSNs.Start && newest.Size < l.Size:
 			newest = l
 		}
 	}
