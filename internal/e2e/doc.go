@@ -4,6 +4,8 @@
 //   - record by record: redo against the page images of wal_consistency_checking, on servers of 15 and 17;
 //   - cluster by cluster: after a clean stop of those servers, every page of theirs against ours;
 //   - in mid-flight: at record ends between, against a server recovered to the same LSN by PostgreSQL itself;
+//   - compacted: the same, of layers that each strategy has made over and collection has thinned, on a branch too;
+//   - beside Neon: what layers our legacy compaction makes of the WAL that Neon's was given;
 //   - crashes: a child that ingests is killed at random moments;
 //   - records that redo does not know: a hash index.
 //
