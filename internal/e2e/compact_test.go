@@ -169,7 +169,7 @@ func (c *compacted) live(t *testing.T, strategy string, distance int64) {
 	o := strata.Options{
 		Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true, CheckpointDistance: distance, ValidateIO: true,
 		Compaction: strata.Compaction{Strategy: strategy, Period: strata.Every(time.Hour), // and whenever something was flushed
-			Knobs: compaction.Options{CompactionTargetSize: 2 * distance, CompactionThreshold: 3, MaxVisits: 6, MaxRecords: 20}},
+			Knobs: compaction.Options{CompactionTargetSize: 2 * distance, CompactionThreshold: 3, MaxVisits: 6, MaxRecords: 60}},
 		GC: strata.GarbageCollection{Period: strata.Every(0), LeaseGrace: strata.Every(0)},
 	}
 	e, err := strata.Open(t.Context(), o)
