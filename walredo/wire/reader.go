@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -21,57 +22,54 @@ type Message struct {
 }
 
 // Reader takes messages from a stream.
-type Reader struct {
-	r    io.Reader
-	head [HeaderSize + TagSize]byte
-}
+type Reader struct{ r *bufio.Reader }
 
-// NewReader reads from r, which should be buffered.
-func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+// NewReader reads from r, whose buffer holds more than a message's head.
+func NewReader(r *bufio.Reader) *Reader { return &Reader{r: r} }
 
 // Next reads one message. io.EOF means that the stream ended between two messages. alloc gives the memory
 // for the n bytes of a message's image or record; its error ends the reading.
 func (r *Reader) Next(m *Message, alloc func(n int) ([]byte, error)) error {
 	*m = Message{}
-	if _, err := io.ReadFull(r.r, r.head[:HeaderSize]); err != nil {
-		if errors.Is(err, io.EOF) {
+	head, err := r.r.Peek(HeaderSize)
+	if err != nil {
+		if len(head) == 0 && errors.Is(err, io.EOF) {
 			return io.EOF
 		}
-		return fmt.Errorf("%w: %w in a message's head", ErrProtocol, err)
+		return broken(err, "a message's head")
 	}
-	m.Type = r.head[0]
-	n := int64(be.Uint32(r.head[1:])) - lengthSize
-	fixed, body, err := sizes(m.Type, n)
+	m.Type = head[0]
+	fixed, body, err := sizes(m.Type, int64(be.Uint32(head[1:]))-lengthSize)
 	if err != nil {
 		return err
 	}
-	head := r.head[HeaderSize : HeaderSize+fixed]
-	if err := r.full(head); err != nil {
-		return err
+	if head, err = r.r.Peek(HeaderSize + fixed); err != nil {
+		return broken(err, "a message")
 	}
-	switch {
+	switch head = head[HeaderSize:]; {
 	case m.Type == Apply:
 		m.LSN = page.LSN(be.Uint64(head))
 	case fixed == TagSize:
 		m.Rel, m.Block = parseTag(head)
 	}
-	if body == 0 {
-		return nil
+	if _, err := r.r.Discard(HeaderSize + fixed); err != nil || body == 0 {
+		return err
 	}
 	if m.Bytes, err = alloc(body); err != nil {
 		return err
 	}
-	return r.full(m.Bytes)
-}
-
-func (r *Reader) full(b []byte) error {
-	if _, err := io.ReadFull(r.r, b); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = io.ErrUnexpectedEOF
-		}
-		return fmt.Errorf("%w: %w in a message", ErrProtocol, err)
+	if _, err := io.ReadFull(r.r, m.Bytes); err != nil {
+		return broken(err, "a message")
 	}
 	return nil
+}
+
+// broken is the error of a stream that ended, or could not be read, within something.
+func broken(err error, within string) error {
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("%w: %w in %s", ErrProtocol, err, within)
 }
 
 // sizes checks the length of a payload and splits it into its fixed part and its image or record.

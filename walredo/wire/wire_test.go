@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
 	"errors"
@@ -50,7 +51,7 @@ func TestDocument(t *testing.T) {
 			b = append(b, part...)
 		}
 	}
-	r := NewReader(bytes.NewReader(b))
+	r := NewReader(bufio.NewReader(bytes.NewReader(b)))
 	var m Message
 	require.NoError(t, r.Next(&m, alloc))
 	require.Equal(t, Message{Type: Begin, Rel: tag, Block: 7}, m)
@@ -70,7 +71,7 @@ func TestReader(t *testing.T) {
 		{Type: Begin, Rel: tag, Block: 7}, {Type: Push, Rel: tag, Block: 7, Bytes: image},
 		{Type: Apply, LSN: 99, Bytes: []byte("abc")}, {Type: Get, Rel: tag, Block: 7}, {Type: Ping},
 	}
-	r := NewReader(bytes.NewReader(b))
+	r := NewReader(bufio.NewReader(bytes.NewReader(b)))
 	var m Message
 	for _, w := range want {
 		require.NoError(t, r.Next(&m, alloc))
@@ -79,7 +80,7 @@ func TestReader(t *testing.T) {
 	require.Equal(t, io.EOF, r.Next(&m, alloc))
 
 	for n := range len(b) {
-		r := NewReader(bytes.NewReader(b[:n]))
+		r := NewReader(bufio.NewReader(bytes.NewReader(b[:n])))
 		var err error
 		for err == nil {
 			err = r.Next(&m, alloc)
@@ -95,11 +96,11 @@ func TestReaderRefuses(t *testing.T) {
 	var m Message
 	for _, b := range []string{"X\x00\x00\x00\x04", "H\x00\x00\x00\x05\x00", "H\x00\x00\x00\x00", "B\x00\x00\x00\x04",
 		"P\x00\x00\x00\x15", "A\x00\x00\x00\x0c12345678", "A\xff\xff\xff\xff12345678"} {
-		r := NewReader(strings.NewReader(b + strings.Repeat("x", 100)))
+		r := NewReader(bufio.NewReader(strings.NewReader(b + strings.Repeat("x", 100))))
 		require.ErrorIs(t, r.Next(&m, alloc), ErrProtocol, "%q", b)
 	}
 	full := errors.New("full")
-	r := NewReader(bytes.NewReader(append(AppendApplyHead(nil, 1, 5), "12345"...)))
+	r := NewReader(bufio.NewReader(bytes.NewReader(append(AppendApplyHead(nil, 1, 5), "12345"...))))
 	require.ErrorIs(t, r.Next(&m, func(int) ([]byte, error) { return nil, full }), full)
 }
 
@@ -137,7 +138,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(AppendGet(append(AppendApplyHead(AppendBegin(nil, tag, 1), 5, 3), "abc"...), tag, 1))
 	f.Add([]byte("A\xff\xff\xff\xff"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := NewReader(bytes.NewReader(b))
+		r := NewReader(bufio.NewReader(bytes.NewReader(b)))
 		var out []byte
 		var m Message
 		for {

@@ -36,7 +36,9 @@ type Options struct {
 // Buffers of the two streams: some answers are worth a system call of their own, and a pipe holds 64 KiB.
 const (
 	readBuffer  = 64 << 10
-	writeBuffer = 8 * wire.AnswerSize
+	writeBuffer = 8*wire.AnswerSize + answerRoom - wire.AnswerSize
+	// answerRoom is what a Redoer needs to make an answer in place: a commit log page is 8 bytes longer.
+	answerRoom = wire.AnswerSize + 8
 
 	defaultMaxRequest = 512 << 20
 )
@@ -79,10 +81,9 @@ type server struct {
 	begun bool
 	rel   page.RelTag
 	block uint32
-	image [pg.BlockSize]byte
 	req   walredo.Request
 	mem   arena
-	page  []byte
+	page  [pg.BlockSize]byte // of answers that are no page
 }
 
 func (s *server) serve(ctx context.Context) error {
@@ -100,7 +101,7 @@ func (s *server) serve(ctx context.Context) error {
 	}
 }
 
-// alloc gives memory for a record, which is needed until the request ends. An image is copied at once.
+// alloc gives memory for a record or an image, which is needed until the request ends.
 func (s *server) alloc(n int) ([]byte, error) {
 	if s.mem.used+int64(n) > s.o.MaxRequest {
 		return nil, fmt.Errorf("a request of more than %d bytes", s.o.MaxRequest)
@@ -111,9 +112,9 @@ func (s *server) alloc(n int) ([]byte, error) {
 func (s *server) message(ctx context.Context, m *wire.Message) error {
 	switch m.Type {
 	case wire.Ping:
-		clear(s.image[:])
+		clear(s.page[:])
 		s.begun = false
-		_, err := s.w.Write(s.image[:])
+		_, err := s.w.Write(s.page[:])
 		return err
 	case wire.Begin:
 		s.begin(m)
@@ -128,8 +129,7 @@ func (s *server) message(ctx context.Context, m *wire.Message) error {
 	}
 	switch m.Type {
 	case wire.Push:
-		copy(s.image[:], m.Bytes)
-		s.req.Base = s.image[:]
+		s.req.Base = m.Bytes
 	case wire.Apply:
 		s.req.Records = append(s.req.Records, walredo.Record{
 			LSN: m.LSN, Value: page.Value{Kind: page.KindPostgres, Bytes: m.Bytes},
@@ -151,9 +151,15 @@ func (s *server) begin(m *wire.Message) {
 	s.mem.reset()
 }
 
+// answer has the page made where it is written from.
 func (s *server) answer(ctx context.Context) error {
 	s.begun = false
-	out, err := s.o.Redoer.Redo(ctx, s.page[:0], &s.req)
+	if s.w.Available() < answerRoom {
+		if err := s.w.Flush(); err != nil {
+			return err
+		}
+	}
+	out, err := s.o.Redoer.Redo(ctx, s.w.AvailableBuffer(), &s.req)
 	if err == nil && len(out) != pg.BlockSize {
 		err = fmt.Errorf("redo gave %d bytes", len(out))
 	}
@@ -161,14 +167,11 @@ func (s *server) answer(ctx context.Context) error {
 		if !s.o.ReportFailures || ctx.Err() != nil {
 			return err
 		}
-		if cap(s.page) < pg.BlockSize {
-			s.page = make([]byte, pg.BlockSize)
-		}
-		out = s.page[:pg.BlockSize]
+		clear(s.page[:])
+		out = s.page[:]
 		f := wire.FailureOf(err)
 		f.Put(out)
 	}
-	s.page = out
 	_, err = s.w.Write(out)
 	return err
 }
