@@ -17,6 +17,7 @@ type planner struct {
 	found          stacks
 	jobs           []compaction.Job
 	done           page.Set // the keys of jobs
+	sparse         bool     // jobs make an image of metadata
 }
 
 // relieve makes jobs for the segments that are too high.
@@ -72,17 +73,23 @@ func (p *planner) images(keys page.Range) (im imaging, ok bool) {
 		}
 		from, to := partsIn(p.parts, seg.keys)
 		for k := from; k < to; k++ {
-			if n := len(im.parts); n > 0 && im.parts[n-1] == k || p.done.Overlaps(p.parts[k].keys) {
+			if n := len(im.parts); n > 0 && im.parts[n-1] == k || p.done.Overlaps(p.parts[k].keys) || p.tried(k) {
 				continue
 			}
 			im.parts = append(im.parts, k)
 			im.cost += p.parts[k].cost
 		}
-		if from < to && (im.freed == 0 || freed < im.freed) {
+		if len(im.parts) > 0 && (im.freed == 0 || freed < im.freed) {
 			im.freed = freed
 		}
 	}
 	return im, len(im.parts) > 0
+}
+
+// tried reports whether an image of metadata has been planned since the last flush already and made nothing, as there are no
+// metadata.
+func (p *planner) tried(part int) bool {
+	return !p.parts[part].live && p.s.ImageCheck.LSN != 0 && p.s.ImageCheck.LSN >= p.imageLSN()
 }
 
 // below counts the deltas that an image at the LSN of the live keys frees reads of.
@@ -101,8 +108,12 @@ func (p *planner) addImages(im imaging) {
 	at := page.LSNRange{Start: p.imageLSN(), End: p.imageLSN() + 1}
 	for _, k := range im.parts {
 		part := &p.parts[k]
+		p.sparse = p.sparse || !part.live
 		keys := part.keys
 		keys.Start = compaction.ImageStart(p.s, keys.Start)
+		if slices.Contains(p.s.Doomed, compaction.ID{Keys: keys, LSNs: at, Image: true, Generation: p.s.Generation}) {
+			continue // readers have an image of this name still; a later one will do
+		}
 		p.jobs = append(p.jobs, compaction.Job{
 			Kind: compaction.Image, Rect: compaction.Rect{Keys: keys, LSNs: at}, Priority: compaction.PriorityImage, Level: 1,
 			Cost:   compaction.Cost{Read: part.cost, Write: part.cost},

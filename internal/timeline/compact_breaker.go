@@ -66,6 +66,30 @@ func (b *breakers) note(cause string, err error) (opened bool) {
 	return true
 }
 
+// compactRetry is after how long background work that has failed is tried again, until it has to rest.
+const compactRetry = time.Second
+
+// failing gives what went wrong last of the causes given, and after how long one of them is worth another try. The error is
+// nil if none failed.
+func (b *breakers) failing(causes ...string) (err error, again time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, cause := range causes {
+		x := b.mu.of[cause]
+		if x == nil {
+			continue
+		}
+		wait := compactRetry
+		if x.failures >= breakerFailures {
+			wait = max(wait, x.until.Sub(b.clock()))
+		}
+		if err == nil || wait < again {
+			err, again = x.err, wait
+		}
+	}
+	return err, again
+}
+
 // open lists the causes that rest, with what failed last.
 func (b *breakers) open() map[string]error {
 	b.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/stratapg/strata/compaction"
@@ -51,6 +52,7 @@ func (t *Timeline) Compact(ctx context.Context, req CompactRequest) (CompactRepo
 		return l.run(ctx)
 	})
 	t.describe(&report)
+	t.wakeCompactor() // what is owed has changed
 	return report, err
 }
 
@@ -126,10 +128,38 @@ func (t *Timeline) compactInBackground(ctx context.Context) {
 		case <-t.plans.wake:
 		case <-timer.C:
 		}
-		l := &loop{t: t, background: true}
-		_ = l.run(ctx) // logged, counted, and tried again
-		timer.Reset(period)
+		timer.Reset(min(period, t.compactNow(ctx)))
 	}
+}
+
+// causes are the breakers' names for what may keep a timeline from being compacted.
+var causes = []string{causePlan, compaction.Retile.String(), compaction.Image.String(), compaction.Fold.String(), compaction.Drop.String()}
+
+// never is longer than any period.
+const never = time.Duration(math.MaxInt64)
+
+// compactNow is one turn of the background. It gives after how long what has failed is worth another try.
+func (t *Timeline) compactNow(ctx context.Context) (again time.Duration) {
+	l := &loop{t: t, background: true}
+	_ = l.run(ctx) // logged, and counted by the breakers
+	err, again := t.plans.breakers.failing(causes...)
+	if err == nil {
+		again = never
+	}
+	if before := t.plans.stuck.Swap(&err); ctx.Err() == nil && (err != nil || before != nil && *before != nil) {
+		t.mu.Lock()
+		t.changedLocked()
+		t.mu.Unlock()
+	}
+	return again
+}
+
+// stuck says why the debt of compaction does not fall, nil if it may.
+func (t *Timeline) stuck() error {
+	if err := t.plans.stuck.Load(); err != nil && t.compactionDebt(t.view.Load().layers.L0().Height()) >= 1 {
+		return *err
+	}
+	return nil
 }
 
 // loop plans and works in turns.
@@ -196,8 +226,8 @@ func (l *loop) step(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	defer func() { p.view.release() }() // of the last plan; a view that is nil has been released
-	t.oweCompaction(p)
 	jobs := l.choose(p)
+	l.owe(p, len(jobs) > 0)
 	if len(jobs) == 0 {
 		return false, nil
 	}
@@ -211,6 +241,18 @@ func (l *loop) step(ctx context.Context) (more bool, err error) {
 		return false, nil
 	}
 	return true, l.do(ctx, s, p, jobs)
+}
+
+// owe tells ingest of the plan's debt, as the strategy sees it that pays in the background. Debt that has no job which
+// could pay it is no reason to wait, unless a job has failed.
+func (l *loop) owe(p *planned, paid bool) {
+	if l.req.Strategy != nil || l.req.Thorough {
+		return
+	}
+	if err, _ := l.t.plans.breakers.failing(causes...); err == nil && !paid && l.background {
+		p.Debt.Limit = 0
+	}
+	l.t.oweCompaction(p)
 }
 
 // wait waits for a lane, without holding a view, and plans again. After an error there is no lane.
@@ -298,6 +340,7 @@ func (l *loop) do(ctx context.Context, s compaction.Strategy, p *planned, jobs [
 		for _, j := range jobs {
 			l.done[nameOf(j)] = true
 		}
+		t.plans.namesHeld.Store(true)
 		return nil
 	}
 	for i := range jobs {

@@ -40,7 +40,11 @@ type planning struct {
 	live     atomic.Pointer[liveSet] // what the last plan looked at
 	divided  atomic.Int64            // flushes that made no L0
 	breakers *breakers
-	wake     chan struct{} // asks the background to look; holds one
+	// stuck is what kept the background's last turn from doing all that it should.
+	stuck atomic.Pointer[error]
+	// namesHeld says that a job waits for files to be deleted whose names its outputs have.
+	namesHeld atomic.Bool
+	wake      chan struct{} // asks the background to look; holds one
 	// looked is when it was looked last whether images are due. The compactor's turn guards it.
 	looked struct {
 		lsn page.LSN
@@ -168,16 +172,15 @@ func (t *Timeline) oweCompaction(p *planned) {
 	t.changedLocked()
 }
 
-// compactionDebt is 0 where ingest runs freely and 1 or more where it stops: it begins at half the limit. Each flush
+// compactionDebt is 0 where ingest runs freely and 1 where it stops. Each flush
 // since the plan adds to the height.
 func (t *Timeline) compactionDebt(height int) float64 {
 	d := t.plans.debt.Load()
 	if d == nil || d.Limit <= 0 {
 		return 0
 	}
-	slow := float64(d.Limit) / 2
 	height += d.Height - d.l0 + int(t.plans.divided.Load()-d.divided)
-	return (float64(height) - slow) / (float64(d.Limit) - slow)
+	return 1 - float64(d.Pace(height))/compaction.FullPace
 }
 
 func (t *Timeline) wakeCompactor() {

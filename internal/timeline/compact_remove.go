@@ -110,6 +110,9 @@ func (t *Timeline) removeDead() {
 	c.mu.Lock()
 	c.mu.dead = append(kept, c.mu.dead...)
 	c.mu.Unlock()
+	if len(kept) < len(dead) && t.plans.namesHeld.Swap(false) {
+		t.wakeCompactor()
+	}
 }
 
 // endRemovals deletes what can be deleted, and nothing from then on: the files are then another process's.

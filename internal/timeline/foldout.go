@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -160,8 +159,5 @@ func (f *folding) name(lsns page.LSNRange, image bool, wanted ...page.Range) (pa
 			return keys, nil
 		}
 	}
-	return page.Range{}, fmt.Errorf("%w: keys %s at LSNs %s", errFoldName, wanted[0], lsns)
+	return page.Range{}, fmt.Errorf("%w: keys %s at LSNs %s", errNamesHeld, wanted[0], lsns)
 }
-
-// errFoldName says that an output of a fold would have the name of a file that is still there.
-var errFoldName = errors.New("another layer has the name of what would be folded: it is live, or readers hold it still")

@@ -54,6 +54,10 @@ func (t *Timeline) waitForRoom(ctx context.Context) error {
 		if !t.mustWait() {
 			return nil
 		}
+		if err := t.stuck(); err != nil {
+			t.wakeCompactor()
+			return t.refusal(err)
+		}
 		if first {
 			defer t.stall()()
 			if t.room() && t.view.Load().open.Len() > 0 {
@@ -113,6 +117,7 @@ func (t *Timeline) waitForPace(ctx context.Context) error {
 func (t *Timeline) haveRoom(context.Context) error {
 	if t.mustWait() || t.pace.until.Sub(t.env.Clock()) >= leastPause {
 		t.wakeFlusher()
+		t.wakeCompactor()
 		return fmt.Errorf("timeline %s at LSN %s: %w", t.meta.Name, t.LastRecordLSN(), ErrBackpressure)
 	}
 	return nil
