@@ -37,7 +37,14 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	storage, err := e.openRemote(ctx)
+	if err != nil {
+		return nil, errors.Join(err, e.redo.Close())
+	}
 	store, err := tenant.Open(ctx, tenant.Options{
+		DefaultTenant:   o.Tenant,
+		RemoteURL:       e.options.Remote.URL,
+		Generation:      o.Remote.Generation,
 		Dir:             o.Dir,
 		CreateIfMissing: o.CreateIfMissing,
 		ReserveBytes:    o.DiskReserve,
@@ -61,6 +68,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			Compaction:         compaction,
 			GC:                 o.GC.config(),
 			Redoer:             e.redo.Redoer,
+			Remote:             storage,
+			Download:           o.Remote.Download,
 			Logger:             o.Logger,
 			Events:             o.Events,
 			Clock:              clock.System,
@@ -68,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	})
 	if err == nil {
 		e.store = store
-		e.closers = append(e.closers, store.Close)
+		e.closers = append([]func() error{store.Close}, e.closers...)
 	}
 	if o.Redoer == nil {
 		e.closers = append(e.closers, e.redo.Close)

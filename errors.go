@@ -41,6 +41,12 @@ var (
 	ErrTimelineNotFound = tenant.ErrTimelineNotFound
 	// ErrTimelineExists: the name or id is taken.
 	ErrTimelineExists = tenant.ErrTimelineExists
+	// ErrStale: another writer has taken over, with a higher generation.
+	ErrStale = timeline.ErrStale
+	// ErrNoRemote: the store keeps layers in remote storage, and was opened without.
+	ErrNoRemote = tenant.ErrNoRemote
+	// ErrDeleted: what was to be attached has been deleted.
+	ErrDeleted = tenant.ErrDeleted
 	// ErrTenantNotFound: no tenant of that id.
 	ErrTenantNotFound = tenant.ErrTenantNotFound
 	// ErrTenantExists: the id is taken.

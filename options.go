@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo"
 )
@@ -73,6 +74,11 @@ type Options struct {
 	ImageLayerSize int64
 	// ImageCompression is how an import stores pages; default zstd level 1.
 	ImageCompression layer.Compression
+
+	// Tenant is the default tenant of a store that is made; default one drawn at random.
+	Tenant page.TenantID
+	// Remote says where layers are kept beside the local disk; default nowhere.
+	Remote RemoteOptions
 
 	// Compaction says how layers are made over in the background.
 	Compaction Compaction

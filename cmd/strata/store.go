@@ -10,12 +10,15 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/remote/byurl"
 )
 
 // storeFlags are the flags of every command that works on a store.
 type storeFlags struct {
 	dir      string
 	timeline string
+	tenant   string
+	remote   string
 	json     bool
 	redo     readRedo // the default, unless the command registers its flags
 }
@@ -23,6 +26,8 @@ type storeFlags struct {
 func (f *storeFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.dir, "store", "./strata-data", "directory of the store")
 	fs.StringVar(&f.timeline, "timeline", "main", "timeline, by name or id")
+	fs.StringVar(&f.tenant, "tenant", "", "tenant, by id; default the one that the store was made with")
+	fs.StringVar(&f.remote, "remote", "", "URL of the remote storage, file:///dir or s3://bucket/prefix?endpoint=…; default the one that the store has recorded, if any")
 	fs.BoolVar(&f.json, "json", false, "print the closing line as one JSON object, and nothing else on stdout")
 }
 
@@ -54,15 +59,32 @@ func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.E
 		return nil, nil, err
 	}
 	o.Logger = warnings(cmd)
+	o.Remote.URL, o.Remote.Open = f.remote, byurl.Open
+	id, err := f.tenantID()
+	if err != nil {
+		return nil, nil, err
+	}
 	engine, err := strata.Open(cmd.Context(), o)
 	if err != nil {
 		return nil, nil, err
 	}
 	tenant, err := engine.DefaultTenant(cmd.Context())
+	if f.tenant != "" {
+		tenant, err = engine.Tenant(cmd.Context(), id)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, engine.Close())
 	}
 	return engine, tenant, nil
+}
+
+func (f *storeFlags) tenantID() (id page.TenantID, err error) {
+	if f.tenant != "" {
+		if id, err = page.ParseTenantID(f.tenant); err != nil {
+			err = usageError{err}
+		}
+	}
+	return id, err
 }
 
 // warnings is what an operator should see: on stderr, nothing below a warning.

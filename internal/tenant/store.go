@@ -30,7 +30,13 @@ type Options struct {
 	CreateIfMissing bool
 	// ReserveBytes is the space that is held back for manifests on a full disk; 0 is none.
 	ReserveBytes int64
-	Config       timeline.Config
+	// DefaultTenant is that of a store that is made; zeros are replaced by a random one.
+	DefaultTenant page.TenantID
+	// RemoteURL is recorded as the place of Config.Remote.
+	RemoteURL string
+	// Generation is that of DefaultTenant's writer here, if it has none yet; 0 takes the next from the remote.
+	Generation uint32
+	Config     timeline.Config
 }
 
 // Store is an open store.
@@ -39,7 +45,9 @@ type Store struct {
 	dir  string
 	file StoreFile
 	lock io.Closer // nil if there is nothing to lock
-	env  *timeline.Env
+	// generation is Options.Generation.
+	generation uint32
+	env        *timeline.Env
 
 	mu struct {
 		sync.Mutex
@@ -55,7 +63,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// What could not be written or synced once is not trusted again, by none of the store's parts.
 	o.Config.FS = virtualfile.Sticky(o.Config.FS)
-	s := &Store{fs: o.Config.FS, dir: o.Dir, making: make(chan struct{}, 1)}
+	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, making: make(chan struct{}, 1)}
 	s.mu.tenants = map[page.TenantID]*Tenant{}
 	defer func() {
 		if err != nil {
@@ -73,6 +81,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	if err := s.file.Check(o.Config.ReadOnly); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(s.dir, storeFileName), err)
+	}
+	if err := s.noteRemote(&o); err != nil {
+		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}
 	if o.Config.Reserve, err = s.reserve(o); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
@@ -178,6 +189,9 @@ func (s *Store) readOrCreate(o Options) (err error) {
 		return err
 	}
 	s.file = newStoreFile()
+	if o.DefaultTenant != (page.TenantID{}) {
+		s.file.DefaultTenant = o.DefaultTenant
+	}
 	if err := s.fs.RemoveAll(filepath.Join(s.dir, tenantsName)); err != nil {
 		return err
 	}
@@ -316,6 +330,9 @@ func (s *Store) CreateTenant(ctx context.Context, id page.TenantID) (*Tenant, er
 		return nil, err
 	}
 	if err := s.makeTenantDir(id); err != nil {
+		return nil, fmt.Errorf("new tenant %s: %w", id, err)
+	}
+	if err := s.openGeneration(ctx, id); err != nil {
 		return nil, fmt.Errorf("new tenant %s: %w", id, err)
 	}
 	t := newTenant(s, id)

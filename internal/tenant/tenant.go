@@ -54,8 +54,16 @@ func (s *Store) openTenant(ctx context.Context, id page.TenantID) (_ *Tenant, er
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Equal(names, []string{timelinesName}) {
-		return nil, fmt.Errorf("%w: tenant directory %s has %q, want %q alone", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
+	if !slices.Contains(names, timelinesName) {
+		return nil, fmt.Errorf("%w: tenant directory %s has %q, and no %q", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
+	}
+	for _, n := range names {
+		if n != timelinesName && n != tenantFileName && !strings.HasSuffix(n, virtualfile.TempSuffix) {
+			s.setAside(filepath.Join(s.tenantDir(id), n), "no file of a tenant")
+		}
+	}
+	if err := s.openGeneration(ctx, id); err != nil {
+		return nil, err
 	}
 	if err := s.keep(s.tenantDir(id), t.dir); err != nil {
 		return nil, err

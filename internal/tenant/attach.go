@@ -1,0 +1,199 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/internal/upload/index"
+	"github.com/stratapg/strata/page"
+)
+
+// ErrDeleted says that a timeline's index says that it was deleted.
+var ErrDeleted = errors.New("the timeline was deleted")
+
+// AttachOptions say what is attached.
+type AttachOptions struct {
+	Tenant page.TenantID
+	// Timelines are those wanted, with all that they branch from; none is all that the remote has.
+	Timelines []page.TimelineID
+	// Generation is the writer's, above all that were given out; 0 takes the next from the remote itself.
+	Generation uint32
+}
+
+// Attach makes timelines of what remote storage has of a tenant, without any of their layers. What is here already stays as it
+// is, so that an attachment that was interrupted may be repeated. It gives the timelines that were asked for.
+func (s *Store) Attach(ctx context.Context, o AttachOptions) (*Tenant, []*timeline.Timeline, error) {
+	if s.env.ReadOnly {
+		return nil, nil, fmt.Errorf("attach tenant %s: %w", o.Tenant, timeline.ErrReadOnly)
+	}
+	if s.env.Remote == nil {
+		return nil, nil, fmt.Errorf("attach tenant %s: the store has no remote storage", o.Tenant)
+	}
+	t, err := s.attachTenant(ctx, o)
+	if err != nil {
+		return nil, nil, fmt.Errorf("attach tenant %s: %w", o.Tenant, err)
+	}
+	ids := o.Timelines
+	if len(ids) == 0 {
+		if ids, err = upload.Timelines(ctx, s.env.Remote, upload.Place{Tenant: o.Tenant}); err != nil {
+			return nil, nil, err
+		}
+	}
+	var out []*timeline.Timeline
+	for _, id := range ids {
+		tl, err := t.attach(ctx, id, 0)
+		if errors.Is(err, ErrDeleted) && len(o.Timelines) == 0 {
+			continue
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("attach timeline %s of tenant %s: %w", id, o.Tenant, err)
+		}
+		out = append(out, tl)
+	}
+	if len(out) == 0 {
+		return nil, nil, fmt.Errorf("%w: remote storage has none of tenant %s", ErrTimelineNotFound, o.Tenant)
+	}
+	return t, out, nil
+}
+
+// attachTenant gives the tenant its generation, and makes it if it is not here.
+func (s *Store) attachTenant(ctx context.Context, o AttachOptions) (*Tenant, error) {
+	select {
+	case s.making <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-s.making }()
+	t, err := s.Tenant(o.Tenant)
+	if err != nil && !errors.Is(err, ErrTenantNotFound) {
+		return nil, err
+	}
+	g, ok, err := s.readGeneration(o.Tenant)
+	switch {
+	case err != nil:
+		return nil, err
+	case ok && o.Generation != 0 && o.Generation != g:
+		return nil, fmt.Errorf("it is attached with generation %d; detach it before it is attached with %d", g, o.Generation)
+	case ok && t != nil:
+		return t, nil
+	}
+	if t == nil {
+		if err := s.makeTenantDir(o.Tenant); err != nil {
+			return nil, err
+		}
+	}
+	if !ok {
+		if err := s.giveGeneration(ctx, o.Tenant, o.Generation); err != nil {
+			return nil, err
+		}
+	}
+	if t == nil {
+		t = newTenant(s, o.Tenant)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mu.tenants[o.Tenant] = t
+	}
+	return t, nil
+}
+
+// giveGeneration gives a tenant a generation for good: the one that is given, or the next.
+func (s *Store) giveGeneration(ctx context.Context, id page.TenantID, generation uint32) error {
+	p := upload.Place{Tenant: id}
+	ids, err := upload.Timelines(ctx, s.env.Remote, p)
+	if err != nil {
+		return err
+	}
+	var floor uint32
+	for _, p.Timeline = range ids {
+		g, _, err := upload.Newest(ctx, s.env.Remote, p)
+		if err != nil {
+			return err
+		}
+		floor = max(floor, g)
+	}
+	if generation == 0 {
+		if generation, err = (upload.Leases{Remote: s.env.Remote}).Acquire(ctx, p, floor); err != nil {
+			return err
+		}
+	}
+	if generation < floor {
+		return fmt.Errorf("%w: there is an index of generation %d, this one has %d", upload.ErrStale, floor, generation)
+	}
+	if err := s.writeGeneration(id, generation); err != nil {
+		return err
+	}
+	s.env.SetGeneration(id, generation)
+	return nil
+}
+
+// openGeneration is giveGeneration for a tenant that is opened: what it has stays.
+func (s *Store) openGeneration(ctx context.Context, id page.TenantID) error {
+	if s.env.Remote == nil {
+		return nil
+	}
+	g, ok, err := s.readGeneration(id)
+	if err != nil {
+		return err
+	}
+	if ok {
+		s.env.SetGeneration(id, g)
+		return nil
+	}
+	if s.env.ReadOnly {
+		return nil
+	}
+	given := uint32(0)
+	if id == s.file.DefaultTenant {
+		given = s.generation
+	}
+	return s.giveGeneration(ctx, id, given)
+}
+
+// maxAncestors bounds how deep branches are.
+const maxAncestors = 1000
+
+// attach makes a timeline of its index, after those it branches from.
+func (t *Tenant) attach(ctx context.Context, id page.TimelineID, depth int) (*timeline.Timeline, error) {
+	if tl, err := t.Timeline(id.String()); !errors.Is(err, ErrTimelineNotFound) {
+		return tl, err
+	}
+	if depth == maxAncestors {
+		return nil, fmt.Errorf("%w: it has more than %d ancestors", timeline.ErrCorrupt, maxAncestors)
+	}
+	p := upload.Place{Tenant: t.id, Timeline: id}
+	part, _, err := upload.Load(ctx, t.store.env.Remote, p, t.store.env.Generation(t.id))
+	if err != nil {
+		return nil, err
+	}
+	if !part.DeletedAt.IsZero() {
+		return nil, fmt.Errorf("%w at %s", ErrDeleted, part.DeletedAt)
+	}
+	a := timeline.Adoption{Tenant: t.id, ID: id, Name: t.nameFor(id, part), Index: part}
+	if up := part.Metadata.Ancestor; up != nil {
+		if a.Ancestor, err = t.attach(ctx, *up, depth+1); err != nil {
+			return nil, fmt.Errorf("its ancestor %s: %w", *up, err)
+		}
+	}
+	return t.Adopt(ctx, a)
+}
+
+// nameFor chooses the name of a timeline that is attached: its own; where it has none, as Neon's have not, "main" if it is no
+// branch and nobody is called that, or one made of its id.
+func (t *Tenant) nameFor(id page.TimelineID, part *index.Part) string {
+	if o := part.Origin; o != nil && manifest.CheckName(o.Name) == nil && t.nameFree(o.Name) {
+		return o.Name
+	}
+	if part.Metadata.Ancestor == nil && t.nameFree("main") {
+		return "main"
+	}
+	return "timeline-" + id.String()
+}
+
+func (t *Tenant) nameFree(name string) bool {
+	_, err := t.Timeline(name)
+	return errors.Is(err, ErrTimelineNotFound)
+}
