@@ -1,8 +1,10 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,12 +121,23 @@ func round(t *testing.T, all []job, n int) {
 	}
 }
 
-// TestParentDies shows that the kernel ends the workers of a process that is killed itself.
+// TestParentDies shows that the kernel ends the workers of a process that is killed itself, or that a panic of any of its
+// goroutines ends.
 func TestParentDies(t *testing.T) {
+	for _, how := range []string{"killed", "panics"} {
+		t.Run(how, func(t *testing.T) { parentDies(t, how) })
+	}
+}
+
+func parentDies(t *testing.T, how string) {
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(exe, "-test.run=^TestActAsParent$", "-test.v")
-	cmd.Env = append(os.Environ(), parentEnv+"=1")
+	cmd.Env = append(os.Environ(), parentEnv+"="+how)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -139,8 +152,12 @@ func TestParentDies(t *testing.T) {
 		}
 	}
 	require.NoError(t, syscall.Kill(pid, 0), "the worker lives")
-	require.NoError(t, cmd.Process.Kill())
+	if how == "killed" {
+		require.NoError(t, cmd.Process.Kill())
+	}
+	require.NoError(t, in.Close()) // and panics
 	_ = cmd.Wait()
+	require.Equal(t, how == "panics", strings.Contains(said.String(), parentPanic), said.String())
 	// The worker was stopped: it cannot have seen the end of its input.
 	require.Eventually(t, func() bool {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -148,16 +165,27 @@ func TestParentDies(t *testing.T) {
 	}, 30*time.Second, time.Millisecond)
 }
 
-const parentEnv = "STRATA_POOL_TEST_PARENT"
+const (
+	parentEnv   = "STRATA_POOL_TEST_PARENT"
+	parentPanic = "a goroutine of the parent breaks"
+)
 
-// TestActAsParent is the process that TestParentDies kills.
+// TestActAsParent is the process that TestParentDies ends.
 func TestActAsParent(t *testing.T) {
-	if os.Getenv(parentEnv) == "" {
+	how := os.Getenv(parentEnv)
+	if how == "" {
 		return
 	}
 	p := open(t, Options{Worker: behaving("well", 0)})
 	require.NoError(t, p.Ping(context.Background(), testKind))
 	hurtAll(p, syscall.SIGSTOP)
+	go func() { // with a request under way
+		_ = p.Ping(context.Background(), testKind)
+	}()
 	fmt.Printf("worker is %d\n", running(p)[0].pid)
+	_, _ = io.ReadAll(os.Stdin)
+	if how == "panics" {
+		go panic(parentPanic)
+	}
 	select {}
 }
