@@ -17,12 +17,12 @@ import (
 type redoWay struct{ redo, worker string }
 
 func (w *redoWay) register(f *pflag.FlagSet) {
-	f.StringVar(&w.redo, "redo", "native", "who does the redo: native, pool, or both, which have to agree")
+	f.StringVar(&w.redo, "redo", "native", "who does the redo: native, pool, or both (or verify), which have to agree")
 	f.StringVar(&w.worker, "worker", "", "command line of the pool's processes (default: this program's redo-worker)")
 }
 
-// modes are the ways of redo that need processes.
-var modes = map[string]chooser.Mode{"pool": chooser.PoolFirst, "both": chooser.Verify}
+// modes are the ways of redo that need processes. Commands that read a store call the last one verify.
+var modes = map[string]chooser.Mode{"pool": chooser.PoolFirst, "both": chooser.Verify, "verify": chooser.Verify}
 
 // open makes the Redoer.
 func (w *redoWay) open() (walredo.Redoer, error) {

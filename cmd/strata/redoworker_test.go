@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/internal/sample"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/walredo/native"
@@ -55,6 +56,11 @@ func TestVerifyRedoBoth(t *testing.T) {
 	require.NoError(t, s.ExtractWAL(wal))
 	out := must(t, "verify", "redo", "--wal", wal, "--pg", "15", "--pgdata", cluster, "--redo", "both")
 	require.Regexp(t, `^redo: records=\d{5,} blocks=\d+ equal=\d+ different=0 uncovered=0 primed=\d+ seconds=`, lastLine(out))
+}
+
+// Redo in both ways has one more name, that of the commands that read a store.
+func TestVerifyIsBoth(t *testing.T) {
+	require.Equal(t, modes["both"], modes[strata.RedoVerify.String()])
 }
 
 // Reads of a store with redo in processes give what redo in Go gives.

@@ -53,7 +53,8 @@ func (o oracle) requireIndexesEqual(t *testing.T, managers ...pg.Rmgr) {
 		redoer := opts.Redoer
 		opts.Redoer = &wrapped{redoer, func(req *walredo.Request) ([]byte, error) { return e.redo(t, redoer, req) }}
 	})
-	t.Logf("%d of %d blocks differ from the page before the record; %+v", e.shown, e.redone, r.Total)
+	logTable(t, r)
+	t.Logf("%d of %d blocks differ from the page before the record", e.shown, e.redone)
 	require.Empty(t, r.First)
 	require.Zero(t, r.Total.Different)
 	require.Zero(t, r.Total.Primed)

@@ -181,6 +181,18 @@ func TestAgainstServer(t *testing.T) {
 	}
 }
 
+// logTable says what was found of each resource manager, and in all.
+func logTable(t *testing.T, r redocheck.Report) {
+	row := func(name string, c redocheck.Counts) {
+		t.Logf("%-11s records=%-6d blocks=%-6d equal=%-6d different=%d uncovered=%d primed=%d",
+			name, c.Records, c.Blocks, c.Equal, c.Different, c.Uncovered, c.Primed)
+	}
+	for _, m := range r.Rmgrs {
+		row(m.Rmgr.String(), m.Counts)
+	}
+	row("all", r.Total)
+}
+
 // All blocks are equal; the redoer is given no copy that is for the check alone; and each record shows by
 // itself: as errors may hide behind earlier ones, its effect on the right page must be seen through the mask.
 func (o oracle) testEqual(t *testing.T) {
@@ -189,6 +201,7 @@ func (o oracle) testEqual(t *testing.T) {
 		redoer := opts.Redoer
 		opts.Redoer = &wrapped{redoer, func(req *walredo.Request) ([]byte, error) { return e.redo(t, redoer, req) }}
 	})
+	logTable(t, r)
 	share := float64(e.shown) / float64(e.redone)
 	t.Logf("%d of %d blocks differ from the page before the record (%.1f %%)", e.shown, e.redone, 100*share)
 	require.Greater(t, share, 0.9)

@@ -32,14 +32,13 @@ func TestHashGistSPGist(t *testing.T) {
 				redoer := opts.Redoer
 				opts.Redoer = &wrapped{redoer, func(req *walredo.Request) ([]byte, error) { return e.redo(t, redoer, req) }}
 			})
+			logTable(t, r)
 			t.Logf("%d of %d blocks differ from the page before the record", e.shown, e.redone)
 			require.Empty(t, r.First)
 			require.Zero(t, r.Total.Different)
 			require.Zero(t, r.Total.Primed)
 			for _, m := range []pg.Rmgr{pg.RmHash, pg.RmGist, pg.RmSPGist} {
 				require.Zero(t, r.Rmgr(m).Uncovered, m)
-				n := r.Rmgr(m)
-				t.Logf("%-9s records=%d blocks=%d equal=%d different=%d uncovered=%d", m, n.Records, n.Blocks, n.Equal, n.Different, n.Uncovered)
 			}
 			for _, op := range r.Ops {
 				if op.Rmgr != pg.RmHash && op.Rmgr != pg.RmGist && op.Rmgr != pg.RmSPGist {
