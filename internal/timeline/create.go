@@ -75,6 +75,9 @@ func writeFolder(ctx context.Context, env *Env, dir string, s *manifest.State, f
 	if err := fill(dir, s); err != nil {
 		return err
 	}
+	if err := env.writeGeneration(dir, s.Tenant); err != nil {
+		return err
+	}
 	// The manifest comes last, and with it the folder's entries become durable.
 	if err := manifest.Create(env.FS, dir, *s); err != nil {
 		return err

@@ -149,7 +149,7 @@ func (o *Opened) renew() error {
 
 // sort says what a file is that the manifest does not list.
 func (o *Opened) sort(ctx context.Context, f *found, name string) error {
-	if name == manifest.FileName || name == virtualfile.SetAsideDir {
+	if name == manifest.FileName || name == generationFile || name == virtualfile.SetAsideDir {
 		return nil
 	}
 	st, err := o.env.FS.Stat(filepath.Join(o.dir, name))

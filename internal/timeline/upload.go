@@ -34,6 +34,8 @@ type UploadConfig struct {
 	Validator upload.Validator
 	// DeleteDelay is how long objects wait for others that are deleted with them; default upload.DefaultDeleteDelay.
 	DeleteDelay time.Duration
+	// sleep waits between attempts; nil is by the clock. Tests set it.
+	sleep func(ctx context.Context, d time.Duration) error
 }
 
 const defaultCloseTime = 10 * time.Second
@@ -57,12 +59,15 @@ func newUploadEnv(c *Config) (*uploadEnv, error) {
 	if u.c.CloseTime == 0 {
 		u.c.CloseTime = defaultCloseTime
 	}
+	if u.c.sleep == nil {
+		u.c.sleep = sleepFor
+	}
 	if u.c.Validator == nil {
 		u.c.Validator = upload.Leases{Remote: c.Remote}
 	}
 	var err error
 	u.deletions, err = upload.NewDeletions(upload.DeletionsConfig{Remote: c.Remote, FS: c.FS, Dir: filepath.Join(c.Scratch, deletionDir),
-		Validator: u.c.Validator, Delay: u.c.DeleteDelay, Logger: c.Logger, Clock: c.Clock})
+		Validator: u.c.Validator, Delay: u.c.DeleteDelay, Sleep: u.c.sleep, Logger: c.Logger, Clock: c.Clock})
 	return u, err
 }
 
@@ -143,7 +148,7 @@ func (u *uploads) begin(ctx context.Context) {
 		u.t.env.Logger.Warn("nothing is uploaded", "timeline", u.t.meta.Name, "err", err)
 		final := errors.Is(err, upload.ErrStale)
 		u.failed(err, final)
-		if final || sleepFor(ctx, wait) != nil {
+		if final || u.t.env.uploads.c.sleep(ctx, wait) != nil {
 			return
 		}
 	}
@@ -151,7 +156,7 @@ func (u *uploads) begin(ctx context.Context) {
 
 // read reads what the remote has, and makes the queue.
 func (u *uploads) read(ctx context.Context) error {
-	part, _, err := upload.Load(ctx, u.t.env.Remote, u.place(), u.t.generation)
+	part, wrote, err := upload.Load(ctx, u.t.env.Remote, u.place(), u.t.generation)
 	if errors.Is(err, remote.ErrNotFound) {
 		part, err = nil, nil
 	}
@@ -162,7 +167,7 @@ func (u *uploads) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return u.reconcile(ctx, part, objects)
+	return u.reconcile(ctx, part, wrote, objects)
 }
 
 func sleepFor(ctx context.Context, d time.Duration) error {
@@ -186,16 +191,15 @@ func (u *uploads) failed(err error, final bool) {
 
 // reconcile makes the queue, and schedules in it what the manifest has and the index has not, and the deletion of objects
 // that no manifest names: a process that was killed may have left any, and so may a writer that was replaced.
-func (u *uploads) reconcile(ctx context.Context, part *index.Part, objects []upload.Object) error {
+func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32, objects []upload.Object) error {
 	t := u.t
 	if err := t.flusher.take(ctx); err != nil {
 		return err
 	}
 	defer t.flusher.give()
 	s := t.log.State()
-	if part != nil && part.Metadata.DiskConsistentLSN > s.DiskConsistentLSN {
-		return fmt.Errorf("%w: the index in remote storage is at LSN %s, the local disk at %s only: was it an old copy? attach the timeline from the remote",
-			upload.ErrStale, part.Metadata.DiskConsistentLSN, s.DiskConsistentLSN)
+	if err := u.checkDisk(part, wrote, &s); err != nil {
+		return err
 	}
 	there, names := compareIndex(part, &s), objectsOf(&s)
 	surplus, err := surplusOf(part, names)
@@ -205,7 +209,7 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, objects []upl
 	q := upload.New(upload.Config{Remote: t.env.Remote, FS: t.env.FS, Place: u.place(), Generation: t.generation,
 		Validator: t.env.uploads.c.Validator, Deletions: t.env.uploads.deletions, Parallel: t.env.uploads.c.Parallel,
 		Bandwidth: t.env.uploads.bandwidth, Counters: &t.env.uploads.counters, Logger: t.env.Logger, Clock: t.env.Clock,
-		Released: u.released, Indexed: u.indexed}, part)
+		Sleep: t.env.uploads.c.sleep, Released: u.released, Indexed: u.indexed}, part)
 	q.Forget(surplus...)
 	for _, d := range s.Layers {
 		if there[d.Name()] {
@@ -219,6 +223,30 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, objects []upl
 	u.open(q, slices.DeleteFunc(objects, func(o upload.Object) bool { return names[o] || o == upload.IndexObject(t.generation) }))
 	t.env.uploads.deletions.Resume(u.place(), t.generation, func(o upload.Object) bool { return names[o] })
 	return nil
+}
+
+// checkDisk makes sure that the local disk has what remote storage has, and notes it. An index below the noted generation may be that of a
+// writer that we have replaced: what it has added since then is not ours.
+func (u *uploads) checkDisk(part *index.Part, wrote uint32, s *manifest.State) error {
+	t := u.t
+	noted, err := t.readGeneration()
+	if err != nil {
+		return err
+	}
+	const cure = "detach the timeline, and attach it from remote storage"
+	switch {
+	case part == nil:
+	case wrote > noted:
+		return fmt.Errorf("%w: the index in remote storage is of generation %d, the local disk of %d: another writer has had the timeline meanwhile; %s",
+			upload.ErrStale, wrote, noted, cure)
+	case wrote == noted && part.Metadata.DiskConsistentLSN > s.DiskConsistentLSN:
+		return fmt.Errorf("%w: the index in remote storage is at LSN %s, the local disk at %s only: is it an old copy? %s",
+			upload.ErrStale, part.Metadata.DiskConsistentLSN, s.DiskConsistentLSN, cure)
+	}
+	if noted == t.generation {
+		return nil
+	}
+	return t.env.writeGeneration(t.dir, t.id.Tenant)
 }
 
 // open lets the queue be used, and deletes what nobody names.

@@ -24,7 +24,7 @@ const (
 	deleteBatch = 1000
 )
 
-// DeletionsConfig says what Deletions work with. All but Delay must be set.
+// DeletionsConfig says what Deletions work with. All but Delay and Sleep must be set.
 type DeletionsConfig struct {
 	Remote remote.Storage
 	// FS and Dir are where the lists are; the folder is made when it is needed.
@@ -32,7 +32,9 @@ type DeletionsConfig struct {
 	Dir       string
 	Validator Validator
 	// Delay is DefaultDeleteDelay if it is 0.
-	Delay  time.Duration
+	Delay time.Duration
+	// Sleep waits between attempts; default by the clock. Tests set it.
+	Sleep  func(ctx context.Context, d time.Duration) error
 	Logger *slog.Logger
 	Clock  clock.Clock
 }
@@ -74,6 +76,9 @@ func (d *doomed) key() string { return d.place.Prefix() + d.object.key() }
 func NewDeletions(c DeletionsConfig) (*Deletions, error) {
 	if c.Delay == 0 {
 		c.Delay = DefaultDeleteDelay
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
 	}
 	d := &Deletions{c: c, tasks: tasks.New()}
 	d.mu.known, d.mu.left = map[string]*doomed{}, map[Place][]leftover{}
@@ -286,7 +291,7 @@ func (d *Deletions) retry(ctx context.Context, what string, try func() error) bo
 		if attempt == 0 {
 			d.c.Logger.Warn("cannot delete from remote storage; it is tried again", "step", what, "err", err)
 		}
-		if sleep(ctx, pause(attempt)) != nil {
+		if d.c.Sleep(ctx, pause(attempt)) != nil {
 			return false
 		}
 	}

@@ -42,6 +42,8 @@ type Config struct {
 	Counters  *Counters
 	Logger    *slog.Logger
 	Clock     clock.Clock
+	// Sleep waits between attempts; default by the clock. Tests set it.
+	Sleep func(ctx context.Context, d time.Duration) error
 	// Released is told of layers whose names are free again after a Delete. It may be nil.
 	Released func([]Object)
 	// Indexed is told of the layers that an index names which has just been uploaded, and that none named before. Until it returns
@@ -122,6 +124,9 @@ type change struct {
 func New(c Config, part *index.Part) *Queue {
 	if c.Parallel == 0 {
 		c.Parallel = DefaultParallel
+	}
+	if c.Sleep == nil {
+		c.Sleep = sleep
 	}
 	if c.Counters == nil {
 		c.Counters = &Counters{}

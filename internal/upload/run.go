@@ -80,7 +80,7 @@ func (q *Queue) retry(ctx context.Context, what string, try func() error) bool {
 		if q.fault(what, err) {
 			q.c.Logger.Warn("cannot write to remote storage; it is tried again", "timeline", q.c.Place.Timeline, "object", what, "err", err)
 		}
-		if sleep(ctx, pause(attempt)) != nil {
+		if q.c.Sleep(ctx, pause(attempt)) != nil {
 			return false
 		}
 	}

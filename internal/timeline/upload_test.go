@@ -1,0 +1,571 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/internal/timeline/manifest"
+	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/remote"
+	"github.com/stratapg/strata/remote/faultstore"
+	"github.com/stratapg/strata/remote/memstore"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+var (
+	uploadTenant   = page.TenantID{0xAA}
+	uploadTimeline = page.TimelineID{0xBB}
+	uploadPlace    = upload.Place{Tenant: uploadTenant, Timeline: uploadTimeline}
+)
+
+const (
+	uploadKeys     = 8
+	uploadStrategy = "legacy"
+)
+
+// past is what a timeline should hold: each key's values, oldest first.
+type past struct {
+	values [uploadKeys][]pastValue
+	last   page.LSN
+}
+
+type pastValue struct {
+	lsn   page.LSN
+	value string
+}
+
+// at gives a key's value as of an LSN, empty if there is none.
+func (p *past) at(key int, lsn page.LSN) (v string) {
+	for _, x := range p.values[key] {
+		if x.lsn <= lsn {
+			v = x.value
+		}
+	}
+	return v
+}
+
+// cut forgets what lies above an LSN, as a crash does.
+func (p *past) cut(lsn page.LSN) {
+	for k := range p.values {
+		p.values[k] = slices.DeleteFunc(p.values[k], func(v pastValue) bool { return v.lsn > lsn })
+	}
+	p.last = lsn
+}
+
+func (p *past) clone() *past {
+	c := *p
+	for k := range c.values {
+		c.values[k] = slices.Clone(c.values[k])
+	}
+	return &c
+}
+
+// uploader is a process that writes a timeline: its disk, and its view of the remote.
+type uploader struct {
+	t          testing.TB
+	fs         *virtualfile.MemFS
+	faults     *faultstore.Store
+	store      remote.Storage // without the faults
+	generation uint32
+	env        *Env
+	tl         *Timeline
+	past       *past
+	rnd        *rand.Rand
+}
+
+// testDelay is what takes seconds outside tests.
+const testDelay = 2 * time.Millisecond
+
+// shortly is a hundred times as fast as it should be.
+func shortly(ctx context.Context, d time.Duration) error { return sleepFor(ctx, d/100) }
+
+const uploadDir = "store/timelines"
+
+// newUploader starts a process with an empty disk: it attaches what the remote has, or makes the timeline.
+func newUploader(t testing.TB, store remote.Storage, generation uint32, p *past) *uploader {
+	u := &uploader{t: t, fs: virtualfile.NewMem(), store: store, faults: faultstore.New(store, 1), generation: generation, past: p,
+		rnd: rand.New(rand.NewPCG(uint64(generation), 3))}
+	require.NoError(t, u.start())
+	return u
+}
+
+func (u *uploader) config() Config {
+	strategy, err := catalog.New(uploadStrategy)
+	require.NoError(u.t, err)
+	return Config{
+		FS: u.fs, CheckpointDistance: 1 << 30, MaxFrozen: 2, MaxOpenFiles: 64, Scratch: "store", Memory: 64 << 20, ValidateIO: true,
+		MinManifestRewrite: 600, Redoer: joiner{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: time.Now,
+		Compaction: CompactionConfig{Strategy: strategy, Options: compaction.Options{CheckpointDistance: 4 << 10, CompactionTargetSize: 8 << 10,
+			CompactionThreshold: 2, ImageCreationThreshold: 1, ImageCheckDistance: 1, MaxVisits: 3, MaxRecords: 4}},
+		Remote: u.faults, Upload: UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly},
+	}
+}
+
+// start begins the process on its disk.
+func (u *uploader) start() (err error) {
+	require.NoError(u.t, u.fs.MkdirAll(uploadDir))
+	require.NoError(u.t, errors.Join(u.fs.SyncDir("."), u.fs.SyncDir("store")))
+	u.env, err = NewEnv(u.config())
+	require.NoError(u.t, err)
+	u.env.SetGeneration(uploadTenant, u.generation)
+	if u.tl, err = u.open(); err != nil {
+		return errors.Join(err, u.env.Close())
+	}
+	return nil
+}
+
+func (u *uploader) open() (*Timeline, error) {
+	ctx := context.Background()
+	dir := filepath.Join(uploadDir, uploadTimeline.String())
+	if _, err := u.fs.Stat(dir); err == nil {
+		o, err := Open(ctx, u.env, dir, uploadTenant, uploadTimeline)
+		if err != nil {
+			return nil, err
+		}
+		return o.Start(nil)
+	}
+	part, _, err := upload.Load(ctx, u.store, uploadPlace, u.generation)
+	if errors.Is(err, remote.ErrNotFound) {
+		m := manifest.Meta{Tenant: uploadTenant, Timeline: uploadTimeline, Name: "main", Version: pg.V17, InitialLSN: readFirst, WALSegSize: 16 << 20}
+		u.past.last = max(u.past.last, readFirst)
+		return Create(ctx, u.env, uploadDir, m, 0, nil, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return Adopt(ctx, u.env, uploadDir, Adoption{Tenant: uploadTenant, ID: uploadTimeline, Name: "main", Index: part})
+}
+
+// put writes some keys at the next LSN.
+func (u *uploader) put() error {
+	lsn := u.tl.LastRecordLSN() + 8
+	var b page.Batch
+	for k := range uploadKeys {
+		if u.rnd.IntN(2) == 0 && k > 0 {
+			continue
+		}
+		v := fmt.Sprintf("%d@%s of %d %0200d", k, lsn, u.generation, u.rnd.Uint64())
+		b.PutImage(blockKey(k), lsn, []byte(v))
+		u.past.values[k] = append(u.past.values[k], pastValue{lsn, v})
+	}
+	u.past.last = lsn
+	return u.tl.Put(context.Background(), &b)
+}
+
+func (u *uploader) compact() error {
+	_, err := u.tl.Compact(context.Background(), CompactRequest{})
+	return err
+}
+
+// work is a little of everything that publishes.
+func (u *uploader) work() error {
+	for range 3 {
+		if err := errors.Join(u.put(), u.put(), u.tl.Flush(context.Background())); err != nil {
+			return err
+		}
+	}
+	return u.compact()
+}
+
+// settle has everything uploaded and deleted.
+func (u *uploader) settle() {
+	ctx := context.Background()
+	require.Eventually(u.t, func() bool {
+		u.tl.removeDead()
+		return len(u.tl.compact.doomed()) == 0 || u.tl.WaitUploads(ctx) == nil
+	}, time.Minute, time.Millisecond)
+	require.NoError(u.t, u.tl.WaitUploads(ctx))
+	require.NoError(u.t, u.env.Deletions().Flush(ctx))
+}
+
+// same reads everything at an LSN, and compares.
+func (u *uploader) same(lsn page.LSN) {
+	got := map[page.Key]string{}
+	err := u.tl.GetVectored(context.Background(), page.NewSet(page.FullRange), lsn, func(k page.Key, v []byte, err error) error {
+		got[k] = string(v)
+		return err
+	})
+	require.NoError(u.t, err)
+	for k := range uploadKeys {
+		require.Equal(u.t, u.past.at(k, lsn), got[blockKey(k)], "key %d at %s", k, lsn)
+	}
+}
+
+// sameAll compares at every LSN up to one.
+func (u *uploader) sameAll(upTo page.LSN) {
+	for lsn := page.LSN(readFirst); lsn <= upTo; lsn += 8 {
+		u.same(lsn)
+	}
+}
+
+// kill ends the process without a word: what it has not synced is lost, and nothing that it still does counts.
+func (u *uploader) kill() {
+	clone := u.fs.CrashClone(u.rnd.Uint64())
+	u.faults.Set(&faultstore.Fault{Nth: 1, Sticky: true})
+	_ = u.tl.Close()
+	_ = u.env.Close()
+	u.fs, u.faults = clone, faultstore.New(u.store, 1)
+}
+
+func (u *uploader) close() {
+	require.NoError(u.t, u.tl.Close())
+	require.NoError(u.t, u.env.Close())
+}
+
+// objects lists the timeline's objects.
+func objects(t testing.TB, store remote.Storage) (keys []string) {
+	for e, err := range store.List(context.Background(), uploadPlace.Prefix(), remote.ListOptions{}) {
+		require.NoError(t, err)
+		keys = append(keys, strings.TrimPrefix(e.Key, uploadPlace.Prefix()))
+	}
+	return keys
+}
+
+// requireNoLeak compares the remote with its index: all that is named is there, and nothing else.
+func requireNoLeak(t testing.TB, store remote.Storage, generation uint32) {
+	part, g, err := upload.Load(context.Background(), store, uploadPlace, generation)
+	require.NoError(t, err)
+	ds, err := part.Descs()
+	require.NoError(t, err)
+	want := []string{strings.TrimPrefix(uploadPlace.IndexKey(g), uploadPlace.Prefix())}
+	for i := range ds {
+		want = append(want, upload.ObjectName(&ds[i]))
+	}
+	slices.Sort(want)
+	require.Equal(t, want, objects(t, store))
+}
+
+// TestRemoteAlone: what was uploaded is the timeline, on an empty disk and with a higher generation; nothing is left over.
+func TestRemoteAlone(t *testing.T) {
+	store, p := memstore.New(), &past{}
+	a := newUploader(t, store, 1, p)
+	for range 3 {
+		require.NoError(t, a.work())
+	}
+	a.settle()
+	require.Equal(t, a.tl.DiskConsistentLSN(), a.tl.RemoteConsistentLSN())
+	require.True(t, a.tl.UploadStatus().Idle())
+	requireNoLeak(t, store, 1)
+	m := a.env.Metrics().Uploads
+	require.Positive(t, m.Deletions.Deleted)
+	require.Zero(t, m.Deletions.Pending)
+	require.Zero(t, m.Owed)
+	a.close()
+
+	b := newUploader(t, store, 2, p)
+	b.sameAll(p.last)
+	require.NoError(t, b.work())
+	b.settle()
+	b.sameAll(p.last)
+	requireNoLeak(t, store, 2)
+	info, was := b.tl.Info(), a.tl.Meta()
+	require.Equal(t, was, b.tl.Meta())
+	require.Equal(t, p.last, info.DiskConsistentLSN)
+	b.close()
+}
+
+// TestReopen: what was durable and not uploaded when a process ended is uploaded by the next; a layer that is there is not.
+func TestReopen(t *testing.T) {
+	store, p := memstore.New(), &past{}
+	a := newUploader(t, store, 1, p)
+	require.NoError(t, a.work())
+	a.settle()
+	a.faults.Set(&faultstore.Fault{Op: faultstore.Put, Nth: 1, Sticky: true})
+	require.NoError(t, errors.Join(a.put(), a.tl.Flush(t.Context())))
+	durable := a.tl.DiskConsistentLSN()
+	a.kill()
+	require.NoError(t, a.start())
+	require.NoError(t, a.tl.WaitUploads(t.Context()))
+	require.Equal(t, durable, a.tl.RemoteConsistentLSN())
+	require.EqualValues(t, 1, a.env.Metrics().Uploads.Layers)
+	a.close()
+	// An index that is as it should be is not written again, but for one of a new generation.
+	require.NoError(t, a.start())
+	require.NoError(t, a.tl.WaitUploads(t.Context()))
+	require.Zero(t, a.env.Metrics().Uploads.Layers)
+	a.close()
+	b := newUploader(t, store, 2, p)
+	b.sameAll(durable)
+	b.close()
+}
+
+// TestOldCopy: a disk that is behind the remote must not overwrite it.
+func TestOldCopy(t *testing.T) {
+	store, p := memstore.New(), &past{}
+	a := newUploader(t, store, 1, p)
+	require.NoError(t, a.work())
+	a.settle()
+	old := a.fs.CrashClone(1)
+	require.NoError(t, a.work())
+	a.settle()
+	before := objects(t, store)
+	a.close()
+	a.fs = old
+	require.NoError(t, a.start())
+	require.ErrorIs(t, a.tl.WaitUploads(t.Context()), upload.ErrStale)
+	require.NoError(t, a.put())
+	require.NoError(t, a.tl.Flush(t.Context()))
+	require.Equal(t, before, objects(t, store))
+	require.True(t, a.tl.UploadStatus().Stale)
+	require.Zero(t, a.tl.RemoteConsistentLSN())
+	a.close()
+}
+
+// TestTwoWriters: once another has attached, the first one's reports stand still, it deletes nothing, and what it writes is not seen.
+func TestTwoWriters(t *testing.T) {
+	store := memstore.New()
+	leases := upload.Leases{Remote: store}
+	g, err := leases.Acquire(t.Context(), uploadPlace, 0)
+	require.NoError(t, err)
+	a := newUploader(t, store, g, &past{})
+	require.NoError(t, a.work())
+	a.settle()
+	said, deleted := a.tl.RemoteConsistentLSN(), a.env.Deletions().Counts().Deleted
+
+	g, err = leases.Acquire(t.Context(), uploadPlace, 0)
+	require.NoError(t, err)
+	ofB := a.past.clone()
+	b := newUploader(t, store, g, ofB)
+	require.NoError(t, b.tl.WaitUploads(t.Context()))
+	named := objects(t, store)
+	require.NoError(t, a.work())
+	require.ErrorIs(t, a.tl.WaitUploads(t.Context()), upload.ErrStale)
+	require.Equal(t, said, a.tl.RemoteConsistentLSN())
+	require.NoError(t, a.env.Deletions().Flush(t.Context()))
+	require.Equal(t, deleted, a.env.Deletions().Counts().Deleted)
+	require.Subset(t, objects(t, store), slices.DeleteFunc(named, func(s string) bool { return strings.HasPrefix(s, "index_part") }))
+	b.sameAll(said)
+	require.NoError(t, b.work())
+	b.settle()
+	b.sameAll(ofB.last)
+	a.sameAll(a.past.last) // from its own disk
+	a.close()
+	// What the first one left goes when the next opens.
+	b.close()
+	require.NoError(t, b.start())
+	b.settle()
+	requireNoLeak(t, store, g)
+	b.sameAll(ofB.last)
+	b.close()
+}
+
+// TestRemoteFaultSweep fails the n-th call of the remote, for every n: done or not done, once or until the process is killed. After a
+// single failure all is well by itself. After a kill the next process finds on the disk what was durable, and one with
+// an empty disk finds in the remote what was reported.
+func TestRemoteFaultSweep(t *testing.T) {
+	for _, effect := range []faultstore.Effect{faultstore.Fail, faultstore.LostReply, faultstore.Twice} {
+		for _, dies := range []bool{false, true} {
+			if dies && effect == faultstore.Twice {
+				continue
+			}
+			t.Run(fmt.Sprintf("effect=%d dies=%t", effect, dies), func(t *testing.T) {
+				n := 1
+				for sweepOnce(t, effect, n, dies) {
+					n++
+				}
+				require.Greater(t, n, 20)
+				t.Logf("%d calls", n-1)
+			})
+		}
+	}
+}
+
+// sweepOnce reports whether there was an n-th call.
+func sweepOnce(t *testing.T, effect faultstore.Effect, n int, dies bool) bool {
+	store, p := memstore.New(), &past{}
+	a := newUploader(t, store, 1, p)
+	fault := &faultstore.Fault{Nth: n, Effect: effect}
+	faults := []*faultstore.Fault{fault}
+	if dies {
+		faults = append(faults, &faultstore.Fault{Nth: n + 1, Sticky: true})
+	}
+	a.faults.Set(faults...)
+	require.NoError(t, a.work())
+	if dies {
+		time.Sleep(10 * testDelay)
+	} else {
+		a.settle()
+		require.NoError(t, a.put())
+		require.NoError(t, a.tl.Flush(context.Background()))
+		a.settle()
+		requireNoLeak(t, store, 1)
+	}
+	_, hits := a.faults.Seen(fault)
+	reported, durable := a.tl.RemoteConsistentLSN(), a.tl.DiskConsistentLSN()
+	if !dies {
+		require.Equal(t, durable, reported)
+	}
+	a.kill()
+
+	if reported > 0 {
+		b := newUploader(t, store, 2, p.clone())
+		require.GreaterOrEqual(t, b.tl.DiskConsistentLSN(), reported)
+		b.sameAll(reported)
+		b.faults.Set(&faultstore.Fault{Nth: 1, Sticky: true}) // it leaves no trace but its lease
+		b.kill()
+		b.clean()
+	}
+	p.cut(durable)
+	a.generation = 3
+	require.NoError(t, a.start())
+	a.sameAll(durable)
+	a.settle()
+	requireNoLeak(t, store, 3)
+	a.close()
+	return hits > 0
+}
+
+// clean removes what a process with its generation wrote, as if it had never been.
+func (u *uploader) clean() {
+	for _, key := range objects(u.t, u.store) {
+		if strings.HasSuffix(key, fmt.Sprintf("-%08x", u.generation)) {
+			require.NoError(u.t, u.store.Delete(context.Background(), uploadPlace.Prefix()+key))
+		}
+	}
+}
+
+// TestUploadModel does at random what processes do: write, compact, fail, die, come back on their disk or attach elsewhere while the old
+// one still runs. After each attachment from the remote alone all that was reported is right.
+func TestUploadModel(t *testing.T) {
+	steps := testkit.Size(300, 1500, 100_000)
+	perSeed := min(steps, 500)
+	for seed := range uint64(steps / perSeed) {
+		runModel(t, seed, perSeed)
+	}
+}
+
+func runModel(t *testing.T, seed uint64, steps int) {
+	rnd := rand.New(rand.NewPCG(seed, 9))
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	}()
+	store := memstore.New()
+	leases := upload.Leases{Remote: store}
+	acquire := func() uint32 {
+		g, err := leases.Acquire(t.Context(), uploadPlace, 0)
+		require.NoError(t, err)
+		return g
+	}
+	a := newUploader(t, store, acquire(), &past{})
+	done := map[string]int{}
+	ops := map[string]func(){
+		"put":     func() { require.NoError(t, a.put()) },
+		"flush":   func() { require.NoError(t, a.tl.Flush(t.Context())) },
+		"compact": func() {
+			if err := a.compact(); !errors.Is(err, remote.ErrUnavailable) { // it reads what was attached
+				require.NoError(t, err)
+			}
+		},
+		"wait":    func() { a.settle() },
+		"time":    func() { time.Sleep(time.Duration(rnd.IntN(3)) * testDelay) },
+		"faults": func() {
+			a.faults.Set(&faultstore.Fault{Chance: rnd.Float64() / 2}, &faultstore.Fault{Chance: rnd.Float64() / 2, Effect: faultstore.LostReply})
+		},
+		"sound": func() { a.faults.Set() },
+		"restart": func() {
+			durable := a.tl.DiskConsistentLSN()
+			a.kill()
+			a.past.cut(durable)
+			a.generation = acquire()
+			require.NoError(t, a.start())
+			a.same(durable)
+		},
+		"attach": func() {
+			old := a
+			reported := old.tl.RemoteConsistentLSN()
+			a = newUploader(t, store, acquire(), old.past.clone())
+			durable := a.tl.DiskConsistentLSN()
+			require.GreaterOrEqual(t, durable, reported)
+			a.past.cut(durable)
+			a.sameAll(durable)
+			for range rnd.IntN(3) { // it does not know yet
+				require.NoError(t, old.work())
+			}
+			require.LessOrEqual(t, old.tl.RemoteConsistentLSN(), durable)
+			old.kill()
+		},
+	}
+	names := slices.Sorted(maps.Keys(ops))
+	weights := map[string]int{"put": 8, "flush": 4, "compact": 2, "wait": 1, "time": 2, "faults": 1, "sound": 2, "restart": 1, "attach": 1}
+	var lot []string
+	for _, name := range names {
+		lot = append(lot, slices.Repeat([]string{name}, weights[name])...)
+	}
+	for range steps {
+		name := lot[rnd.IntN(len(lot))]
+		done[name]++
+		if name == "wait" {
+			a.faults.Set()
+		}
+		ops[name]()
+	}
+	a.faults.Set()
+	a.settle()
+	a.past.cut(a.tl.DiskConsistentLSN())
+	a.sameAll(a.past.last)
+	a.close()
+	// What stale ones left goes with the next start.
+	a.generation = acquire()
+	require.NoError(t, a.start())
+	a.settle()
+	requireNoLeak(t, store, a.generation)
+	a.close()
+	t.Logf("%v", done)
+}
+
+// TestReplacedMeanwhile: a disk whose timeline another writer has had since is not to be gone on with, whatever generation it gets.
+func TestReplacedMeanwhile(t *testing.T) {
+	store, p := memstore.New(), &past{}
+	a := newUploader(t, store, 1, p)
+	require.NoError(t, a.work())
+	a.settle()
+	a.close()
+	b := newUploader(t, store, 2, p.clone())
+	require.NoError(t, b.work())
+	b.settle()
+	b.close()
+	before := objects(t, store)
+	a.generation = 3
+	for range 2 { // the second start must not have forgotten
+		require.NoError(t, a.start())
+		require.ErrorIs(t, a.tl.WaitUploads(t.Context()), upload.ErrStale)
+		require.Equal(t, before, objects(t, store))
+		a.close()
+	}
+}
+
+// TestGenerationFile: what was not written so is refused.
+func TestGenerationFile(t *testing.T) {
+	b := encodeGeneration(77)
+	require.Equal(t, "generation 77 crc32c", string(b[:20]))
+	g, err := decodeGeneration(b)
+	require.NoError(t, err)
+	require.Equal(t, uint32(77), g)
+	for i := range b {
+		c := slices.Clone(b)
+		c[i] ^= 1
+		_, err := decodeGeneration(c)
+		require.ErrorIs(t, err, ErrCorrupt)
+		_, err = decodeGeneration(b[:i])
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
+}
