@@ -98,12 +98,29 @@ type Plan struct {
 	Debt Debt
 }
 
-// Debt is work that waits. Ingest is slowed down in proportion to Height of Limit and stops at Limit.
+// Debt is work that waits. Ingest is slowed down where Height is above Free, the more the less is left up to Limit, and stops there.
 type Debt struct {
 	// Bytes is what the waiting jobs will read and write.
 	Bytes int64
 	// Height is the number of deltas that the worst read must visit now, Limit what it may come to; a Limit of 0 is none.
 	Height, Limit int
+	// Free is the height up to which ingest is not slowed: where the strategy begins its work. 0 is half of Limit.
+	Free int
+}
+
+// FullPace is that of ingest which nothing slows down.
+const FullPace = 1000
+
+// Pace is the part of its full speed, of FullPace, at which ingest may go on if the height is what is given.
+func (d Debt) Pace(height int) int64 {
+	free := d.Free
+	if free == 0 {
+		free = d.Limit / 2
+	}
+	if d.Limit <= 0 || height <= free {
+		return FullPace
+	}
+	return max(0, FullPace*int64(d.Limit-height)/int64(d.Limit-free))
 }
 
 // Strategy decides what to do with the layers of a timeline.
