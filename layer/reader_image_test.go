@@ -36,7 +36,7 @@ func imageFile(t *testing.T, fs virtualfile.FS, disk *virtualfile.Disk, keys int
 // The short way gives the image or nothing, in every kind of file; nothing where checksums are not in memory.
 func TestReadImage(t *testing.T) {
 	ctx := context.Background()
-	keys := testkit.Size(400, 2000, 20000) // so many that not all checksums lie in the block of the footer
+	keys := testkit.Size(1000, 2000, 20000) // so many that not all checksums lie in the block of the footer
 	for _, o := range []WriterOptions{
 		{}, {Compression: Compression{Disabled: true}}, {Unchecked: true}, {Unchecked: true, Compression: Compression{Disabled: true}},
 	} {
