@@ -209,7 +209,10 @@ func (v *verifier) parent(n uint32, node *treeNode) error {
 func (v *verifier) leaf(ctx context.Context, n uint32, node *treeNode) error {
 	var key [maxKeyLen]byte
 	p := copy(key[:], node.prefix)
-	for i := range node.n {
+	for i := 0; i < node.n; i++ {
+		if i > 0 {
+			i = v.plain(node, i)
+		}
 		copy(key[p:v.keyLen], node.suffix(i))
 		if i > 0 && bytes.Compare(node.suffix(i), node.suffix(i-1)) <= 0 ||
 			i == 0 && v.entries > 0 && bytes.Compare(key[:v.keyLen], v.key[:v.keyLen]) <= 0 {

@@ -3,28 +3,31 @@ package layer
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/stratapg/strata/virtualfile"
 )
 
 const (
-	// A stream reads piecesAtOnce pieces of pieceSize while it looks at as many.
-	pieceSize    = 1 << 20
-	piecesAtOnce = 3
-	piecesAhead  = 2 * piecesAtOnce
+	// A stream has streamPieces pieces of pieceSize: one is looked at while the others are read. Larger pieces
+	// leave the processor's cache before they are looked at, and with fewer, or when they are read in batches
+	// that wait for each other, the drive has nothing to do now and then.
+	pieceSize    = 512 << 10
+	streamPieces = 4
 	// sumBlocksAhead is how many blocks of checksums are read in one go: those of 32 MiB.
 	sumBlocksAhead = 32
 )
 
 // fileStream reads a stretch of a file, whole blocks, from its start to its end and verifies it, if the file
-// has checksums. It reads ahead while what came is being looked at.
+// has checksums. It reads ahead while what came is being looked at: the pieces go round, each read by a
+// goroutine of its own.
 type fileStream struct {
 	file  *virtualfile.Handle
 	end   int64
 	sums  *sumWindow // nil without checksums
-	ready chan piece
-	free  chan *virtualfile.Buffer
-	done  chan struct{} // closed by the goroutine that reads
+	lanes []*pieceLane
+	next  int // lane of the next piece
+	work  sync.WaitGroup
 
 	cur   piece
 	joint []byte // what was asked for and lies in two pieces or more
@@ -32,51 +35,50 @@ type fileStream struct {
 
 // piece is a part of the stretch, [off, off+n), or why it could not be read.
 type piece struct {
-	buf *virtualfile.Buffer
-	off int64
-	n   int
-	err error
+	lane *pieceLane
+	off  int64
+	n    int
+	err  error
 }
 
 func (p *piece) end() int64 { return p.off + int64(p.n) }
 
+func (p *piece) bytes() []byte { return p.lane.buf.Bytes()[:p.n] }
+
+// pieceLane reads every streamPieces-th piece into the same buffer.
+type pieceLane struct {
+	buf   *virtualfile.Buffer
+	ready chan piece    // that was read; has room for one
+	free  chan struct{} // the buffer may be filled again; likewise
+}
+
 // newFileStream begins to read. Before close, ctx has to be cancelled unless finish gave no error.
 func newFileStream(ctx context.Context, f *virtualfile.Handle, c *checksums, start, end int64) *fileStream {
-	s := &fileStream{file: f, end: end, cur: piece{off: start}, ready: make(chan piece, piecesAhead),
-		free: make(chan *virtualfile.Buffer, piecesAhead), done: make(chan struct{})}
+	s := &fileStream{file: f, end: end, cur: piece{off: start}}
 	if c != nil {
 		s.sums = &sumWindow{file: f, c: c}
 	}
-	size := int(min(pieceSize, end-start))
-	for range min(piecesAhead, (end-start+pieceSize-1)/pieceSize) {
-		s.free <- f.Disk().Buffers().Get(size)
+	for off := start; off < end && len(s.lanes) < streamPieces; off += pieceSize {
+		l := &pieceLane{buf: f.Disk().Buffers().Get(int(min(pieceSize, end-off))),
+			ready: make(chan piece, 1), free: make(chan struct{}, 1)}
+		s.lanes = append(s.lanes, l)
+		s.work.Go(func() { s.readLane(ctx, l, off) })
 	}
-	go s.readAhead(ctx, start, size) // close waits for it
 	return s
 }
 
-func (s *fileStream) readAhead(ctx context.Context, off int64, size int) {
-	defer close(s.done)
-	for off < s.end {
-		var reads []virtualfile.Read
-		for len(reads) < piecesAtOnce && off < s.end {
-			select {
-			case b := <-s.free:
-				r := virtualfile.Read{File: s.file, Off: off, Buf: b, Len: int(min(int64(size), s.end-off))}
-				reads = append(reads, r)
-				off += int64(r.Len)
-			case <-ctx.Done():
-				for _, r := range reads {
-					s.free <- r.Buf
-				}
-				return
-			}
+// readLane reads the pieces of a lane, the first of which begins at off.
+func (s *fileStream) readLane(ctx context.Context, l *pieceLane, off int64) {
+	for {
+		p := piece{lane: l, off: off, n: int(min(pieceSize, s.end-off))}
+		p.err = readExactly(ctx, s.file.Disk(), []virtualfile.Read{{File: s.file, Off: off, Buf: l.buf, Len: p.n}})
+		l.ready <- p // has room: the one before has been taken
+		if off += streamPieces * pieceSize; p.err != nil || off >= s.end {
+			return
 		}
-		err := readExactly(ctx, s.file.Disk(), reads)
-		for _, r := range reads {
-			s.ready <- piece{buf: r.Buf, off: r.Off, n: r.Len, err: err} // never waits: there is a place for each buffer
-		}
-		if err != nil {
+		select {
+		case <-l.free:
+		case <-ctx.Done():
 			return
 		}
 	}
@@ -84,17 +86,18 @@ func (s *fileStream) readAhead(ctx context.Context, off int64, size int) {
 
 // advance goes to the next piece.
 func (s *fileStream) advance(ctx context.Context) error {
-	if s.cur.buf != nil {
-		s.free <- s.cur.buf
-		s.cur.buf = nil
+	if l := s.cur.lane; l != nil {
+		s.cur.lane = nil
+		l.free <- struct{}{} // has room: it was taken before the piece was read
 	}
 	select {
-	case p := <-s.ready:
+	case p := <-s.lanes[s.next].ready:
 		s.cur = p
+		s.next = (s.next + 1) % len(s.lanes)
 		if p.err != nil || s.sums == nil {
 			return p.err
 		}
-		return s.sums.verify(ctx, p.off, p.buf.Bytes()[:p.n])
+		return s.sums.verify(ctx, p.off, p.bytes())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -107,7 +110,7 @@ func (s *fileStream) bytes(ctx context.Context, start, end int64) ([]byte, error
 			return nil, err
 		}
 	}
-	b := s.cur.buf.Bytes()[start-s.cur.off : s.cur.n]
+	b := s.cur.bytes()[start-s.cur.off:]
 	if end <= s.cur.end() {
 		return b[:end-start], nil
 	}
@@ -116,7 +119,7 @@ func (s *fileStream) bytes(ctx context.Context, start, end int64) ([]byte, error
 		if err := s.advance(ctx); err != nil {
 			return nil, err
 		}
-		s.joint = append(s.joint, s.cur.buf.Bytes()[:min(s.cur.end(), end)-s.cur.off]...)
+		s.joint = append(s.joint, s.cur.bytes()[:min(s.cur.end(), end)-s.cur.off]...)
 	}
 	return s.joint, nil
 }
@@ -131,18 +134,11 @@ func (s *fileStream) finish(ctx context.Context) error {
 	return nil
 }
 
-// close gives the buffers back once the goroutine has ended.
+// close gives the buffers back once nobody reads into them.
 func (s *fileStream) close() {
-	<-s.done
-	if s.cur.buf != nil {
-		s.cur.buf.Release()
-	}
-	for len(s.ready) > 0 {
-		p := <-s.ready
-		p.buf.Release()
-	}
-	for len(s.free) > 0 {
-		(<-s.free).Release()
+	s.work.Wait()
+	for _, l := range s.lanes {
+		l.buf.Release()
 	}
 	if s.sums != nil {
 		s.sums.release()
