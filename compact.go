@@ -32,7 +32,7 @@ type Compaction struct {
 	// Options.Memory that is for compaction, and about one processor.
 	Jobs int
 	// Bandwidth is how many bytes a second compaction may read and write, at least 1 MiB; default: no limit. Below it,
-	// and without it, compaction halves its pace while it makes reads much slower than they are without.
+	// and without it, compaction goes slower while it makes reads much slower than they are without.
 	Bandwidth int64
 }
 

@@ -79,7 +79,7 @@ func (c *collector) addCompaction() {
 	c.add("compaction_debt_limit", "The bound on them, at which ingest stops.", gauge, func(m *Metrics) int64 { return m.Compaction.DebtLimit })
 	c.add("compaction_debt_bytes", "What waiting jobs will read and write.", gauge, func(m *Metrics) int64 { return m.Compaction.DebtBytes })
 	c.add("compaction_rate_bytes", "Bytes a second that compaction may move, 0 for no limit.", gauge, func(m *Metrics) int64 { return m.Compaction.Rate })
-	c.add("compaction_slowed_total", "Times that compaction halved its pace for the sake of reads.", counter, func(m *Metrics) int64 { return m.Compaction.Slowed })
+	c.add("compaction_slowed_total", "Times that compaction lessened its pace for the sake of reads.", counter, func(m *Metrics) int64 { return m.Compaction.Slowed })
 	c.add("compaction_pace_nanoseconds_total", "Time that compaction was held back.", counter, func(m *Metrics) int64 { return m.Compaction.PaceNanos })
 	c.add("removed_layers_total", "Files deleted of layers that nothing needs any more.", counter, func(m *Metrics) int64 { return m.RemovedLayers })
 	c.add("removed_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.RemovedBytes })

@@ -61,17 +61,24 @@ type engineStore struct {
 	tl     *strata.Timeline
 }
 
+// open opens the store, and its timeline.
 func (e *engineStore) open(tb testing.TB, o strata.Options) {
+	e.begin(tb, o, func(t *strata.Tenant) *strata.Timeline {
+		tl, err := t.Timeline(context.Background(), "main")
+		require.NoError(tb, err)
+		return tl
+	})
+}
+
+// begin is open with a timeline that is still to be made.
+func (e *engineStore) begin(tb testing.TB, o strata.Options, timeline func(t *strata.Tenant) *strata.Timeline) {
 	o.Dir, o.CreateIfMissing = e.dir, true
 	var err error
 	e.engine, err = strata.Open(context.Background(), o)
 	require.NoError(tb, err)
 	t, err := e.engine.DefaultTenant(context.Background())
 	require.NoError(tb, err)
-	if e.tl, err = t.Timeline(context.Background(), "main"); err != nil {
-		e.tl, err = t.Create(context.Background(), strata.CreateOptions{Name: "main", Version: 17, InitialLSN: compactFirst})
-	}
-	require.NoError(tb, err)
+	e.tl = timeline(t)
 }
 
 func (e *engineStore) close(tb testing.TB) { require.NoError(tb, e.engine.Close()) }
@@ -85,13 +92,29 @@ func (e *engineStore) layersDir() string {
 // newEngineStore makes a store with a stack of L0 deltas, as they come of writes, and opens it anew.
 func newEngineStore(tb testing.TB, dir string, s *compactStack) *engineStore {
 	e := &engineStore{dir: filepath.Join(dir, "store")}
-	e.open(tb, s.options())
-	ctx := context.Background()
+	e.begin(tb, s.options(), func(t *strata.Tenant) *strata.Timeline {
+		tl, err := t.Create(context.Background(), strata.CreateOptions{Name: "main", Version: 17, InitialLSN: compactFirst})
+		require.NoError(tb, err)
+		return tl
+	})
 	lsn := compactFirst + recordGap
 	var b page.Batch
 	b.PutImage(page.DBDirKey, lsn, datadir.EncodeDatabases([]datadir.Database{{Spc: compactRel.Spc, DB: compactRel.DB}}))
 	b.PutImage(page.RelDirKey(compactRel.Spc, compactRel.DB), lsn, datadir.EncodeRelations([]datadir.RelFork{{Rel: compactRel.Rel}}))
 	b.PutImage(compactRel.SizeKey(), lsn, datadir.EncodeSize(compactBlocks))
+	e.stack(tb, s, lsn, &b)
+	require.Equal(tb, s.layers, len(e.tl.Layers()))
+	e.close(tb)
+	e.open(tb, s.options())
+	return e
+}
+
+// stack puts values, and ends each layer of them. b, if not nil, is what the first batch begins with.
+func (e *engineStore) stack(tb testing.TB, s *compactStack, lsn page.LSN, b *page.Batch) {
+	ctx := context.Background()
+	if b == nil {
+		b = &page.Batch{}
+	}
 	value := make([]byte, s.size)
 	for i := range uint32(len(value)) {
 		value[i] = byte(murmur32(i))
@@ -108,16 +131,12 @@ func newEngineStore(tb testing.TB, dir string, s *compactStack) *engineStore {
 			}
 			if i%compactBatch == compactBatch-1 || i == n-1 {
 				b.End, b.Prev = lsn, lsn-recordGap
-				require.NoError(tb, e.tl.Put(ctx, &b))
+				require.NoError(tb, e.tl.Put(ctx, b))
 				b.Reset()
 			}
 		}
 		require.NoError(tb, e.tl.Flush(ctx))
 	}
-	require.Equal(tb, s.layers, len(e.tl.Layers()))
-	e.close(tb)
-	e.open(tb, s.options())
-	return e
 }
 
 // compactRun is what one compaction took.

@@ -21,6 +21,9 @@ type WriterOptions struct {
 	// IndexMemory bounds the bytes of the index, and those of checksums, that are kept in memory until they are
 	// written behind the values; the rest waits in a temporary file. Default DefaultIndexMemory.
 	IndexMemory int64
+	// Transfer is the size in bytes of the writer's buffers, and so of its longest write; 0 is the size that is fastest.
+	// What nobody waits for takes little, so that others find the drive free.
+	Transfer int
 	// Budget, if set, is charged for that memory, but for the first 256 KiB of either; what it refuses goes to
 	// the temporary file.
 	Budget *shares.Share
@@ -50,6 +53,8 @@ type fileWriter struct {
 	sums  *sumList // nil without a trailer
 	err   error    // the first failure
 	done  bool
+	// transfer is that of WriterOptions.
+	transfer int
 }
 
 func newFileWriter(d *virtualfile.Disk, dir, tempBase string, id Identity, keyLen int, o *WriterOptions) (*fileWriter, error) {
@@ -57,9 +62,9 @@ func newFileWriter(d *virtualfile.Disk, dir, tempBase string, id Identity, keyLe
 	if err != nil {
 		return nil, err
 	}
-	w := &fileWriter{dir: dir, file: f, id: id, index: newBlockList(d, f.Name()+".index", o)}
+	w := &fileWriter{dir: dir, file: f, id: id, index: newBlockList(d, f.Name()+".index", o), transfer: o.Transfer}
 	w.tree = newTreeBuilder(keyLen, w.index)
-	wo := virtualfile.WriterOptions{Start: dataStart}
+	wo := virtualfile.WriterOptions{Start: dataStart, Buffer: o.Transfer}
 	if !o.Unchecked {
 		w.sums = newSumList(newBlockList(d, f.Name()+".sums", o), max(minChunk, f.Align()))
 		wo.See = w.sums.see
@@ -191,7 +196,7 @@ func (w *fileWriter) complete(d Desc) (int64, error) {
 func (w *fileWriter) trailer(first []byte, covered int64, generation uint32) (int64, error) {
 	c := checksums{chunkSize: w.sums.chunk, covered: covered, identity: xxhash.Sum64(first), generation: generation}
 	w.sums.finish(first)
-	out := virtualfile.NewWriter(w.file, virtualfile.WriterOptions{Start: covered})
+	out := virtualfile.NewWriter(w.file, virtualfile.WriterOptions{Start: covered, Buffer: w.transfer})
 	defer out.Abort()
 	n := int64(0)
 	err := w.sums.list.each(func(blocks []byte) error {

@@ -17,7 +17,7 @@ type MergeOptions struct {
 	// Keys are those wanted; the zero Range means all.
 	Keys page.Range
 	// Memory bounds the bytes of memory, which the layers that are read at the same time share: the more each
-	// has, the longer its reads. Default DefaultMergeMemory. Each gets 128 KiB at the least, and 4 MiB at most.
+	// has, the longer its reads. Default DefaultMergeMemory. Each gets 128 KiB at the least, and 1 MiB at most.
 	Memory int64
 	// Budget, if set, is charged with what of Memory can be used, from OpenMerge to Close.
 	Budget *shares.Share

@@ -2,6 +2,7 @@ package layer
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -13,9 +14,9 @@ const (
 	// mergeWindows is how many windows each has: one is used while the other is filled.
 	mergeWindows = 2
 	// A layer's part of a Merge's memory: below the least, reads are of single values; above the most, longer
-	// ones are no faster.
+	// ones are no faster, and a goroutine would keep its processor for longer than a read takes to verify them.
 	minMergeInput = 128 << 10
-	maxMergeInput = 4 << 20
+	maxMergeInput = 1 << 20
 	// maxPlacesInput is the most where no values are read: more would not stay in the processor's cache.
 	maxPlacesInput = 512 << 10
 	// mergeTree is what of it the inner nodes of the index take, one of each level.
@@ -200,6 +201,7 @@ func (in *mergeInput) fill(ctx context.Context, sizes mergeSizes) error {
 		if len(entries) == 0 {
 			return in.hand(ctx, sizes.places)
 		}
+		runtime.Gosched() // there may be many of these goroutines, and nobody waits for this one's next window yet
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 // kind of job, raised by one for each agingStep that it has waited, and of one urgency by debt, which weighs the
 // more the longer it has waited.
 type lanes struct {
-	clock clock.Clock
-	n     int
-	mu    struct {
+	clock  clock.Clock
+	n      int
+	gentle func() bool // whether jobs are to keep to the lane that they have; nil is never
+	mu     struct {
 		sync.Mutex
 		free    int
 		waiting []*laneWaiter
@@ -84,6 +85,9 @@ func (l *lanes) give() {
 	l.mu.free++
 	l.grantLocked()
 }
+
+// hold reports whether a job is not to take lanes beside its own.
+func (l *lanes) hold() bool { return l.gentle != nil && l.gentle() }
 
 // wanted reports whether somebody waits.
 func (l *lanes) wanted() bool {

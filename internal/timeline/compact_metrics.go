@@ -27,7 +27,7 @@ type CompactionMetrics struct {
 	// that bound, DebtBytes what waiting jobs of all timelines will read and write.
 	DebtHeight, DebtLimit, DebtBytes int64
 	// Rate is the bytes a second that background work may read and write now, 0 if there is no limit; Slowed counts the
-	// times that it was halved for the sake of reads, PaceNanos is what background work was held back.
+	// times that it was lessened for the sake of reads, PaceNanos is what background work was held back.
 	Rate, Slowed, PaceNanos int64
 }
 

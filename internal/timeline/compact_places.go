@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"runtime"
 
 	"github.com/stratapg/strata/layer"
 )
@@ -15,6 +16,10 @@ func (t *Timeline) mergeSpan(ctx context.Context, r *jobRun, s keySpan, fn func(
 func (t *Timeline) eachPlace(ctx context.Context, r *jobRun, s keySpan, fn func(m *layer.Merged) error) error {
 	return t.eachOfSpan(ctx, r, s, layer.MergeOptions{Places: true}, fn)
 }
+
+// yieldEvery is how many batches of a merge are worked on before others get the processor: some 50 µs, much less than a
+// short read takes.
+const yieldEvery = 4
 
 func (t *Timeline) eachOfSpan(ctx context.Context, r *jobRun, s keySpan, o layer.MergeOptions, fn func(m *layer.Merged) error) error {
 	readers := make([]*layer.Reader, len(s.inputs))
@@ -31,7 +36,7 @@ func (t *Timeline) eachOfSpan(ctx context.Context, r *jobRun, s keySpan, o layer
 	}
 	defer merge.Close()
 	lsns := r.job.Rect.LSNs
-	for {
+	for n := 1; ; n++ {
 		some, err := merge.NextBatch(ctx)
 		if err != nil {
 			return layerError(err)
@@ -51,5 +56,8 @@ func (t *Timeline) eachOfSpan(ctx context.Context, r *jobRun, s keySpan, o layer
 			}
 		}
 		r.progress.read(read)
+		if n%yieldEvery == 0 {
+			runtime.Gosched()
+		}
 	}
 }

@@ -88,7 +88,7 @@ func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
 		return fmt.Errorf("the cutter leaves out %s at LSN %s", m.Key.Describe(), m.LSN)
 	}
 	if o.w == nil {
-		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, o.t.generation, o.t.writerOptions())
+		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, localGeneration, o.t.writerOptions())
 		if err != nil {
 			return err
 		}
@@ -140,7 +140,9 @@ func (o *deltas) abort() error {
 
 // writerOptions are those of the layers that jobs write.
 func (t *Timeline) writerOptions() layer.WriterOptions {
-	return layer.WriterOptions{Unchecked: t.env.Unchecked, Budget: t.env.Shares.Jobs, Compression: t.env.ImageCompression}
+	return layer.WriterOptions{
+		Unchecked: t.env.Unchecked, Budget: t.env.Shares.Jobs, Compression: t.env.ImageCompression, Transfer: backgroundTransfer,
+	}
 }
 
 // chain puts images between the records of a key.

@@ -6,7 +6,8 @@ import (
 )
 
 // spread calls do for each of n pieces of a job that has a lane: in order, on the caller's goroutine, and on others
-// beside it for as long as there are lanes that no other job waits for. The first error ends it.
+// beside it for as long as there are lanes that no other job waits for, and no reads to be gentle with. The first error
+// ends it.
 func (l *lanes) spread(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -45,12 +46,12 @@ func (s *spreading) take(ctx context.Context) (i int, ok bool) {
 // help has pieces done on free lanes.
 func (s *spreading) help(ctx context.Context) {
 	for range s.left() {
-		if !s.lanes.tryTake() {
+		if s.lanes.hold() || !s.lanes.tryTake() {
 			return
 		}
 		s.helpers.Go(func() {
 			defer s.lanes.give()
-			for !s.lanes.wanted() {
+			for !s.lanes.wanted() && !s.lanes.hold() {
 				i, ok := s.take(ctx)
 				if !ok {
 					return

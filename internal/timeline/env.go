@@ -116,6 +116,7 @@ func NewEnv(c Config) (*Env, error) {
 	e := &Env{Config: c, Disk: d, Blocks: blocks, Shares: shares}
 	e.lanes = newLanes(c.Clock, cmp.Or(c.Compaction.Lanes, defaultLanes))
 	e.pace = newPace(c.Clock, c.Compaction.Bandwidth)
+	e.lanes.gentle = e.pace.gentle
 	if c.Remote != nil {
 		e.downloads = newDownloads(c.Download)
 	}

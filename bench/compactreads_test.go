@@ -1,0 +1,203 @@
+package bench
+
+import (
+	"context"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+const (
+	// readRate is how many reads begin in a second, however long those before them take.
+	readRate = 5000
+	// readCallers is how many can be under way.
+	readCallers = 256
+	// tail is the quantile that is compared.
+	tail = 0.99
+)
+
+// openLoop begins reads of random keys at a rate until stop is closed. What it gives is how long each took from the
+// moment at which it was due: a read that begins late because others are late counts with all its delay.
+func openLoop(tb testing.TB, rate int, keys []page.Key, read func(k page.Key) error, stop <-chan struct{}) []time.Duration {
+	type due struct {
+		at time.Time
+		k  page.Key
+	}
+	work := make(chan due, readCallers)
+	var mu sync.Mutex
+	var all []time.Duration
+	var callers sync.WaitGroup
+	for range readCallers {
+		callers.Go(func() {
+			var took []time.Duration
+			for d := range work {
+				if err := read(d.k); err != nil {
+					tb.Error(err)
+				}
+				took = append(took, time.Since(d.at))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, took...)
+		})
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	gap := time.Second / time.Duration(rate)
+	for at := time.Now(); ; at = at.Add(gap) {
+		select {
+		case <-stop:
+			close(work)
+			callers.Wait()
+			slices.Sort(all)
+			return all
+		default:
+		}
+		sleepUntil(at)
+		work <- due{at, keys[r.IntN(len(keys))]}
+	}
+}
+
+// openFor is openLoop for a time.
+func openFor(tb testing.TB, d time.Duration, keys []page.Key, read func(k page.Key) error) []time.Duration {
+	stop := make(chan struct{})
+	time.AfterFunc(d, func() { close(stop) })
+	return openLoop(tb, readRate, keys, read, stop)
+}
+
+// openDuring is openLoop while fn runs.
+func openDuring(tb testing.TB, keys []page.Key, read func(k page.Key) error, fn func()) []time.Duration {
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		fn()
+	}()
+	return openLoop(tb, readRate, keys, read, stop)
+}
+
+// quantile gives one of sorted times.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
+}
+
+// newReadStore imports pages that are to be read, and puts a stack of L0 deltas of another relation on them. bare reads
+// the pages without the engine.
+func newReadStore(tb testing.TB, dir string, s *compactStack, pages uint32, kind virtualfile.EngineKind) (e *engineStore, keys []page.Key, raw *bare, places map[page.Key][]place) {
+	const sector = 512
+	o := s.options()
+	o.ImageCompression, o.IOEngine = layer.Compression{Disabled: true}, kind
+	e = &engineStore{dir: filepath.Join(dir, "store")}
+	e.begin(tb, o, func(t *strata.Tenant) *strata.Timeline {
+		tl, _ := importOnce(tb, t, cluster(tb, pages), "main")
+		return tl
+	})
+	raw, places = newBare(tb, e.tl, e.dir, kind, sector)
+	e.stack(tb, s, e.tl.LastRecordLSN(), nil)
+	e.close(tb)
+	e.open(tb, o)
+	for i := range pages {
+		keys = append(keys, addedRel.Block(i))
+	}
+	warm(tb, e.tl, page.NewSet(page.Range{Start: keys[0], End: keys[len(keys)-1].Next()}))
+	return e, keys, raw, places
+}
+
+// slowCopy copies the layers of the store over and over, so many bytes of them a second, until stop is closed: bare
+// reads and writes as compaction does them.
+func (e *engineStore) slowCopy(tb testing.TB, disk *virtualfile.Disk, rate float64, stop *atomic.Bool) {
+	const piece = 128 << 10
+	ctx := context.Background()
+	buf := disk.Buffers().Get(piece)
+	defer buf.Release()
+	name := filepath.Join(e.dir, "slow-copy")
+	out, err := disk.Create(name)
+	require.NoError(tb, err)
+	defer func() {
+		require.NoError(tb, out.Close())
+		require.NoError(tb, disk.Remove(name))
+	}()
+	var done float64
+	began := time.Now()
+	for !stop.Load() {
+		for _, d := range e.tl.Layers() {
+			f, err := disk.Open(filepath.Join(e.layersDir(), d.FileName()))
+			require.NoError(tb, err)
+			for off := int64(0); off+piece <= d.Size && !stop.Load(); off += piece {
+				r := []virtualfile.Read{{File: f, Off: off, Buf: buf, Len: piece}}
+				require.NoError(tb, disk.ReadMulti(ctx, r))
+				require.NoError(tb, out.WriteAt(buf, 0, piece, off))
+				done += piece
+				time.Sleep(time.Until(began.Add(time.Duration(done / rate * float64(time.Second)))))
+			}
+			require.NoError(tb, f.Close())
+		}
+	}
+}
+
+// BenchmarkCompactReads reads single pages at random at a fixed rate, cold data behind a warm index, first in a store
+// at rest, then while 16 L0 deltas of the same timeline are compacted, at the pace that the engine takes. The loop is
+// open: times count from the moment at which a read was due. p99-ratio is the 99th percentile during compaction
+// divided by that at rest; MB/s counts the bytes of the layers that are merged. bare-µs is the 99th percentile of
+// reads of the same pages without the engine, while a loop copies layers as many bytes a second; to-bare compares
+// the two.
+func BenchmarkCompactReads(b *testing.B) {
+	for _, c := range compactCases {
+		b.Run(c.name, func(b *testing.B) {
+			s := &compactStack{compactCase: c, strategy: "legacy", layers: compactLayers, volume: testkit.Size(64, 64, 256) << 20}
+			const rest = 4 * time.Second
+			for b.Loop() {
+				e, keys, raw, places := newReadStore(b, b.TempDir(), s, clusterPages, virtualfile.EngineURing)
+				read := readOne(e.tl)
+				idle := openFor(b, rest, keys, read)
+				var run compactRun
+				busy := openDuring(b, keys, read, func() { run = e.compact(b, s) })
+				rate := float64(run.bytes) / run.took.Seconds()
+				var stop atomic.Bool
+				var copying sync.WaitGroup
+				copying.Go(func() { e.slowCopy(b, raw.disk, rate, &stop) })
+				bare := openFor(b, rest, keys, raw.readBare(places))
+				stop.Store(true)
+				copying.Wait()
+				slowest := quantile(busy, tail)
+				b.ReportMetric(float64(slowest)/float64(quantile(idle, tail)), "p99-ratio")
+				b.ReportMetric(float64(slowest)/float64(quantile(bare, tail)), "to-bare")
+				b.ReportMetric(rate/1e6, "MB/s")
+				for name, times := range map[string][]time.Duration{"idle": idle, "busy": busy, "bare": bare} {
+					b.ReportMetric(float64(quantile(times, tail).Microseconds()), name+"-µs")
+					b.ReportMetric(float64(quantile(times, 0.5).Microseconds()), name+"-median-µs")
+				}
+				b.ReportMetric(float64(len(busy)), "reads")
+				b.ReportMetric(float64(e.engine.Metrics().Compaction.Slowed), "slowed")
+				b.ReportMetric(0, "ns/op")
+				e.close(b)
+			}
+		})
+	}
+}
+
+// TestCompactReads does what the benchmark does, on little: every read comes back, and so does compaction.
+func TestCompactReads(t *testing.T) {
+	s := &compactStack{compactCase: compactCases[0], strategy: "legacy", layers: compactLayers, volume: 64 << 10}
+	e, keys, _, _ := newReadStore(t, t.TempDir(), s, tinyPages, virtualfile.EngineStd)
+	defer e.close(t)
+	var run compactRun
+	busy := openDuring(t, keys, readOne(e.tl), func() { run = e.compact(t, s) })
+	require.Positive(t, run.Jobs)
+	require.Zero(t, run.L0Height)
+	require.NotEmpty(t, busy)
+	t.Logf("%d reads while %d jobs were done", len(busy), run.Jobs)
+}
