@@ -25,12 +25,8 @@ const neonFixture = "neon-pg17"
 func TestSameWorkAsNeon(t *testing.T) {
 	dir := t.TempDir()
 	base, final, wal := filepath.Join(dir, "base"), filepath.Join(dir, "final"), filepath.Join(dir, "wal")
-	testkit.UntarFixture(t, base, neonFixture+"/base-pgdata.tar.zst")
+	unpackNeonInput(t, base, wal)
 	testkit.UntarFixture(t, final, neonFixture+"/final-pgdata.tar.zst")
-	require.NoError(t, os.MkdirAll(filepath.Join(base, "pg_wal"), 0o700))
-	require.NoError(t, os.Mkdir(wal, 0o700))
-	const segment = "000000010000000000000002"
-	require.NoError(t, os.WriteFile(filepath.Join(wal, segment), testkit.FixtureZstd(t, neonFixture+"/"+segment+".zst"), 0o600))
 
 	tl := importAndIngest(t, filepath.Join(dir, "store"), base, wal, mib)
 	const start, end, records = "0/2377B20", "0/2E770A0", 138_310
@@ -43,6 +39,16 @@ func TestSameWorkAsNeon(t *testing.T) {
 	t.Run("final cluster", func(t *testing.T) {
 		requireSameCluster(t, tl, pg.V17, final, tl.LastRecordLSN(), 0)
 	})
+}
+
+// unpackNeonInput gives the cluster and WAL that Neon was given.
+func unpackNeonInput(t *testing.T, base, wal string) {
+	t.Helper()
+	testkit.UntarFixture(t, base, neonFixture+"/base-pgdata.tar.zst")
+	require.NoError(t, os.MkdirAll(filepath.Join(base, "pg_wal"), 0o700))
+	require.NoError(t, os.Mkdir(wal, 0o700))
+	const segment = "000000010000000000000002"
+	require.NoError(t, os.WriteFile(filepath.Join(wal, segment), testkit.FixtureZstd(t, neonFixture+"/"+segment+".zst"), 0o600))
 }
 
 // compareAnswers compares every page that Neon answered at an LSN.

@@ -30,7 +30,7 @@ const liveReuse = 10
 // compactor's turn.
 func (t *Timeline) liveAt(ctx context.Context, lsn page.LSN, exactly bool) (*liveKeys, error) {
 	l := &t.compact.live
-	near := t.env.CheckpointDistance / liveReuse
+	near := t.compactOptions().CheckpointDistance / liveReuse
 	if exactly {
 		near = 1
 	}
