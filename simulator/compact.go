@@ -26,7 +26,7 @@ type compactor struct {
 
 const (
 	// fullPace is ingest that nothing slows down.
-	fullPace = 1024
+	fullPace = compaction.FullPace
 	// maxPlans is how many plans may follow each other before the timeline gets another flush; a strategy that needs more
 	// does not come to an end.
 	maxPlans = 3_000
@@ -39,14 +39,6 @@ func (c *compactor) number() int {
 
 // forget loses the job under way, as a restart does; what it has published stays.
 func (c *compactor) forget() { c.queue, c.running, c.stale = nil, nil, true }
-
-// paceOf slows ingest down from half of the limit on, and stops it there.
-func paceOf(d compaction.Debt) int64 {
-	if d.Limit <= 0 || 2*d.Height <= d.Limit {
-		return fullPace
-	}
-	return max(0, int64(d.Limit-d.Height)*2*fullPace/int64(d.Limit))
-}
 
 // advance plans where that is due and begins jobs until one takes time.
 func (r *run) advance() error {
@@ -103,7 +95,7 @@ func (r *run) replan() error {
 	if c.idle++; c.idle > maxPlans && len(plan.Jobs) > 0 {
 		return fmt.Errorf("%d plans without anything new: the strategy does not come to an end; now it %s over %s", c.idle, plan.Jobs[0].Reason, plan.Jobs[0].Rect)
 	}
-	if plan.ImagesChecked {
+	if plan.ImagesChecked && c.running == nil { // of a plan that is not followed nothing counts but its debt
 		r.t.ImagesChecked()
 	}
 	queue, err := r.t.Resolve(plan)
@@ -111,7 +103,7 @@ func (r *run) replan() error {
 		return err
 	}
 	c.queue, c.stale = queue, false
-	c.debt, c.pace = plan.Debt, paceOf(plan.Debt)
+	c.debt, c.pace = plan.Debt, plan.Debt.Pace(plan.Debt.Height)
 	return nil
 }
 

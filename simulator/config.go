@@ -7,6 +7,7 @@ import (
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/simulator/mock"
+	"github.com/stratapg/strata/simulator/trace"
 	"github.com/stratapg/strata/simulator/workload"
 )
 
@@ -40,6 +41,9 @@ type Config struct {
 	Restarts []int `json:"restarts,omitempty"`
 	// Checks is how much is checked.
 	Checks Checks `json:"checks"`
+
+	// Trace, if set, is what is taken in: one Region and one Phase without Streams stand for its keys and records.
+	Trace *trace.Trace `json:"-"`
 }
 
 // Region is a stretch of keys: so many relations of so many blocks.
@@ -133,6 +137,10 @@ const (
 
 // space makes the keys; first gives, for each Region, its first region in the space.
 func (c *Config) space() (s *mock.Space, first []int, err error) {
+	if c.Trace != nil {
+		s, err = c.traced()
+		return s, []int{0, len(c.Trace.Regions)}, err
+	}
 	var all []mock.Region
 	relation, sparse := uint32(firstRelation), uint32(0)
 	for _, r := range c.Regions {
@@ -154,6 +162,26 @@ func (c *Config) space() (s *mock.Space, first []int, err error) {
 	return s, append(first, len(all)), err
 }
 
+// traced makes the keys of a trace. All are there from the beginning.
+func (c *Config) traced() (*mock.Space, error) {
+	var all []mock.Region
+	for i, r := range c.Trace.Regions {
+		first, err := page.ParseKey(r.First)
+		if err != nil {
+			return nil, fmt.Errorf("region %d of the trace: %w", i, err)
+		}
+		m := mock.Region{First: first, Room: r.Keys, Blocks: r.Keys, Sparse: r.Sparse}
+		if r.Sparse {
+			m.First, m.Blocks, m.ImageBytes = page.AuxRange.Start, 0, sparseImage
+		}
+		all = append(all, m)
+	}
+	return mock.NewSpace(all)
+}
+
+// sparseImage is what an image of a key of metadata takes, of which a trace does not tell the size.
+const sparseImage = 400
+
 // Records is how many records the run takes in.
 func (c *Config) Records() int64 {
 	n := int64(0)
@@ -167,7 +195,7 @@ func (c *Config) Records() int64 {
 func (c *Config) expectation() (bytes int64, d time.Duration) {
 	for i := range c.Phases {
 		p := &c.Phases[i]
-		n := p.bytes() * int64(max(p.Repeat, 1))
+		n := c.bytes(p) * int64(max(p.Repeat, 1))
 		bytes += n
 		if p.Rate > 0 {
 			d += time.Duration(n / (p.Rate/int64(time.Second/time.Microsecond) + 1) * int64(time.Microsecond))
@@ -178,7 +206,10 @@ func (c *Config) expectation() (bytes int64, d time.Duration) {
 }
 
 // bytes is the expected WAL of one round of a phase.
-func (p *Phase) bytes() int64 {
+func (c *Config) bytes(p *Phase) int64 {
+	if c.Trace != nil {
+		return c.Trace.Bytes
+	}
 	weight, sum := int64(0), int64(0)
 	for i := range p.Streams {
 		w := int64(max(p.Streams[i].Weight, 1))
@@ -196,11 +227,14 @@ func (c *Config) Validate() error {
 	if len(c.Regions) == 0 {
 		return fmt.Errorf("scenario %s: no regions of keys", c.Name)
 	}
+	if t := c.Trace; t != nil && (len(c.Regions) != 1 || len(c.Phases) != 1 || c.Records() != int64(len(t.Records)) || len(t.Records) == 0) {
+		return fmt.Errorf("scenario %s: a trace of %d records needs one region and one phase that takes them in", c.Name, len(t.Records))
+	}
 	if n := c.Records(); n <= 0 || n >= 1<<32-1 {
 		return fmt.Errorf("scenario %s: %d records; there must be some, and fewer than 2^32", c.Name, n)
 	}
 	for i, p := range c.Phases {
-		if p.Records > 0 && (p.Rate <= 0 || len(p.Streams) == 0) {
+		if p.Records > 0 && (p.Rate <= 0 || len(p.Streams) == 0 && c.Trace == nil) {
 			return fmt.Errorf("scenario %s: phase %d takes in records and needs a rate and streams", c.Name, i)
 		}
 	}
@@ -209,8 +243,8 @@ func (c *Config) Validate() error {
 
 // Scale makes everything n times smaller that is counted in bytes, keys or records, so that layers have the same shape.
 func (c Config) Scale(n int64) Config {
-	if n <= 1 {
-		return c
+	if n <= 1 || c.Trace != nil {
+		return c // a trace is as large as it is
 	}
 	down := func(v int64) int64 {
 		if v == 0 {

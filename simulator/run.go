@@ -9,6 +9,7 @@ import (
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/simulator/mock"
 	"github.com/stratapg/strata/simulator/stats"
+	"github.com/stratapg/strata/simulator/trace"
 	"github.com/stratapg/strata/simulator/workload"
 )
 
@@ -139,19 +140,11 @@ const batch = 512
 
 // ingest takes in a phase's records.
 func (r *run) ingest(ctx context.Context, p *Phase) error {
-	streams := append([]workload.Stream(nil), p.Streams...)
-	for i := range streams {
-		k, err := r.keys(streams[i].Keys)
-		if err != nil {
-			return err
-		}
-		streams[i].Keys = k
-	}
-	src, err := workload.NewSource(r.t, streams, r.rand)
+	src, err := r.source(p)
 	if err != nil {
 		return err
 	}
-	mean := max(p.bytes()/max(p.Records, 1), 1)
+	mean := max(r.cfg.bytes(p)/max(p.Records, 1), 1)
 	buf := make([]mock.Record, batch)
 	for left := p.Records; left > 0; {
 		next := r.next()
@@ -172,6 +165,37 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 		left -= n
 	}
 	return nil
+}
+
+// source gives what makes a phase's records.
+func (r *run) source(p *Phase) (interface{ Fill([]mock.Record) }, error) {
+	if t := r.cfg.Trace; t != nil {
+		return &replay{t.Records, r.t.Space()}, nil
+	}
+	streams := append([]workload.Stream(nil), p.Streams...)
+	for i := range streams {
+		k, err := r.keys(streams[i].Keys)
+		if err != nil {
+			return nil, err
+		}
+		streams[i].Keys = k
+	}
+	return workload.NewSource(r.t, streams, r.rand)
+}
+
+// replay gives the records of a trace, one after the other.
+type replay struct {
+	left  []trace.Record
+	space *mock.Space
+}
+
+// Fill takes as many records as there is room for.
+func (p *replay) Fill(rs []mock.Record) {
+	for i := range rs {
+		t := p.left[i]
+		rs[i] = mock.Record{Key: p.space.Start(int(t.Region)) + t.Place, Size: t.Size, Init: t.Init}
+	}
+	p.left = p.left[len(rs):]
 }
 
 // wait lets the next event happen; where ingest has to wait for compaction its time is a stall.

@@ -20,6 +20,7 @@ func listCommand() *cobra.Command {
 			for _, s := range scenario.All() {
 				fmt.Fprintf(w, "  %-20s %s\n", s.Name, s.About)
 			}
+			fmt.Fprintf(w, "  %-20s %s\n", scenario.TraceName, "what a store has taken in, from a file of strata layers export-trace (--trace FILE)")
 			fmt.Fprintln(w, "strategies:")
 			for _, n := range catalog.Names() {
 				fmt.Fprintf(w, "  %s\n", n)

@@ -17,11 +17,13 @@ import (
 	"github.com/stratapg/strata/simulator/scenario"
 	"github.com/stratapg/strata/simulator/stats"
 	"github.com/stratapg/strata/simulator/suite"
+	"github.com/stratapg/strata/simulator/trace"
 )
 
 // simulateFlags are those of simulate.
 type simulateFlags struct {
 	scenario, strategy, config, out string
+	trace                           string
 	set                             []string
 	seed                            uint64
 	scale                           int64
@@ -44,13 +46,15 @@ that --print-config shows, with dots between, as in --set phases.0.records=10000
 		Example: `  compaction-simulator simulate --scenario uniform-20GB-5GB --strategy tiered
   compaction-simulator simulate --scenario zipf --strategy partitioned --max-visits 8 --output pictures
   compaction-simulator simulate --scenario uniform --print-config >mine.json
-  compaction-simulator simulate --config mine.json --set bandwidth=0`,
+  compaction-simulator simulate --config mine.json --set bandwidth=0
+  strata layers export-trace --output store.trace && compaction-simulator simulate --trace store.trace`,
 		Args: cobra.NoArgs,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.scenario, "scenario", "uniform", "scenario; see list")
 	fl.StringVar(&f.strategy, "strategy", "legacy", "strategy; see list")
 	fl.StringVar(&f.config, "config", "", "file with a scenario as JSON, instead of --scenario")
+	fl.StringVar(&f.trace, "trace", "", "file written by strata layers export-trace, to be replayed instead of a scenario")
 	fl.StringArrayVar(&f.set, "set", nil, "NAME=VALUE: change a value of the scenario")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of all that is random")
 	fl.Int64Var(&f.scale, "scale", 1, "make everything that is counted in bytes, keys or records so many times smaller")
@@ -116,16 +120,21 @@ func (f *simulateFlags) configuration(c *cobra.Command) (sim.Config, error) {
 	if given("max-records") {
 		cfg.Options.MaxRecords = f.maxRecords
 	}
+	t := cfg.Trace
 	for _, s := range f.set {
 		if cfg, err = set(cfg, s); err != nil {
 			return cfg, err
 		}
 	}
+	cfg.Trace = t
 	return cfg, cfg.Validate()
 }
 
 func (f *simulateFlags) named() (sim.Config, error) {
-	if f.config == "" {
+	switch {
+	case f.trace != "":
+		return traced(f.trace)
+	case f.config == "":
 		return scenario.Get(f.scenario)
 	}
 	raw, err := os.ReadFile(f.config)
@@ -133,6 +142,20 @@ func (f *simulateFlags) named() (sim.Config, error) {
 		return sim.Config{}, err
 	}
 	return decode(raw)
+}
+
+// traced gives the scenario that replays a file.
+func traced(file string) (sim.Config, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return sim.Config{}, err
+	}
+	defer f.Close()
+	t, err := trace.Read(f)
+	if err != nil {
+		return sim.Config{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return scenario.Trace(t), nil
 }
 
 // runOne runs a scenario; its pictures are made if asked for, and where a checker fails.

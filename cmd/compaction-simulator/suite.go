@@ -25,7 +25,7 @@ type suiteFlags struct {
 	quick, json, csv, markdown, noMatch bool
 	scenarios, strategies               []string
 	seed                                uint64
-	out                                 string
+	out, trace                          string
 	workers                             int
 }
 
@@ -52,6 +52,7 @@ checker finds that a version is lost, that layers overlap, or that a strategy do
 	fl.StringSliceVar(&f.strategies, "strategy", nil, "only these strategies")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of all that is random")
 	fl.StringVar(&f.out, "output", "", "results folder (default suite-results.SECONDS here)")
+	fl.StringVar(&f.trace, "trace", "", "file written by strata layers export-trace: a scenario more, \"trace\"")
 	fl.IntVar(&f.workers, "workers", 0, "runs at a time (default: one for each processor)")
 	fl.BoolVar(&f.noMatch, "no-match", false, "leave out the runs with others' bounds")
 	fl.BoolVar(&f.json, "json", false, "print the results as JSON instead of the table")
@@ -113,6 +114,14 @@ func suiteOptions(f *suiteFlags) (o suite.Options, err error) {
 		if f.quick {
 			s = s.Scale(quickScale)
 		}
+		o.Scenarios = append(o.Scenarios, s)
+	}
+	if f.trace != "" {
+		s, err := traced(f.trace)
+		if err != nil {
+			return o, err
+		}
+		s.Seed = f.seed
 		o.Scenarios = append(o.Scenarios, s)
 	}
 	if o.Strategies, err = strategies(f.strategies); err != nil {

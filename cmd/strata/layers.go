@@ -34,7 +34,7 @@ layer, of which l0 are not yet sorted by key.`,
 		},
 	}
 	f.register(c.Flags())
-	c.AddCommand(newLayersDraw())
+	c.AddCommand(newLayersDraw(), newLayersTrace())
 	return c
 }
 

@@ -31,6 +31,7 @@ type tiles struct {
 	total  int64
 	lsns   page.LSNRange
 	visits int64
+	grown  page.Key // behind the last entry that is no metadata's
 }
 
 // Add counts the entry to its part.
@@ -39,6 +40,9 @@ func (t *tiles) Add(e compaction.Entry, _ func(compaction.Rect)) {
 		t.at++
 	}
 	t.bytes[t.at] += e.Size
+	if e.Key.Less(sparse.Start) {
+		t.grown = e.Key.Next()
+	}
 	t.total += e.Size
 }
 
@@ -49,6 +53,12 @@ func (t *tiles) Finish(emit func(compaction.Rect)) {
 		dense[i] = 3*t.parts[i].cost <= 4*t.visits*t.bytes[i]
 	}
 	from := page.MinKey
+	cut := func(at page.Key) {
+		if from.Less(at) {
+			emit(compaction.Rect{Keys: page.Range{Start: from, End: at}, LSNs: t.lsns})
+			from = at
+		}
+	}
 	for i := 0; i < len(dense); {
 		n := slices.Index(dense[i:], !dense[i])
 		if n < 0 {
@@ -59,14 +69,17 @@ func (t *tiles) Finish(emit func(compaction.Rect)) {
 			size += b
 		}
 		if dense[i] && minTile*size >= t.total {
-			keys := page.Range{Start: t.parts[i].keys.Start, End: t.parts[i+n-1].keys.End}
-			if from.Less(keys.Start) {
-				emit(compaction.Rect{Keys: page.Range{Start: from, End: keys.Start}, LSNs: t.lsns})
+			cut(t.parts[i].keys.Start)
+			if end := t.parts[i+n-1].keys.End; i+n == len(dense) || end.Less(sparse.Start) {
+				cut(end)
 			}
-			emit(compaction.Rect{Keys: keys, LSNs: t.lsns})
-			from = keys.End
 		}
 		i += n
 	}
-	emit(compaction.Rect{Keys: page.Range{Start: from, End: page.MaxKey}, LSNs: t.lsns})
+	if last := len(t.parts) - 1; t.bytes[last] == 0 || from != page.MinKey {
+		// Relations grow behind the last page, and of metadata there may be none of which an image could be made: the delta
+		// does not reach over either.
+		cut(t.grown)
+	}
+	cut(page.MaxKey)
 }

@@ -53,6 +53,7 @@ func sparseCost(s *compaction.Snapshot) int64 {
 			if sparse.Covers(l.Keys) {
 				deltas += l.Size
 			}
+		case l.Keys.Start.Less(sparse.Start) && !s.Live.Empty(): // most of it are pages
 		case newest == nil || newest.LSNs.Start < l.LSNs.Start || newest.LSNs.Start == l.LSNs.Start && newest.Size < l.Size:
 			newest = l
 		}

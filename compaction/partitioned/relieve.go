@@ -37,7 +37,7 @@ func (p *planner) relieve() {
 		}
 		im, images := p.images(within)
 		switch {
-		case images && (!merges || im.cheaper(m.cost, m.freed)):
+		case images && (!merges || p.imagesPay(im, m)):
 			p.addImages(im)
 		case merges:
 			p.addMerge(m)
@@ -52,9 +52,10 @@ type imaging struct {
 	freed int // at least, of each stack
 }
 
-// cheaper compares bytes per delta that a read is freed of.
-func (im *imaging) cheaper(cost int64, freed int) bool {
-	return float64(im.cost)*float64(freed) <= float64(cost)*float64(im.freed)
+// imagesPay compares bytes per delta that a read is freed of. The merge frees all keys of its rectangle, so images of all its
+// parts are what it is compared with, even if only those that are too high yet would be made: the others are as high soon.
+func (p *planner) imagesPay(im imaging, m merge) bool {
+	return p.pages(m.rect.Keys)*float64(m.freed) <= float64(m.cost)*float64(im.freed)
 }
 
 // images looks at what images of all parts that are too high, inside of keys, would cost.
@@ -131,28 +132,20 @@ type merge struct {
 	freed  int
 }
 
-// tries is how many of the runs of a stack that look best alone are looked at with all that goes with them.
-const tries = 4
+// tries is how many of the runs of a stack that look best are looked at with all that goes with them.
+const tries = 8
+
+// run is a piece of a stack, with a guess at what merging it costs.
+type run struct {
+	from, to int
+	cost     float64
+}
 
 // bestMerge finds the run of a stack whose merge is the cheapest.
 func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
-	type run struct {
-		from, to int
-		cost     int64
-	}
-	var runs []run
-	n := min(len(seg.stack), 4*p.limit)
-	for from := range n {
-		var cost int64
-		for to := from; to < n; to++ {
-			cost += p.s.Layers[seg.stack[to]].Size
-			if to > from {
-				runs = append(runs, run{from, to, cost})
-			}
-		}
-	}
+	runs := p.runs(seg)
 	slices.SortStableFunc(runs, func(a, b run) int {
-		x, y := float64(a.cost)*float64(b.to-b.from), float64(b.cost)*float64(a.to-a.from)
+		x, y := a.cost*float64(b.to-b.from), b.cost*float64(a.to-a.from)
 		switch {
 		case x < y:
 			return -1
@@ -169,6 +162,37 @@ func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
 		}
 	}
 	return best, ok
+}
+
+// runs gives all runs of a stack. A narrow layer in a run with a wide one takes its neighbours with it, so each layer counts
+// with its bytes for each byte of live pages of its keys, times those of the widest.
+func (p *planner) runs(seg *segment) []run {
+	n := min(len(seg.stack), 4*p.limit)
+	width, density := make([]float64, n), make([]float64, n)
+	for i := range n {
+		l := &p.s.Layers[seg.stack[i]]
+		width[i] = p.pages(l.Keys)
+		density[i] = float64(l.Size) / width[i]
+	}
+	var out []run
+	for from := range n {
+		widest, sum := width[from], density[from]
+		for to := from + 1; to < n; to++ {
+			widest, sum = max(widest, width[to]), sum+density[to]
+			out = append(out, run{from, to, widest * sum})
+		}
+	}
+	return out
+}
+
+// pages is what images of all parts that keys overlap would take.
+func (p *planner) pages(keys page.Range) float64 {
+	from, to := partsIn(p.parts, keys)
+	n := int64(1)
+	for k := from; k < to; k++ {
+		n += p.parts[k].cost
+	}
+	return float64(n)
 }
 
 // closure adds to a run whatever overlaps its rectangle, so that outputs overlap nothing that stays.

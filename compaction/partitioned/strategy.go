@@ -28,12 +28,12 @@ func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 	o := s.Options.WithDefaults()
 	p := &planner{s: s, o: o, limit: o.MaxVisits, trigger: trigger(o.MaxVisits), parts: partsOf(s, o)}
 	p.found = findStacks(s, p.trigger)
-	plan := compaction.Plan{Debt: compaction.Debt{Height: p.found.highest, Limit: p.limit}}
+	plan := compaction.Plan{Debt: compaction.Debt{Height: p.found.highest, Limit: p.limit, Free: min(p.trigger, p.limit-1)}}
 	if jobs := resume(s, &o); len(jobs) > 0 {
 		plan.Jobs = jobs
 	} else {
 		p.relieve()
-		plan.Jobs = p.jobs
+		plan.Jobs, plan.ImagesChecked = p.jobs, p.sparse
 	}
 	for i := range plan.Jobs {
 		plan.Debt.Bytes += plan.Jobs[i].Cost.Read + plan.Jobs[i].Cost.Write

@@ -76,7 +76,7 @@ func newFolder(w *Work) *folder {
 // keys folds the keys of a span; what is kept beside image layers is in kept.
 func (f *folder) keys(es []entry, sp span) error {
 	f.kept, f.read = f.kept[:0], f.t.bytesOf(es)
-	if len(f.images) > 0 && f.job.Fold.Below {
+	if n := len(f.images); n > 0 && (f.job.Fold.Below || f.images[n-1].LSNs.Start > f.lowest) {
 		return f.everyKey(es, sp)
 	}
 	for i := 0; i < len(es); {
@@ -92,7 +92,8 @@ func (f *folder) keys(es []entry, sp span) error {
 	return nil
 }
 
-// everyKey folds keys without records too, whose images have to go somewhere.
+// everyKey folds keys without records too, whose images have to go somewhere: the records that led to an image above
+// the lowest read point may be gone.
 func (f *folder) everyKey(es []entry, sp span) error {
 	for k := sp.lo; k < sp.hi; k++ {
 		n := 0

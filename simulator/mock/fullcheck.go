@@ -16,6 +16,9 @@ func (t *Timeline) CheckAll() error {
 	if err := t.recount(); err != nil {
 		return err
 	}
+	if t.everythingIsThere() {
+		return t.tryReads()
+	}
 	hides := t.imagesByKey()
 	inDeltas := t.imageEntries()
 	for key := range t.space.end {
@@ -27,6 +30,12 @@ func (t *Timeline) CheckAll() error {
 		}
 	}
 	return t.tryReads()
+}
+
+// everythingIsThere reports whether each record is in a live layer or in memory, so that none can be missed.
+func (t *Timeline) everythingIsThere() bool {
+	n := min(int(t.memFirst), len(t.refs.n))
+	return n == int(t.memFirst) && !slices.Contains(t.refs.n[:n], 0)
 }
 
 // recount compares the references kept step by step with those of the live layers.

@@ -254,10 +254,10 @@ func (t *Timeline) Release(x page.LSN, keys page.Range) {
 func (t *Timeline) Exists(key uint32, at page.LSN) bool {
 	r := &t.space.regions[t.space.regionOf(key)]
 	if r.Sparse {
-		f := t.first[key-t.sparseFrom]
-		return f != none && t.log.lsn(f) <= at
-	}
-	if key-r.start >= r.blocksAt(at) {
+		if f := t.first[key-t.sparseFrom]; f == none || t.log.lsn(f) > at {
+			return false
+		}
+	} else if key-r.start >= r.blocksAt(at) {
 		return false
 	}
 	if at < t.cutoff {
