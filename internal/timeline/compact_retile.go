@@ -88,7 +88,7 @@ func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
 		return fmt.Errorf("the cutter leaves out %s at LSN %s", m.Key.Describe(), m.LSN)
 	}
 	if o.w == nil {
-		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, localGeneration, o.t.writerOptions())
+		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, o.t.generation, o.t.writerOptions())
 		if err != nil {
 			return err
 		}

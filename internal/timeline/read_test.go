@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
@@ -26,8 +25,6 @@ import (
 	"github.com/stratapg/strata/virtualfile"
 	"github.com/stratapg/strata/walredo"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const readFirst page.LSN = 0x1000
 

@@ -80,7 +80,9 @@ func (p *past) clone() *past {
 // uploader is a process that writes a timeline: its disk, and its view of the remote.
 type uploader struct {
 	t          testing.TB
-	fs         *virtualfile.MemFS
+	fs         virtualfile.FS
+	root       string // of the store in the file system
+	change     func(*Config)
 	faults     *faultstore.Store
 	store      remote.Storage // without the faults
 	generation uint32
@@ -96,7 +98,10 @@ const testDelay = 2 * time.Millisecond
 // shortly is a hundred times as fast as it should be.
 func shortly(ctx context.Context, d time.Duration) error { return sleepFor(ctx, d/100) }
 
-const uploadDir = "store/timelines"
+const storeDir = "store"
+
+func (u *uploader) storeDir() string     { return filepath.Join(u.root, storeDir) }
+func (u *uploader) timelinesDir() string { return filepath.Join(u.storeDir(), "timelines") }
 
 // newUploader starts a process with an empty disk: it attaches what the remote has, or makes the timeline.
 func newUploader(t testing.TB, store remote.Storage, generation uint32, p *past) *uploader {
@@ -106,24 +111,39 @@ func newUploader(t testing.TB, store remote.Storage, generation uint32, p *past)
 	return u
 }
 
-func (u *uploader) config() Config {
+func (u *uploader) config() (c Config, err error) {
 	strategy, err := catalog.New(uploadStrategy)
-	require.NoError(u.t, err)
-	return Config{
-		FS: u.fs, CheckpointDistance: 1 << 30, MaxFrozen: 2, MaxOpenFiles: 64, Scratch: "store", Memory: 64 << 20, ValidateIO: true,
+	if err != nil {
+		return c, err
+	}
+	c = Config{
+		FS: u.fs, CheckpointDistance: 1 << 30, MaxFrozen: 2, MaxOpenFiles: 64, Scratch: u.storeDir(), Memory: 64 << 20, ValidateIO: true,
 		MinManifestRewrite: 600, Redoer: joiner{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: time.Now,
 		Compaction: CompactionConfig{Strategy: strategy, Options: compaction.Options{CheckpointDistance: 4 << 10, CompactionTargetSize: 8 << 10,
 			CompactionThreshold: 2, ImageCreationThreshold: 1, ImageCheckDistance: 1, MaxVisits: 3, MaxRecords: 4}},
 		Remote: u.faults, Upload: UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly},
 	}
+	if u.change != nil {
+		u.change(&c)
+	}
+	return c, nil
 }
 
 // start begins the process on its disk.
 func (u *uploader) start() (err error) {
-	require.NoError(u.t, u.fs.MkdirAll(uploadDir))
-	require.NoError(u.t, errors.Join(u.fs.SyncDir("."), u.fs.SyncDir("store")))
-	u.env, err = NewEnv(u.config())
-	require.NoError(u.t, err)
+	if err := u.fs.MkdirAll(u.timelinesDir()); err != nil {
+		return err
+	}
+	if err := errors.Join(u.fs.SyncDir(filepath.Clean(u.root)), u.fs.SyncDir(u.storeDir())); err != nil {
+		return err
+	}
+	c, err := u.config()
+	if err != nil {
+		return err
+	}
+	if u.env, err = NewEnv(c); err != nil {
+		return err
+	}
 	u.env.SetGeneration(uploadTenant, u.generation)
 	if u.tl, err = u.open(); err != nil {
 		return errors.Join(err, u.env.Close())
@@ -133,7 +153,7 @@ func (u *uploader) start() (err error) {
 
 func (u *uploader) open() (*Timeline, error) {
 	ctx := context.Background()
-	dir := filepath.Join(uploadDir, uploadTimeline.String())
+	dir := filepath.Join(u.timelinesDir(), uploadTimeline.String())
 	if _, err := u.fs.Stat(dir); err == nil {
 		o, err := Open(ctx, u.env, dir, uploadTenant, uploadTimeline)
 		if err != nil {
@@ -145,12 +165,12 @@ func (u *uploader) open() (*Timeline, error) {
 	if errors.Is(err, remote.ErrNotFound) {
 		m := manifest.Meta{Tenant: uploadTenant, Timeline: uploadTimeline, Name: "main", Version: pg.V17, InitialLSN: readFirst, WALSegSize: 16 << 20}
 		u.past.last = max(u.past.last, readFirst)
-		return Create(ctx, u.env, uploadDir, m, 0, nil, nil)
+		return Create(ctx, u.env, u.timelinesDir(), m, 0, nil, nil)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return Adopt(ctx, u.env, uploadDir, Adoption{Tenant: uploadTenant, ID: uploadTimeline, Name: "main", Index: part})
+	return Adopt(ctx, u.env, u.timelinesDir(), Adoption{Tenant: uploadTenant, ID: uploadTimeline, Name: "main", Index: part})
 }
 
 // put writes some keys at the next LSN.
@@ -217,7 +237,7 @@ func (u *uploader) sameAll(upTo page.LSN) {
 
 // kill ends the process without a word: what it has not synced is lost, and nothing that it still does counts.
 func (u *uploader) kill() {
-	clone := u.fs.CrashClone(u.rnd.Uint64())
+	clone := u.fs.(*virtualfile.MemFS).CrashClone(u.rnd.Uint64())
 	u.faults.Set(&faultstore.Fault{Nth: 1, Sticky: true})
 	_ = u.tl.Close()
 	_ = u.env.Close()
@@ -312,7 +332,7 @@ func TestOldCopy(t *testing.T) {
 	a := newUploader(t, store, 1, p)
 	require.NoError(t, a.work())
 	a.settle()
-	old := a.fs.CrashClone(1)
+	old := a.fs.(*virtualfile.MemFS).CrashClone(1)
 	require.NoError(t, a.work())
 	a.settle()
 	before := objects(t, store)
@@ -444,7 +464,7 @@ func (u *uploader) clean() {
 // TestUploadModel does at random what processes do: write, compact, fail, die, come back on their disk or attach elsewhere while the old
 // one still runs. After each attachment from the remote alone all that was reported is right.
 func TestUploadModel(t *testing.T) {
-	steps := testkit.Size(300, 1500, 100_000)
+	steps := testkit.Size(150, 600, 100_000)
 	perSeed := min(steps, 500)
 	for seed := range uint64(steps / perSeed) {
 		runModel(t, seed, perSeed)
@@ -468,15 +488,15 @@ func runModel(t *testing.T, seed uint64, steps int) {
 	a := newUploader(t, store, acquire(), &past{})
 	done := map[string]int{}
 	ops := map[string]func(){
-		"put":     func() { require.NoError(t, a.put()) },
-		"flush":   func() { require.NoError(t, a.tl.Flush(t.Context())) },
+		"put":   func() { require.NoError(t, a.put()) },
+		"flush": func() { require.NoError(t, a.tl.Flush(t.Context())) },
 		"compact": func() {
 			if err := a.compact(); !errors.Is(err, remote.ErrUnavailable) { // it reads what was attached
 				require.NoError(t, err)
 			}
 		},
-		"wait":    func() { a.settle() },
-		"time":    func() { time.Sleep(time.Duration(rnd.IntN(3)) * testDelay) },
+		"wait": func() { a.settle() },
+		"time": func() { time.Sleep(time.Duration(rnd.IntN(3)) * testDelay) },
 		"faults": func() {
 			a.faults.Set(&faultstore.Fault{Chance: rnd.Float64() / 2}, &faultstore.Fault{Chance: rnd.Float64() / 2, Effect: faultstore.LostReply})
 		},
