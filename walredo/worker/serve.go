@@ -83,7 +83,7 @@ type server struct {
 	block uint32
 	req   walredo.Request
 	mem   arena
-	page  [pg.BlockSize]byte // of answers that are no page
+	page  [pg.BlockSize]byte // of failures
 }
 
 func (s *server) serve(ctx context.Context) error {
@@ -112,10 +112,8 @@ func (s *server) alloc(n int) ([]byte, error) {
 func (s *server) message(ctx context.Context, m *wire.Message) error {
 	switch m.Type {
 	case wire.Ping:
-		clear(s.page[:])
 		s.begun = false
-		_, err := s.w.Write(s.page[:])
-		return err
+		return s.pong()
 	case wire.Begin:
 		s.begin(m)
 		return nil
@@ -151,13 +149,30 @@ func (s *server) begin(m *wire.Message) {
 	s.mem.reset()
 }
 
+// pong answers a ping with zeros, made where they are written from.
+func (s *server) pong() error {
+	if err := s.makeRoom(); err != nil {
+		return err
+	}
+	zeros := s.w.AvailableBuffer()[:wire.AnswerSize]
+	clear(zeros)
+	_, err := s.w.Write(zeros)
+	return err
+}
+
+// makeRoom sends what there is if another answer has no room behind it.
+func (s *server) makeRoom() error {
+	if s.w.Available() < answerRoom {
+		return s.w.Flush()
+	}
+	return nil
+}
+
 // answer has the page made where it is written from.
 func (s *server) answer(ctx context.Context) error {
 	s.begun = false
-	if s.w.Available() < answerRoom {
-		if err := s.w.Flush(); err != nil {
-			return err
-		}
+	if err := s.makeRoom(); err != nil {
+		return err
 	}
 	out, err := s.o.Redoer.Redo(ctx, s.w.AvailableBuffer(), &s.req)
 	if err == nil && len(out) != pg.BlockSize {
