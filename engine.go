@@ -65,6 +65,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			ValidateIO:         o.ValidateIO,
 			MinManifestRewrite: manifest.DefaultMinRewrite,
 			ImageCompression:   o.ImageCompression,
+			Unchecked:          o.NoChecksums,
 			Compaction:         compaction,
 			GC:                 o.GC.config(),
 			Redoer:             e.redo.Redoer,

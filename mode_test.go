@@ -1,6 +1,7 @@
 package strata_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -9,6 +10,44 @@ import (
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
+
+// TestChecksumsMayBeLeftOut: the option is that of a process, and layers of both kinds lie side by side.
+func TestChecksumsMayBeLeftOut(t *testing.T) {
+	ctx := t.Context()
+	o := strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true, Compaction: strata.Compaction{Period: strata.Every(0)}}
+	var name string
+	for i, without := range []bool{true, false} {
+		o.NoChecksums = without
+		e, err := strata.Open(ctx, o)
+		require.NoError(t, err)
+		tenant, err := e.DefaultTenant(ctx)
+		require.NoError(t, err)
+		var tl *strata.Timeline
+		if i == 0 {
+			tl, err = tenant.Create(ctx, strata.CreateOptions{Name: "main", Version: 17, InitialLSN: 0x1000})
+		} else {
+			tl, err = tenant.Timeline(ctx, name)
+		}
+		require.NoError(t, err)
+		name = tl.Info().Name
+		lsn := page.LSN(0x1008 + 8*i)
+		putAt(t, tl, page.ControlFileKey, lsn, "value")
+		require.NoError(t, tl.Flush(ctx))
+		checked := map[page.LSN]bool{}
+		for _, d := range tl.Layers() {
+			v, err := tl.VerifyLayer(ctx, d, nil)
+			require.NoError(t, err)
+			require.Equal(t, d.Checked, v.Desc.Checked)
+			checked[d.LSNs.End-1] = d.Checked
+		}
+		want := map[page.LSN]bool{0x1008: false}
+		if !without {
+			want[lsn] = true
+		}
+		require.Equal(t, want, checked)
+		require.NoError(t, e.Close())
+	}
+}
 
 // TestModeChangesAtRunTime: layers written in one mode are read beside those of another.
 func TestModeChangesAtRunTime(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 // compaction and back-pressure look at.
 //
 // A timeline writes them one upon another: each begins where the one below ends. The stack holds any set,
-// since a read is right whatever they are and a timeline that comes from elsewhere must open, but Follows
-// tells a writer, and Faults whoever opens a timeline, where that order is broken. Overlaps come from a
-// writer that was replaced and wrote WAL again; a gap, from a layer that was lost or compacted out of turn.
+// since a read is right whatever they are and a timeline that comes from elsewhere must open, but Faults tells
+// whoever opens a timeline where that order is broken. Overlaps come from a writer that was replaced and wrote
+// WAL again; a gap, from a layer that was lost or compacted out of turn.
 type L0Stack struct{ s stack }
 
 // l0 reports whether the layer is a delta that spans all keys.
@@ -61,17 +61,6 @@ func (s *L0Stack) newest(end page.LSN) *packed {
 		return nil
 	}
 	return s.s.newest(&mapKey{}, end, 0)
-}
-
-// Follows says why d would not continue the stack: it is no L0, or does not begin where the stack ends.
-func (s L0Stack) Follows(d Desc) error {
-	switch {
-	case !d.IsL0():
-		return fmt.Errorf("layer %s: %w: a layer on the L0 stack is a delta of all keys", d.Name(), ErrOrder)
-	case s.s.n > 0 && d.LSNs.Start != s.s.hi:
-		return fmt.Errorf("layer %s: %w: the L0 stack ends at %s", d.Name(), ErrOrder, s.s.hi)
-	}
-	return checkRanges(d.Keys, d.LSNs)
 }
 
 // L0Fault is a place where the stack is not contiguous.

@@ -22,13 +22,6 @@ func TestL0StackIsContiguous(t *testing.T) {
 	require.Equal(t, int64(200), s.Bytes())
 	require.Equal(t, []Desc{l0(16, 24), l0(8, 16)}, slices.Collect(s.All()), "newest first")
 	require.Empty(t, s.Faults())
-	require.NoError(t, s.Follows(l0(24, 25)))
-	require.ErrorContains(t, s.Follows(l0(25, 26)), "ends at 0/18")
-	require.ErrorContains(t, s.Follows(l0(16, 26)), "ends at 0/18")
-	image := l0(24, 25)
-	image.Image = true
-	require.ErrorIs(t, s.Follows(image), ErrOrder)
-	require.NoError(t, L0Stack{}.Follows(l0(3, 4)), "an empty stack begins anywhere")
 	for end, want := range map[page.LSN]page.LSN{8: 0, 9: 8, 16: 8, 17: 16, 99: 16} {
 		d, ok := s.Search(end)
 		require.Equal(t, want > 0, ok)

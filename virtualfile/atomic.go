@@ -14,23 +14,13 @@ import (
 // It is durable on return. After an error it may be either, and may become data with a crash. One writer of
 // a name at a time.
 func WriteFileAtomic(fsys FS, name string, data []byte) error {
-	return publish(fsys, name, data, fsys.Rename)
-}
-
-// CreateFileAtomic makes a file that must not exist yet (fs.ErrExist), and otherwise is WriteFileAtomic: after
-// a crash the file is not there, or holds data, whole.
-func CreateFileAtomic(fsys FS, name string, data []byte) error {
-	return publish(fsys, name, data, fsys.RenameNew)
-}
-
-// publish writes a file under a temporary name. What could not be written or synced is removed, never synced
-// again, so that the next try starts from data (see ErrBroken).
-func publish(fsys FS, name string, data []byte, rename func(oldName, newName string) error) error {
+	// What could not be written or synced is removed, never synced again, so that the next try starts from data
+	// (see ErrBroken).
 	temp := name + TempSuffix
 	if err := writeTemp(fsys, temp, data); err != nil {
 		return err
 	}
-	if err := rename(temp, name); err != nil {
+	if err := fsys.Rename(temp, name); err != nil {
 		return errors.Join(err, removeIfThere(fsys, temp))
 	}
 	return fsys.SyncDir(filepath.Dir(name))

@@ -97,7 +97,7 @@ func TestAtomicFilesAtEveryCrash(t *testing.T) {
 	})
 	t.Run("create", func(t *testing.T) {
 		everyCrash(t, func(m *MemFS) {},
-			func(fsys FS) error { return CreateFileAtomic(fsys, "f", []byte("new")) },
+			func(fsys FS) error { return WriteFileAtomic(fsys, "f", []byte("new")) },
 			func(t *testing.T, found *MemFS, done bool) {
 				if got := finds(t, found, "f"); got != "new" {
 					require.Equal(t, "none", got)
@@ -150,18 +150,6 @@ func TestAtomicFilesAtEveryCrash(t *testing.T) {
 				require.ElementsMatch(t, []string{"2", "none"}, []string{from, to})
 				require.True(t, !done || to == "2")
 			})
-	})
-}
-
-func TestCreateFileAtomicReplacesNothing(t *testing.T) {
-	eachFS(t, func(t *testing.T, fsys FS, dir string) {
-		name := filepath.Join(dir, "f")
-		require.NoError(t, CreateFileAtomic(fsys, name, []byte("1")))
-		require.ErrorIs(t, CreateFileAtomic(fsys, name, []byte("2")), fs.ErrExist)
-		require.Equal(t, "1", content(t, fsys, name))
-		names, err := fsys.List(dir)
-		require.NoError(t, err)
-		require.Equal(t, []string{"f"}, names, "no temporary file is left")
 	})
 }
 

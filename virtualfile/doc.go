@@ -92,7 +92,7 @@
 //
 // # What survives a crash
 //
-// The bytes of a synced file under a name that was synced. WriteFileAtomic, CreateFileAtomic, DurableRename and
-// DurableMkdirAll do that in the right order, and leave, whenever it crashes, what was or what is to be.
-// SetAside moves out of the way what nobody knows.
+// The bytes of a synced file under a name that was synced. WriteFileAtomic, DurableRename and DurableMkdirAll
+// do that in the right order, and leave, whenever it crashes, what was or what is to be. SetAside moves out of the
+// way what nobody knows.
 package virtualfile
