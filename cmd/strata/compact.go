@@ -17,6 +17,7 @@ func newCompact() *cobra.Command {
 	var f storeFlags
 	var o strata.CompactOptions
 	var dryRun bool
+	var picture string
 	c := &cobra.Command{
 		Use:   "compact",
 		Short: "Make the layers of a timeline over, so that reads visit fewer of them",
@@ -25,22 +26,27 @@ left to do. What was done stays when it is interrupted, and called again it goes
 disk depends on the strategy: each call may name another.
 
 With --due only what the strategy's thresholds ask for is done, as in the background of a running engine.
-With --dry-run nothing is changed: the jobs that would come first are printed, with their reasons.`,
-		Example: "  strata compact --strategy legacy\n  strata compact --dry-run",
+With --dry-run nothing is changed: the jobs that would come first are printed, with their reasons, the layers that
+they read and replace, and what they come to. How far the work is, and how long it still takes, goes to stderr once
+a second; the closing line tells what it came to: max_deltas is the most deltas that a read may have to visit.
+
+With --draw the layers before and after, or as they are planned, are drawn as an SVG, key by LSN.`,
+		Example: "  strata compact --strategy legacy\n  strata compact --dry-run --draw plan.svg",
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
 	registerStrategy(c, &o.Strategy)
 	c.Flags().BoolVar(&o.DueOnly, "due", false, "do only what the strategy's thresholds ask for")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be done, and change nothing")
+	registerDraw(c, &picture)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkStrategy("compact", o.Strategy); err != nil {
 			return err
 		}
 		if dryRun {
-			return planCompact(cmd, f, o)
+			return planCompact(cmd, f, o, picture)
 		}
-		return runCompact(cmd, f, o)
+		return runCompact(cmd, f, o, picture)
 	}
 	return c
 }
@@ -65,25 +71,33 @@ func byHand(o strata.Options) strata.Options {
 	return o
 }
 
-func runCompact(cmd *cobra.Command, f storeFlags, o strata.CompactOptions) error {
+func runCompact(cmd *cobra.Command, f storeFlags, o strata.CompactOptions, picture string) error {
 	start := time.Now()
-	p := newProgress(cmd.ErrOrStderr())
-	o.Progress = func(i strata.CompactionInfo) {
+	o.Progress = compactProgress(newProgress(cmd.ErrOrStderr()))
+	return f.withTimeline(cmd, byHand(strata.Options{}), func(tl *openedTimeline) error {
+		before := tl.Layers()
+		r, err := tl.Compact(cmd.Context(), o)
+		if err != nil {
+			return fmt.Errorf("compact, after %d jobs: %w", r.Jobs, err)
+		}
+		if err := drawChange(picture, tl.Timeline, "compacted", before, tl.Layers(), nil); err != nil {
+			return err
+		}
+		return closing{name: "compact"}.add("jobs", r.Jobs).add("bytes_in", r.BytesRead).add("bytes_out", r.BytesWritten).
+			add("layers", r.Layers).add("max_deltas", r.MaxDeltas).seconds(start).add("peak_mib", peakMiB()).
+			write(cmd.OutOrStdout(), f.json)
+	})
+}
+
+// compactProgress tells how far a job is.
+func compactProgress(p *progress) func(strata.CompactionInfo) {
+	return func(i strata.CompactionInfo) {
 		what := fmt.Sprintf("compact: %s of %d layers", i.Kind, i.Inputs)
 		if i.Left > 0 {
 			what += fmt.Sprintf(", %s left", i.Left.Round(time.Second))
 		}
 		p.say(what, i.BytesRead, i.TotalBytes)
 	}
-	return f.withTimeline(cmd, byHand(strata.Options{}), func(tl *openedTimeline) error {
-		r, err := tl.Compact(cmd.Context(), o)
-		if err != nil {
-			return fmt.Errorf("compact, after %d jobs: %w", r.Jobs, err)
-		}
-		return closing{name: "compact"}.add("jobs", r.Jobs).add("bytes_in", r.BytesRead).add("bytes_out", r.BytesWritten).
-			add("layers", r.Layers).add("max_deltas", r.MaxDeltas).seconds(start).add("peak_mib", peakMiB()).
-			write(cmd.OutOrStdout(), f.json)
-	})
 }
 
 // peakMiB is the most memory that the process has had, 0 if unknown.
@@ -95,7 +109,7 @@ func peakMiB() int64 {
 	return u.Maxrss >> 10 // Linux counts in KiB
 }
 
-func planCompact(cmd *cobra.Command, f storeFlags, o strata.CompactOptions) error {
+func planCompact(cmd *cobra.Command, f storeFlags, o strata.CompactOptions, picture string) error {
 	start := time.Now()
 	return f.withTimeline(cmd, readOnly, func(tl *openedTimeline) error {
 		p, err := tl.PlanCompaction(cmd.Context(), o)
@@ -109,6 +123,12 @@ func planCompact(cmd *cobra.Command, f storeFlags, o strata.CompactOptions) erro
 			if !f.json {
 				printJob(cmd.OutOrStdout(), p.Snapshot, j)
 			}
+		}
+		if !f.json {
+			printEffect(cmd.OutOrStdout(), &p)
+		}
+		if err := drawPlan(picture, tl.Timeline, &p); err != nil {
+			return err
 		}
 		return closing{name: "compact"}.add("jobs", 0).add("planned", len(p.Jobs)).add("bytes_in", read).add("bytes_out", write).
 			add("layers", len(p.Snapshot.Layers)).seconds(start).write(cmd.OutOrStdout(), f.json)
@@ -125,4 +145,34 @@ func printJob(w io.Writer, s *compaction.Snapshot, j *compaction.Job) {
 	for _, i := range j.Obsolete {
 		fmt.Fprintf(w, "  replaces %s (%d bytes)\n", s.Layers[i].ID, s.Layers[i].Size)
 	}
+}
+
+// printEffect says what all planned jobs come to.
+func printEffect(w io.Writer, p *strata.CompactionPlan) {
+	gone := obsolete(p)
+	var bytes, write int64
+	for i := range gone {
+		bytes += p.Snapshot.Layers[i].Size
+	}
+	for i := range p.Jobs {
+		write += p.Jobs[i].Cost.Write
+	}
+	fmt.Fprintf(w, "expected: %d of %d layers (%d bytes) are replaced by about %d bytes\n", len(gone), len(p.Snapshot.Layers), bytes, write)
+	if d := p.Debt; d.Limit > 0 {
+		fmt.Fprintf(w, "a read visits up to %d deltas now; ingest stops at %d\n", d.Height, d.Limit)
+	}
+	if len(p.Jobs) > 0 {
+		fmt.Fprintln(w, "what follows is planned once these are done")
+	}
+}
+
+// obsolete are the layers that the jobs of a plan replace.
+func obsolete(p *strata.CompactionPlan) map[int]bool {
+	gone := map[int]bool{}
+	for i := range p.Jobs {
+		for _, n := range p.Jobs[i].Obsolete {
+			gone[n] = true
+		}
+	}
+	return gone
 }

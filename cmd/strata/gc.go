@@ -9,11 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/layer"
 )
 
 func newGC() *cobra.Command {
 	var f storeFlags
 	var o strata.GCOptions
+	var picture string
 	horizon, pitr := int64(64<<20), 7*24*time.Hour
 	c := &cobra.Command{
 		Use:   "gc",
@@ -26,20 +28,22 @@ Whole layers go: those that newer images hide from every read. So compact first 
 strategy that makes images.
 
 Leases that a server gave in this store end with it: do not collect within ten minutes of its end if somebody counts on
-them. With --dry-run nothing is changed, and every layer is listed with the reason why it would go or stay.`,
-		Example: "  strata gc --dry-run\n  strata gc --horizon 0 --pitr 24h",
+them. With --dry-run nothing is changed, and every layer is listed with the reason why it would go or stay. With --draw
+the layers before and after, or as they would be, are drawn as an SVG, key by LSN.`,
+		Example: "  strata gc --dry-run\n  strata gc --horizon 0 --pitr 24h --draw gc.svg",
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
 	c.Flags().Int64Var(&horizon, "horizon", horizon, "bytes of WAL, from the end, to keep readable at every LSN; 0 for none")
 	c.Flags().DurationVar(&pitr, "pitr", pitr, "time, up to now, to keep every state of; 0 for none")
 	c.Flags().BoolVar(&o.DryRun, "dry-run", false, "print what would be done, and change nothing")
+	registerDraw(c, &picture)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if horizon < 0 || pitr < 0 {
 			return usageError{errors.New("gc: --horizon and --pitr cannot be negative")}
 		}
 		o.Horizon, o.PITR = orNone(horizon), orNone(pitr)
-		return runGC(cmd, f, o)
+		return runGC(cmd, f, o, picture)
 	}
 	return c
 }
@@ -52,14 +56,18 @@ func orNone[T int64 | time.Duration](v T) T {
 	return v
 }
 
-func runGC(cmd *cobra.Command, f storeFlags, o strata.GCOptions) error {
+func runGC(cmd *cobra.Command, f storeFlags, o strata.GCOptions, picture string) error {
 	so := byHand(strata.Options{GC: strata.GarbageCollection{Period: strata.Every(0), LeaseGrace: strata.Every(0)}})
 	if o.DryRun {
-		so, o.Explain = readOnly, !f.json
+		so, o.Explain = readOnly, !f.json || picture != ""
 	}
 	return f.withTimeline(cmd, so, func(tl *openedTimeline) error {
+		before := tl.Layers()
 		r, err := tl.GC(cmd.Context(), o)
 		if err != nil {
+			return err
+		}
+		if err := drawChange(picture, tl.Timeline, "collected up to "+r.Cutoff.String(), before, left(tl.Layers(), &r, o.DryRun), nil); err != nil {
 			return err
 		}
 		if !f.json {
@@ -83,4 +91,18 @@ func printGC(w io.Writer, r *strata.GCResult) {
 		}
 		fmt.Fprintf(w, "%s %s (%d bytes): %s\n", fate, l.Layer.Name(), l.Layer.Size, l.Reason)
 	}
+}
+
+// left gives the layers that a collection leaves.
+func left(layers []layer.Desc, r *strata.GCResult, dryRun bool) []layer.Desc {
+	if !dryRun {
+		return layers
+	}
+	var out []layer.Desc
+	for _, l := range r.Layers {
+		if !l.Removed {
+			out = append(out, l.Layer)
+		}
+	}
+	return out
 }

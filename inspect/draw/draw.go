@@ -49,19 +49,24 @@ func (p Picture) SVG(w io.Writer) error {
 	s := newScale(p.Layers, p.Marks)
 	fmt.Fprintf(b, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\">\n%s\n", width, height, style)
 	fmt.Fprintf(b, "<title>%s</title>\n<text class=\"title\" x=\"%d\" y=\"24\">%s</text>\n", html.EscapeString(p.Title), left, html.EscapeString(p.Title))
+	panel(b, s, p.Layers, p.Marks, func(layer.Desc) string { return "" })
+	fmt.Fprintln(b, "</svg>")
+	return b.Flush()
+}
+
+// panel draws layers; more gives classes beside the one of a layer's kind.
+func panel(b io.Writer, s scale, layers []layer.Desc, marks []Mark, more func(layer.Desc) string) {
 	fmt.Fprintf(b, "<rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", left, top, width-left-right, height-top-below)
-	legend(b, p.Layers)
-	for _, d := range sorted(p.Layers) {
-		drawLayer(b, s, d)
+	legend(b, layers)
+	for _, d := range sorted(layers) {
+		drawLayer(b, s, d, more(d))
 	}
-	for _, m := range p.Marks {
+	for _, m := range marks {
 		y := s.y(m.LSN)
 		fmt.Fprintf(b, "<line class=\"mark\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n", left, width-right, y, y)
 		fmt.Fprintf(b, "<text class=\"axis\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%s</text>\n", width-right-4, y-3, html.EscapeString(m.Label))
 	}
 	axes(b, s)
-	fmt.Fprintln(b, "</svg>")
-	return b.Flush()
 }
 
 // sorted puts large deltas first, so that small ones and images are drawn on top of them.
@@ -94,12 +99,12 @@ func sorted(layers []layer.Desc) []layer.Desc {
 	return out
 }
 
-func drawLayer(w io.Writer, s scale, d layer.Desc) {
+func drawLayer(w io.Writer, s scale, d layer.Desc, more string) {
 	x1, x2 := s.x(d.Keys.Start), s.x(d.Keys.End)
 	about := html.EscapeString(fmt.Sprintf("%s, %d bytes", d.Name(), d.Size))
 	if d.Image {
 		y := s.y(d.LSNs.Start)
-		fmt.Fprintf(w, "<line class=\"image\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"><title>%s</title></line>\n", x1, x2, y, y, about)
+		fmt.Fprintf(w, "<line class=\"image%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\"><title>%s</title></line>\n", more, x1, x2, y, y, about)
 		return
 	}
 	class := "delta"
@@ -107,8 +112,8 @@ func drawLayer(w io.Writer, s scale, d layer.Desc) {
 		class = "l0"
 	}
 	y1, y2 := s.y(d.LSNs.End), s.y(d.LSNs.Start)
-	fmt.Fprintf(w, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%s</title></rect>\n",
-		class, x1, y1, max(x2-x1, minBar), max(y2-y1, minBar), about)
+	fmt.Fprintf(w, "<rect class=\"%s%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"><title>%s</title></rect>\n",
+		class, more, x1, y1, max(x2-x1, minBar), max(y2-y1, minBar), about)
 }
 
 func legend(w io.Writer, layers []layer.Desc) {
