@@ -1,7 +1,7 @@
 #!/bin/sh
-# Brings what the tests use: a C compiler for the race detector, zstd, real PostgreSQL servers, and one's headers.
+# Brings what the tests use: a C compiler for the race detector, zstd, real PostgreSQL servers, one's headers, a browser.
 #
-# As root on Debian or Ubuntu, gcc, zstd, postgresql-15 (with its client tools) and its headers come by apt. Where Node
+# As root on Debian or Ubuntu, gcc, zstd, chromium, postgresql-15 (with its client tools) and its headers come by apt. Where Node
 # is there, servers of 14 to 17 come from npm by version and hash (scripts/servers/package-lock.json) into
 # STRATA_PG_DIR: by default /var/cache/strata/pg for root, whose own cache no other user may read, and
 # ${XDG_CACHE_HOME:-~/.cache}/strata/pg for anybody else. What is there already is left alone.
@@ -30,6 +30,7 @@ command -v cc >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
 command -v zstd >/dev/null 2>&1 || packages="$packages zstd"
 [ -x /usr/lib/postgresql/15/bin/postgres ] || packages="$packages postgresql-15"
 [ -f /usr/include/postgresql/15/server/postgres.h ] || packages="$packages postgresql-server-dev-15"
+command -v chromium >/dev/null 2>&1 || packages="$packages chromium"
 [ -z "$packages" ] || bring_by_apt $packages
 
 if [ "$(id -u)" = 0 ]; then default=/var/cache/strata/pg; else default=${XDG_CACHE_HOME:-$HOME/.cache}/strata/pg; fi
