@@ -464,7 +464,7 @@ func (u *uploader) clean() {
 // TestUploadModel does at random what processes do: write, compact, fail, die, come back on their disk or attach elsewhere while the old
 // one still runs. After each attachment from the remote alone all that was reported is right.
 func TestUploadModel(t *testing.T) {
-	steps := testkit.Size(150, 600, 100_000)
+	steps := testkit.Size(100, 250, 100_000)
 	perSeed := min(steps, 500)
 	for seed := range uint64(steps / perSeed) {
 		runModel(t, seed, perSeed)

@@ -13,5 +13,7 @@ const (
 	tick    = 5 * time.Millisecond
 )
 
-// TestMain finds goroutines that outlive their queue.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain finds goroutines that outlive their queue, but for idle connections to a server.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
+}
