@@ -45,6 +45,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		DefaultTenant:   o.Tenant,
 		RemoteURL:       e.options.Remote.URL,
 		Generation:      o.Remote.Generation,
+		Evict:           tenant.EvictConfig{Limits: o.Remote.Evict.EvictLimits, Period: o.Remote.Evict.Period},
 		Dir:             o.Dir,
 		CreateIfMissing: o.CreateIfMissing,
 		ReserveBytes:    o.DiskReserve,

@@ -3,7 +3,9 @@ package strata
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/stratapg/strata/internal/evict"
 	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
@@ -15,7 +17,7 @@ import (
 type RemoteOptions struct {
 	// URL is recorded in the store as the place, and need not be said again then.
 	URL string
-	// Open opens the storage at a URL: byurl.Open, or that of one driver. Engine.Close closes it.
+	// Open opens the storage at a URL: remoteurl.Open, or that of one driver. Engine.Close closes it.
 	Open func(ctx context.Context, url string) (remote.Storage, error)
 	// Storage, if set, is used instead. Engine.Close does not close it.
 	Storage remote.Storage
@@ -24,6 +26,36 @@ type RemoteOptions struct {
 	Generation uint32
 	// Download says how layers are fetched.
 	Download DownloadOptions
+	// Evict says when layers leave the local disk again; default never.
+	Evict EvictOptions
+}
+
+// EvictLimits say which layers leave the local disk, of those that remote storage has too. Zeros are no limits. Those go first
+// that newer images hide, then those that were not read for the longest time in relation to their tenant's others.
+type EvictLimits = evict.Limits
+
+// EvictOptions say when layers leave the local disk. The zero value is never.
+type EvictOptions struct {
+	EvictLimits
+	// Period is how often that is looked at; 0 is never.
+	Period time.Duration
+}
+
+// EvictResult says what an eviction did.
+type EvictResult = tenant.EvictReport
+
+// Evict looks at the local disk once, and removes the files of layers that are too much by some limits: none that remote
+// storage has not got for good, and none that a read or a snapshot holds. They are fetched again when they are read.
+func (e *Engine) Evict(ctx context.Context, l EvictLimits) (EvictResult, error) {
+	return e.store.Evict(ctx, l)
+}
+
+// DownloadProgress is how far Timeline.Download is.
+type DownloadProgress = timeline.DownloadProgress
+
+// Download fetches all layers of the timeline that are in remote storage only, so that reads need not. progress may be nil.
+func (tl *Timeline) Download(ctx context.Context, progress func(DownloadProgress)) error {
+	return tl.t.Download(ctx, progress)
 }
 
 // DownloadOptions say how layers are fetched from remote storage. The zero value is good.

@@ -9,7 +9,6 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/remote/byurl"
 )
 
 func newAttach() *cobra.Command {
@@ -55,7 +54,7 @@ is not seen, and it deletes nothing. An attach that was interrupted can be run a
 func runAttach(cmd *cobra.Command, f storeFlags, a strata.AttachOptions) (err error) {
 	start := time.Now()
 	o := strata.Options{Dir: f.dir, CreateIfMissing: true, Tenant: a.Tenant, Logger: warnings(cmd)}
-	o.Remote = strata.RemoteOptions{URL: f.remote, Open: byurl.Open, Generation: a.Generation}
+	o.Remote = strata.RemoteOptions{URL: f.remote, Open: openRemote, Generation: a.Generation}
 	engine, err := strata.Open(cmd.Context(), o)
 	if err != nil {
 		return err

@@ -10,7 +10,8 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/remote/byurl"
+	"github.com/stratapg/strata/remote"
+	"github.com/stratapg/strata/remote/remoteurl"
 )
 
 // storeFlags are the flags of every command that works on a store.
@@ -59,7 +60,7 @@ func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.E
 		return nil, nil, err
 	}
 	o.Logger = warnings(cmd)
-	o.Remote.URL, o.Remote.Open = f.remote, byurl.Open
+	o.Remote.URL, o.Remote.Open = f.remote, openRemote
 	id, err := f.tenantID()
 	if err != nil {
 		return nil, nil, err
@@ -76,6 +77,15 @@ func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.E
 		return nil, nil, errors.Join(err, engine.Close())
 	}
 	return engine, tenant, nil
+}
+
+// openRemote opens remote storage by its URL. What fails on the way there is tried again.
+func openRemote(ctx context.Context, url string) (remote.Storage, error) {
+	s, err := remoteurl.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	return remote.Retry(s, remote.RetryOptions{}), nil
 }
 
 func (f *storeFlags) tenantID() (id page.TenantID, err error) {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -36,7 +37,9 @@ type Options struct {
 	RemoteURL string
 	// Generation is that of DefaultTenant's writer here, if it has none yet; 0 takes the next from the remote.
 	Generation uint32
-	Config     timeline.Config
+	// Evict says when layers leave the disk that remote storage has too.
+	Evict  EvictConfig
+	Config timeline.Config
 }
 
 // Store is an open store.
@@ -55,6 +58,8 @@ type Store struct {
 		closed  bool
 	}
 	making   chan struct{} // a tenant is being made; holds one
+	evicting chan struct{} // layers are being evicted; holds one
+	tasks    *tasks.Group
 	closing  sync.Once
 	closeErr error
 }
@@ -63,7 +68,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// What could not be written or synced once is not trusted again, by none of the store's parts.
 	o.Config.FS = virtualfile.Sticky(o.Config.FS)
-	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, making: make(chan struct{}, 1)}
+	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), tasks: tasks.New()}
 	s.mu.tenants = map[page.TenantID]*Tenant{}
 	defer func() {
 		if err != nil {
@@ -97,6 +102,12 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.dir, err), s.closeTenants(), s.env.Close())
 	}
 	done()
+	if o.Config.Remote != nil && !o.Config.ReadOnly && o.Evict.Period > 0 {
+		s.env.NoteUse()
+		if err := s.tasks.Go(s.evictInBackground(o.Evict)); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	return s, nil
 }
 
@@ -348,6 +359,7 @@ func (s *Store) Close() error {
 		s.mu.Lock()
 		s.mu.closed = true
 		s.mu.Unlock()
+		s.tasks.Stop()
 		s.closeErr = errors.Join(s.closeTenants(), s.env.Close(), s.unlock())
 	})
 	return s.closeErr

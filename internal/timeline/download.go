@@ -49,8 +49,11 @@ func (c DownloadConfig) withDefaults() DownloadConfig {
 	return c
 }
 
-// downloadMemory is what a download takes: the two buffers of a virtualfile.Writer.
-const downloadMemory = 2 << 20
+// downloadBuffer is the size of either buffer that a download is written from, and downloadMemory what it takes: both.
+const (
+	downloadBuffer = 512 << 10
+	downloadMemory = 2 * downloadBuffer
+)
 
 // downloads is what the downloads of a store have in common.
 type downloads struct {
@@ -202,7 +205,7 @@ func (t *transfer) begin() (err error) {
 	if t.out, err = t.f.env.Disk.Create(t.temp); err != nil {
 		return err
 	}
-	t.w, t.sum, t.at, t.etag = virtualfile.NewWriter(t.out, virtualfile.WriterOptions{}), xxhash.New(), 0, ""
+	t.w, t.sum, t.at, t.etag = virtualfile.NewWriter(t.out, virtualfile.WriterOptions{Buffer: downloadBuffer}), xxhash.New(), 0, ""
 	return nil
 }
 
@@ -232,7 +235,7 @@ func (t *transfer) receive(ctx context.Context) (err error) {
 		return fmt.Errorf("%s: %w", t.key, errReplaced)
 	}
 	for t.at < t.file.desc.Size {
-		room := t.w.Room(int(min(t.file.desc.Size-t.at, 1<<20)))
+		room := t.w.Room(int(min(t.file.desc.Size-t.at, downloadBuffer)))
 		if room == nil {
 			return t.w.Err()
 		}

@@ -83,6 +83,7 @@ type Env struct {
 	allOpen   <-chan struct{} // closed once all branches are known; nil if they are
 	jobs      atomic.Uint64
 	memory    atomic.Int64 // bytes in layers not yet written
+	tick      atomic.Int64 // the time that reads note, in ns; 0 if they are to note none
 
 	generations sync.Map // of page.TenantID to uint32; those that are not there have localGeneration
 }

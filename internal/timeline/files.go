@@ -25,6 +25,7 @@ type layerFiles struct {
 	}
 	remote remoteLookup // what is known of layers in remote storage
 	absent atomic.Int64 // layers whose files are there only
+	opened int64        // when the timeline was, in ns
 }
 
 // bucket heads a list of nodes that are never changed.
@@ -37,11 +38,13 @@ type fileNode struct {
 
 // layerFile is one layer, open once reader is set.
 type layerFile struct {
-	desc    layer.Desc
-	reader  atomic.Pointer[layer.Reader]
-	opening turn // guards leaving
-	leaving *layer.Reader
-	state   struct {
+	desc     layer.Desc
+	reader   atomic.Pointer[layer.Reader]
+	tick     atomic.Int64 // when it was last used, as Env.tick says
+	opening  turn         // guards what evictions need: evicting, and leaving, the reader of one that is
+	leaving  *layer.Reader
+	evicting bool
+	state    struct {
 		sync.Mutex
 		flight *flight
 		gone   bool // no view has the layer any more: its file must not come back
@@ -55,7 +58,7 @@ const (
 )
 
 func newLayerFiles(env *Env, dir string, id layer.Identity, remote remoteLookup) *layerFiles {
-	f := &layerFiles{env: env, dir: dir, id: id, remote: remote}
+	f := &layerFiles{env: env, dir: dir, id: id, remote: remote, opened: env.Clock().UnixNano()}
 	b := make([]bucket, minBuckets)
 	f.buckets.Store(&b)
 	return f
@@ -92,6 +95,9 @@ func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, 
 	if file == nil {
 		file = f.add(d)
 	}
+	if now := f.env.tick.Load(); file.tick.Load() != now {
+		file.tick.Store(now)
+	}
 	if r := file.reader.Load(); r != nil {
 		return r, nil
 	}
@@ -115,9 +121,8 @@ func (f *layerFiles) open(ctx context.Context, file *layerFile) (*layer.Reader, 
 	if r := file.reader.Load(); r != nil {
 		return r, nil
 	}
-	if r := file.leaving; r != nil { // it is wanted again before it was evicted
-		file.leaving = nil
-		file.reader.Store(r)
+	file.undoEvictionLocked()
+	if r := file.reader.Load(); r != nil {
 		return r, nil
 	}
 	r, err := layer.OpenReader(ctx, f.env.Disk, f.env.Blocks, f.dir, f.id, file.desc)
@@ -212,7 +217,7 @@ func (f *layerFiles) shut(file *layerFile) {
 			f.env.Logger.Error("cannot close a layer", "layer", file.desc.FileName(), "err", err)
 		}
 	}
-	file.leaving = nil
+	file.leaving, file.evicting = nil, false
 }
 
 // layerError marks what the layer package calls corrupt as corrupt here too.

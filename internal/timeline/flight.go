@@ -170,3 +170,18 @@ func (l *lineage) fetchAhead(c *layer.Collector, inherited bool) (out fetches) {
 	}
 	return out
 }
+
+// WaitingForLayers is how many reads and others wait for layers to be fetched, each layer counted.
+func (t *Timeline) WaitingForLayers() (n int) {
+	b := *t.files.buckets.Load()
+	for i := range b {
+		for x := b[i].Load(); x != nil; x = x.next {
+			x.file.state.Lock()
+			if fl := x.file.state.flight; fl != nil {
+				n += fl.waiters
+			}
+			x.file.state.Unlock()
+		}
+	}
+	return n
+}

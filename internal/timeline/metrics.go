@@ -41,6 +41,8 @@ type Metrics struct {
 	L0Height, L0Layers int64
 	// GC is what garbage collection did.
 	GC GCMetrics
+	// EvictedLayers and EvictedBytes count the files removed of layers that remote storage has.
+	EvictedLayers, EvictedBytes int64
 	// Downloads is what was fetched from remote storage.
 	Downloads DownloadMetrics
 	// Uploads is what was brought there.
@@ -70,6 +72,7 @@ type counters struct {
 	redos, redoRecords, redoErrors                 atomic.Int64
 	fileOpens, heldBytes                           atomic.Int64
 	removedLayers, removedBytes, removeErrors      atomic.Int64
+	evictedLayers, evictedBytes                    atomic.Int64
 	compactionCounters
 	gcCounters
 }
@@ -84,6 +87,7 @@ func (c *counters) snapshot() Metrics {
 		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),
 		Redos: c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
 		FileOpens:     c.fileOpens.Load(),
+		EvictedLayers: c.evictedLayers.Load(), EvictedBytes: c.evictedBytes.Load(),
 		RemovedLayers: c.removedLayers.Load(), RemovedBytes: c.removedBytes.Load(), RemoveErrors: c.removeErrors.Load(),
 	}
 }

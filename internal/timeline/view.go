@@ -28,6 +28,7 @@ type view struct {
 type retired struct {
 	mems   []*layer.Mem
 	layers []layer.Desc
+	ended  chan struct{} // closed then, if there is one
 }
 
 // bytes gives the memory and the disk that are held.
@@ -94,6 +95,11 @@ func (v *view) release() {
 
 // update replaces the view by what fn makes of it. removed are the layer files that the new one has no more.
 func (t *Timeline) update(fn func(v *view), removed ...layer.Desc) {
+	t.replaceView(fn, retired{layers: removed})
+}
+
+// replaceView is update; gone says what else is let go with the view that is replaced, but for its mems.
+func (t *Timeline) replaceView(fn func(v *view), gone retired) {
 	t.mu.Lock()
 	old := t.view.Load()
 	v := newView(t, old.open, old.start, old.layers)
@@ -105,7 +111,7 @@ func (t *Timeline) update(fn func(v *view), removed ...layer.Desc) {
 			old.gone.mems = append(old.gone.mems, m)
 		}
 	}
-	old.gone.layers = removed
+	old.gone.layers, old.gone.ended = gone.layers, gone.ended
 	t.env.counters.heldBytes.Add(old.gone.bytes())
 	v.refs.Add(1) // old's
 	old.next = v
@@ -136,6 +142,9 @@ func (t *Timeline) letGo(r *retired, more bool) {
 		t.files.drop(&r.layers[i])
 	}
 	t.compact.bury(r.layers...)
+	if r.ended != nil {
+		close(r.ended)
+	}
 	if !more {
 		t.files.close()
 		t.env.release()
