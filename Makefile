@@ -8,7 +8,7 @@ RACE = $(shell command -v cc >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 10m
 BENCHTIME ?= 1s
 
-.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long sample build
+.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long sample build simulator-random
 
 all: build
 
@@ -65,6 +65,10 @@ bench:
 # The long forms of the proofs: every crash point, every version, larger workloads.
 long: servers pgworker
 	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v $(PROOFS)
+
+# Random scenarios of the compaction simulator under every strategy, for ten minutes.
+simulator-random:
+	STRATA_LONG=1 $(GO) test -timeout 30m -count=1 -v -run TestRandomScenarios ./simulator
 
 # Makes testdata/sample anew; needs postgresql-15 and zstd.
 sample: servers

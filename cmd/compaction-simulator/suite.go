@@ -22,11 +22,11 @@ const quickScale = 32
 
 // suiteFlags are those of run-suite.
 type suiteFlags struct {
-	quick, json, csv, markdown, noMatch bool
-	scenarios, strategies               []string
-	seed                                uint64
-	out, trace                          string
-	workers                             int
+	quick, json, csv, markdown, noMatch, matchBounds bool
+	scenarios, strategies                            []string
+	seed                                             uint64
+	out, trace                                       string
+	workers                                          int
 }
 
 func suiteCommand() *cobra.Command {
@@ -43,6 +43,7 @@ writes for the same reads: these runs are called partitioned@legacy and so on.
 The last line is "suite: runs=… failed=… seconds=…". The exit code is 0 only if no run failed; a run fails if a
 checker finds that a version is lost, that layers overlap, or that a strategy does not come to an end.`,
 		Example: `  compaction-simulator run-suite --quick
+  compaction-simulator run-suite --match-bounds
   compaction-simulator run-suite --scenario uniform,hot-cold --strategy legacy,partitioned --markdown`,
 		Args: cobra.NoArgs,
 	}
@@ -55,6 +56,7 @@ checker finds that a version is lost, that layers overlap, or that a strategy do
 	fl.StringVar(&f.trace, "trace", "", "file written by strata layers export-trace: a scenario more, \"trace\"")
 	fl.IntVar(&f.workers, "workers", 0, "runs at a time (default: one for each processor)")
 	fl.BoolVar(&f.noMatch, "no-match", false, "leave out the runs with others' bounds")
+	fl.BoolVar(&f.matchBounds, "match-bounds", false, "print only what partitioned writes with the others' bounds, beside what they write, as Markdown")
 	fl.BoolVar(&f.json, "json", false, "print the results as JSON instead of the table")
 	fl.BoolVar(&f.csv, "csv", false, "print the table as CSV")
 	fl.BoolVar(&f.markdown, "markdown", false, "print the table as Markdown")
@@ -159,6 +161,11 @@ func printSuite(w io.Writer, f *suiteFlags, results []*stats.Result, failed int,
 		e := json.NewEncoder(w)
 		e.SetIndent("", " ")
 		return e.Encode(map[string]any{"runs": results, "failed": failed, "seconds": took.Seconds()})
+	case f.matchBounds:
+		var n, lost int
+		if n, lost, err = suite.Matched(w, results); err == nil {
+			_, err = fmt.Fprintf(w, "%d comparisons, %d lost\n", n, lost)
+		}
 	case f.csv:
 		err = suite.CSV(w, results)
 	case f.markdown:

@@ -23,30 +23,47 @@ type segment struct {
 // maxStack bounds what is looked at of a stack that got far too high under another strategy.
 const maxStack = 1024
 
+// shown is a range of keys of a layer that have not moved from it: others answer for those that have.
+type shown struct {
+	keys  page.Range
+	layer int
+}
+
+func shownOf(s *compaction.Snapshot) (all []shown) {
+	for i := range s.Layers {
+		l := &s.Layers[i]
+		if len(l.Moved) == 0 {
+			all = append(all, shown{l.Keys, i})
+			continue
+		}
+		for _, r := range l.Rest().Ranges() {
+			all = append(all, shown{r, i})
+		}
+	}
+	return all
+}
+
 // findStacks sweeps over the keys, with the layers that have the present one in the order of a read.
 func findStacks(s *compaction.Snapshot, trigger int) (found stacks) {
-	n := len(s.Layers)
-	starts, ends := make([]int, n), make([]int, n)
-	for i := range starts {
-		starts[i], ends[i] = i, i
-	}
-	slices.SortFunc(starts, func(a, b int) int { return s.Layers[a].Keys.Start.Compare(s.Layers[b].Keys.Start) })
-	slices.SortFunc(ends, func(a, b int) int { return s.Layers[a].Keys.End.Compare(s.Layers[b].Keys.End) })
+	starts := shownOf(s)
+	ends := slices.Clone(starts)
+	slices.SortStableFunc(starts, func(a, b shown) int { return a.keys.Start.Compare(b.keys.Start) })
+	slices.SortStableFunc(ends, func(a, b shown) int { return a.keys.End.Compare(b.keys.End) })
 	w := sweep{s: s}
-	for i, e := 0, 0; e < n; {
-		at := s.Layers[ends[e]].Keys.End
-		if i < n && s.Layers[starts[i]].Keys.Start.Less(at) {
-			at = s.Layers[starts[i]].Keys.Start
+	for len(ends) > 0 {
+		at := ends[0].keys.End
+		if len(starts) > 0 && starts[0].keys.Start.Less(at) {
+			at = starts[0].keys.Start
 		}
 		if keys := (page.Range{Start: w.from, End: at}); !keys.Empty() {
 			w.visit(keys, trigger, &found)
 		}
 		w.from = at
-		for ; e < n && s.Layers[ends[e]].Keys.End == at; e++ {
-			w.remove(ends[e])
+		for ; len(ends) > 0 && ends[0].keys.End == at; ends = ends[1:] {
+			w.remove(ends[0].layer)
 		}
-		for ; i < n && s.Layers[starts[i]].Keys.Start == at; i++ {
-			w.insert(starts[i])
+		for ; len(starts) > 0 && starts[0].keys.Start == at; starts = starts[1:] {
+			w.insert(starts[0].layer)
 		}
 	}
 	return found

@@ -41,6 +41,8 @@ func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 	return plan
 }
 
-// trigger is the height at which a stack is relieved. While a job runs memory goes on to be flushed: an eighth of the bound,
-// one layer at least, is left for that.
-func trigger(limit int) int { return max(2, limit-max(1, limit/8)) }
+// headroom is the part of the bound, one layer at least, that is left for what is flushed while a job runs.
+const headroom = 6
+
+// trigger is the height at which a stack is relieved.
+func trigger(limit int) int { return max(2, limit-max(1, limit/headroom)) }
