@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,12 +24,12 @@ func tinyMemory(o *Options) { o.Config.MemBytes, o.Config.MemChunk = 160<<10, 4<
 
 // TestScriptAgainstModel runs stores through random puts, reads, snapshots, flushes, branches, crashes, faults
 // and full disks, with and without memory and trailers, and compares all they say with a map. In the long form
-// (make long) these are over a million steps.
+// (make long) these are 120,000 steps, each of many operations on files.
 func TestScriptAgainstModel(t *testing.T) {
 	noLeaks(t)
 	seeds := testkit.Rand(t, 1)
-	steps, crashes, faults, spilled := 0, 0, int64(0), int64(0)
-	for world := 0; steps < testkit.Size(3_000, 40_000, 1_200_000); world++ {
+	steps, crashes, compacted, faults, spilled := 0, 0, 0, int64(0), int64(0)
+	for world := 0; steps < testkit.Size(3_000, 9_000, 120_000); world++ {
 		rnd := rand.New(rand.NewPCG(seeds.Uint64(), uint64(world)))
 		o := testOptions(nil)
 		o.Config.CheckpointDistance = []int64{4 << 10, 24 << 10, 100 << 10}[rnd.IntN(3)]
@@ -38,6 +39,10 @@ func TestScriptAgainstModel(t *testing.T) {
 		}
 		if rnd.IntN(2) == 0 {
 			o.ReserveBytes = 64 << 10
+		}
+		o.Config.Compaction.Options = eager()
+		if rnd.IntN(2) == 0 { // whenever something is flushed
+			o.Config.Compaction.Period, o.Config.Compaction.Strategy = time.Hour, strategyNamed(t, "")
 		}
 		s := &script{TestingT: t, rnd: rnd, options: o, mem: virtualfile.NewMem(), chaos: newChaos(rnd)}
 		func() {
@@ -56,10 +61,12 @@ func TestScriptAgainstModel(t *testing.T) {
 		faults += s.chaos.hits()
 		spilled += s.spilled
 		crashes += s.crashes
+		compacted += s.compacted
 	}
 	require.Positive(t, spilled)
 	require.Positive(t, faults)
-	t.Logf("%d steps, %d crashes, %d faults, %d bytes of values in scratch files", steps, crashes, faults, spilled)
+	require.Positive(t, compacted)
+	t.Logf("%d steps, %d crashes, %d faults, %d jobs of compaction, %d bytes of values in scratch files", steps, crashes, faults, compacted, spilled)
 }
 
 // TestEveryModeGivesTheSameAnswers runs one script on the operating system's files under every mode, engine,
@@ -76,6 +83,7 @@ func TestEveryModeGivesTheSameAnswers(t *testing.T) {
 				o.Dir = filepath.Join(t.TempDir(), "s")
 				o.Config.IOMode, o.Config.IOEngine, o.Config.Unchecked = mode, engine, unchecked
 				o.Config.CheckpointDistance = 24 << 10
+				o.Config.Compaction.Options = eager()
 				if engine == virtualfile.EngineURing != unchecked {
 					tinyMemory(&o)
 				}

@@ -9,9 +9,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/catalog"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -26,15 +29,17 @@ type script struct {
 	mem     *virtualfile.MemFS // nil: files of the operating system, and nothing goes wrong
 	chaos   *chaos             // likewise
 	// collects says that garbage is collected.
-	collects  bool
-	collected int       // layers
-	answers   hash.Hash // of all that was read; may be nil
-	store     *Store
-	hs        []*history
-	snaps     []*snap
-	names     int
-	crashes   int
-	spilled   int64
+	collects          bool
+	collected, folded int       // layers
+	answers           hash.Hash // of all that was read; may be nil
+	store             *Store
+	hs                []*history
+	snaps             []*snap
+	names             int
+	crashes           int
+	spilled           int64
+	// compacted counts jobs of explicit compactions.
+	compacted int
 	trace     []string // the last things that were done
 }
 
@@ -114,6 +119,7 @@ func (s *script) do() {
 	steps := []step{
 		{300, "put", s.put}, {300, "get", s.get}, {60, "read", s.read}, {60, "read snapshot", s.readSnap},
 		{12, "snapshot", s.snapshot}, {10, "end snapshot", s.endSnap}, {12, "flush", s.flush}, {8, "freeze", s.freeze},
+		{8, "compact", s.compact}, {4, "strategy", s.strategy},
 		{3, "branch", s.branch}, {2, "reopen", func(*history) { s.reopen() }},
 	}
 	if s.mem != nil {
@@ -121,7 +127,7 @@ func (s *script) do() {
 			step{3, "full", func(*history) { s.full() }})
 	}
 	if s.collects {
-		steps = append(steps, step{6, "gc", s.gc}, step{6, "lease", s.lease}, step{20, "read leased", s.readLeased})
+		steps = append(steps, step{6, "gc", s.gc}, step{6, "fold", s.fold}, step{6, "lease", s.lease}, step{20, "read leased", s.readLeased})
 	}
 	total := 0
 	for _, x := range steps {
@@ -342,6 +348,38 @@ func (s *script) branch(h *history) {
 	child := newHistory(name, tl.Meta().AncestorLSN, h)
 	child.id = tl.ID()
 	s.hs = append(s.hs, child)
+}
+
+// drawStrategy gives one of those there are.
+func (s *script) drawStrategy() compaction.Strategy {
+	names := catalog.Names()
+	return strategyNamed(s, names[s.rnd.IntN(len(names))])
+}
+
+// strategy has the background go on with another strategy.
+func (s *script) strategy(h *history) { s.timeline(h).SetStrategy(s.drawStrategy()) }
+
+// compact compacts under any strategy, whatever compacted before, and at times gives up on the way.
+func (s *script) compact(h *history) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	req := timeline.CompactRequest{Strategy: s.drawStrategy(), Thorough: s.rnd.IntN(2) == 0}
+	left := atomic.Int64{}
+	left.Store(int64(s.rnd.IntN(20) - 10))
+	given := left.Load() > 0
+	if given {
+		req.Progress = func(timeline.CompactionInfo) {
+			if left.Add(-1) == 0 {
+				cancel()
+			}
+		}
+	}
+	r, err := s.timeline(h).Compact(ctx, req)
+	s.compacted += r.Jobs
+	if given && errors.Is(err, context.Canceled) {
+		return
+	}
+	s.failed(err)
 }
 
 func (s *script) durable() map[*history]page.LSN {
