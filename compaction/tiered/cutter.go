@@ -23,6 +23,7 @@ type cutter struct {
 type run struct {
 	keys page.Range
 	size int64
+	some bool
 }
 
 // oneKey gathers the entries of a key.
@@ -35,11 +36,11 @@ type oneKey struct {
 	cutFrom page.LSN // where the next piece begins
 }
 
-func (r *run) empty() bool { return r.keys.Empty() }
+func (r *run) empty() bool { return !r.some }
 
 func (r *run) add(keys page.Range, size int64) {
 	if r.empty() {
-		r.keys.Start = keys.Start
+		r.keys.Start, r.some = keys.Start, true
 	}
 	r.keys.End = keys.End
 	r.size += size

@@ -107,7 +107,13 @@ func (t *Timeline) cut(c compaction.Cutter, es []entry) []compaction.Rect {
 			if k-at.start >= at.Room {
 				at = &t.space.regions[t.space.regionOf(k)]
 			}
-			e.Key, last = at.First.Add(k-at.start), k
+			last = k
+			if n := at.First.F6 + (k - at.start); n >= at.First.F6 {
+				e.Key = at.First // the usual case, without a carry
+				e.Key.F6 = n
+			} else {
+				e.Key = at.First.Add(k - at.start)
+			}
 		}
 		e.LSN = t.log.lsn(x.record())
 		if !same {
