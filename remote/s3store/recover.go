@@ -50,6 +50,11 @@ func (s *Store) Recover(ctx context.Context, o remote.RecoverOptions) (done remo
 	if err != nil {
 		return done, remote.Wrap("recover", o.Prefix, err)
 	}
+	return s.bringBack(ctx, all, o)
+}
+
+// bringBack does what the plan for these versions says.
+func (s *Store) bringBack(ctx context.Context, all map[string][]version, o remote.RecoverOptions) (done remote.Recovered, err error) {
 	restore, remove := planRecovery(all, o, &done)
 	if err := s.restore(ctx, restore); err != nil {
 		return done, err

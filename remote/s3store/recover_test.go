@@ -2,6 +2,7 @@ package s3store
 
 import (
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,32 @@ import (
 	"github.com/stratapg/strata/remote"
 )
 
+// versionTime reads the time from the server's version ids, which are ULIDs: what it says of when a version was written is, once the
+// version was replaced, when that happened.
+func versionTime(t *testing.T, id string) time.Time {
+	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+	ms := int64(0)
+	for _, c := range id[:10] {
+		i := strings.IndexRune(digits, c)
+		require.GreaterOrEqual(t, i, 0, "%q is no ULID", id)
+		ms = ms*int64(len(digits)) + int64(i)
+	}
+	return time.UnixMilli(ms)
+}
+
+// timed is Store.versions with the right times.
+func timed(t *testing.T, s *Store, prefix string) map[string][]version {
+	all, err := s.versions(t.Context(), remote.RecoverOptions{Prefix: prefix, MaxVersions: 1000})
+	require.NoError(t, err)
+	for _, vs := range all {
+		for i := range vs {
+			vs[i].modified = versionTime(t, vs[i].id)
+		}
+		slices.SortFunc(vs, func(a, b version) int { return strings.Compare(a.id, b.id) })
+	}
+	return all
+}
+
 // TestRecover brings a prefix back: what was changed, what was deleted and what was new, and again after all of it was done.
 func TestRecover(t *testing.T) {
 	server := testkit.StartS3(t)
@@ -21,43 +48,39 @@ func TestRecover(t *testing.T) {
 	require.NoError(t, err)
 	_, err = s.client.PutBucketVersioning(t.Context(), &s3.PutBucketVersioningInput{Bucket: &server.Bucket,
 		VersioningConfiguration: &types.VersioningConfiguration{Status: types.BucketVersioningStatusEnabled}})
-	if err != nil {
-		testkit.Skip(t, "the server keeps no versions: "+err.Error())
-	}
-	put := func(key, text string) time.Time {
+	require.NoError(t, err)
+	put := func(key, text string) {
 		_, err := s.Put(t.Context(), key, strings.NewReader(text), int64(len(text)), remote.PutOptions{})
 		require.NoError(t, err)
-		var modified time.Time // of a listing, which is more precise than that of a head
-		for e, err := range s.List(t.Context(), key, remote.ListOptions{}) {
-			require.NoError(t, err)
-			modified = e.Modified
-		}
-		return modified
 	}
-	// after waits until the server's clock has moved on, which may count seconds.
-	after := func(then time.Time) (now time.Time) {
-		require.Eventually(t, func() bool { now = put("clock", "x"); return now.After(then) }, time.Minute, 50*time.Millisecond)
+	// tick gives a time after all that was written, and before what is written from now on.
+	tick := func() (now time.Time) {
+		first := time.Now().Truncate(time.Millisecond)
+		require.Eventually(t, func() bool {
+			now = time.Now().Truncate(time.Millisecond)
+			return now.After(first.Add(time.Millisecond))
+		}, time.Minute, time.Millisecond)
+		now = first.Add(time.Millisecond)
 		return now
 	}
-	for key, text := range map[string]string{"a/same": "1", "a/changed": "1", "a/deleted": "1", "b/changed": "1", "a/twice": "0"} {
-		put(key, text)
+	for _, key := range []string{"a/same", "a/changed", "a/deleted", "b/changed"} {
+		put(key, "1")
 	}
-	at := put("a/twice", "1")
-	after(at)
-	put("a/changed", "22")
+	put("a/twice", "0")
+	put("a/twice", "1")
+	at := tick()
+	for _, key := range []string{"a/changed", "b/changed", "a/twice"} {
+		put(key, "22")
+	}
 	put("a/new", "2")
-	put("b/changed", "22")
-	put("a/twice", "22")
 	put("a/gone", "2")
 	require.NoError(t, s.Delete(t.Context(), "a/deleted", "a/twice", "a/gone"))
-	begun := after(put("clock", "y"))
-	after(begun)
 
-	o := remote.RecoverOptions{Prefix: "a/", At: at, DoneIfAfter: begun}
-	done, err := s.Recover(t.Context(), o)
+	o := remote.RecoverOptions{Prefix: "a/", At: at, DoneIfAfter: tick()}
+	done, err := s.bringBack(t.Context(), timed(t, s, "a/"), o)
 	require.NoError(t, err)
 	require.Equal(t, remote.Recovered{Restored: 3, Deleted: 1, Unchanged: 2}, done)
-	want := map[string]string{"a/same": "1", "a/changed": "1", "a/deleted": "1", "a/twice": "1", "b/changed": "22", "clock": "x"}
+	want := map[string]string{"a/same": "1", "a/changed": "1", "a/deleted": "1", "a/twice": "1", "b/changed": "22"}
 	got := map[string]string{}
 	for e, err := range s.List(t.Context(), "", remote.ListOptions{}) {
 		require.NoError(t, err)
@@ -69,14 +92,19 @@ func TestRecover(t *testing.T) {
 		got[e.Key] = string(b)
 	}
 	require.Equal(t, want, got)
-	done, err = s.Recover(t.Context(), o)
+	done, err = s.bringBack(t.Context(), timed(t, s, "a/"), o)
 	require.NoError(t, err)
 	require.Equal(t, remote.Recovered{Unchanged: 2, Done: 4}, done)
+
 	o.MaxVersions = 3
 	_, err = s.Recover(t.Context(), o)
 	require.ErrorIs(t, err, remote.ErrTooManyVersions)
 	_, err = s.Recover(t.Context(), remote.RecoverOptions{At: at})
 	require.ErrorIs(t, err, remote.ErrInvalid)
+	// All that is there was written before the moment: nothing changes.
+	done, err = s.Recover(t.Context(), remote.RecoverOptions{Prefix: "b/", At: time.Now().Add(time.Hour), DoneIfAfter: time.Now().Add(time.Hour)})
+	require.NoError(t, err)
+	require.Equal(t, remote.Recovered{Unchanged: 1}, done)
 }
 
 // TestPlanRecovery is the table of what can have happened to an object.
