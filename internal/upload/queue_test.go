@@ -31,7 +31,6 @@ type bed struct {
 	q      *upload.Queue
 	gone   *deleter
 	valid  *validator
-	lsn    page.LSN
 }
 
 // validator says what it is told to.
