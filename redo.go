@@ -59,8 +59,11 @@ type RedoOptions struct {
 	Worker string
 	// WorkerEnv is the whole environment of the processes.
 	WorkerEnv []string
-	// Processes is the most for each kind of cluster; default 1, at most 1024. More than processors do not help.
+	// Processes is the most for each kind of cluster, or of each tenant; default 1, at most 1024. More than
+	// processors do not help.
 	Processes int
+	// PerTenant gives each tenant processes of its own, so that no process ever sees the pages of two.
+	PerTenant bool
 	// MaxRequests is how many requests may be in processes or on the way there; default 256 for each process. Others
 	// wait.
 	MaxRequests int
@@ -143,7 +146,7 @@ func openRedo(o *Options) (redo, error) {
 			return redo{}, err
 		}
 		p, err := pool.New(pool.Options{
-			Worker: worker, Processes: r.Processes, MaxRequests: r.MaxRequests, MaxBytes: r.MaxBytes,
+			Worker: worker, Processes: r.Processes, PerTenant: r.PerTenant, MaxRequests: r.MaxRequests, MaxBytes: r.MaxBytes,
 			Policy:       pool.Policy{Attempts: r.Attempts, Timeout: r.RequestTimeout},
 			StallTimeout: r.StallTimeout, IdleTimeout: r.IdleTimeout, Logger: o.Logger,
 		})

@@ -19,6 +19,8 @@ type Record struct {
 
 // Request asks for one page.
 type Request struct {
+	// Tenant is whose page it is: a pool may give each processes of its own.
+	Tenant  page.TenantID
 	Key     page.Key
 	LSN     page.LSN // the page is wanted as of here; for messages only
 	Version pg.Version

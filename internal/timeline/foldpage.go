@@ -115,7 +115,10 @@ func (p *foldPage) redo(ctx context.Context, lsn page.LSN) error {
 		return fmt.Errorf("%w: record at LSN %s: %w", ErrCorrupt, p.records[0].LSN, errAbsent)
 	}
 	m := &p.f.t.meta
-	req := walredo.Request{Key: p.key, LSN: lsn, Version: m.Version, Flavour: m.Flavour, Checksums: m.HintBits, Base: p.base, Records: p.records}
+	req := walredo.Request{
+		Tenant: m.Tenant, Key: p.key, LSN: lsn, Version: m.Version, Flavour: m.Flavour, Checksums: m.HintBits,
+		Base: p.base, Records: p.records,
+	}
 	b, err := p.f.t.env.Redoer.Redo(ctx, p.other[:0], &req)
 	if err != nil {
 		return err

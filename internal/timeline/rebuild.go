@@ -174,7 +174,7 @@ func (t *Timeline) redoOne(ctx context.Context, ch *chunk, i int, w *worker, lsn
 // redo builds a page from a key's values, newest first, and appends it to dst.
 func (t *Timeline) redo(ctx context.Context, dst []byte, k page.Key, found []layer.Found, w *worker, lsn page.LSN) ([]byte, error) {
 	req := walredo.Request{
-		Key: k, LSN: lsn, Version: t.meta.Version, Flavour: t.meta.Flavour, Checksums: t.meta.HintBits,
+		Tenant: t.meta.Tenant, Key: k, LSN: lsn, Version: t.meta.Version, Flavour: t.meta.Flavour, Checksums: t.meta.HintBits,
 	}
 	w.records = w.records[:0]
 	defer func() { clear(w.records) }()

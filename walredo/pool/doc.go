@@ -3,7 +3,7 @@
 // `postgres --wal-redo`.
 //
 // A process serves one walredo.Kind, and a pool has up to Options.Processes of each kind that it is asked
-// for. They are launched on demand, one at a time, and answer a ping before they get work. Requests go to the process
+// for, or of each kind for each tenant (Options.PerTenant). They are launched on demand, one at a time, and answer a ping before they get work. Requests go to the process
 // with the fewest at hand, many in flight. Nobody holds a lock while he waits: whoever finds nobody
 // writing writes his request himself as far as the pipe takes it, the process's writer does the rest, and
 // one reader hands out the answers in order.

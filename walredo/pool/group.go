@@ -8,10 +8,27 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/walredo"
 )
 
-// group are the processes of one kind. There are as many groups as kinds of cluster, which are few.
+// owner is whom processes serve.
+type owner struct {
+	kind   walredo.Kind
+	tenant page.TenantID // zero where processes are shared
+}
+
+// owner gives whose processes serve a request.
+func (p *Pool) owner(req *walredo.Request) owner {
+	o := owner{kind: req.Kind()}
+	if p.o.PerTenant {
+		o.tenant = req.Tenant
+	}
+	return o
+}
+
+// group are the processes of one owner. There are as many groups as kinds of cluster, which are few, or as tenants: a group
+// without processes is a few hundred bytes.
 type group struct {
 	pool *Pool
 	kind walredo.Kind

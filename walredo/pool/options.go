@@ -49,8 +49,10 @@ type Policy struct {
 // Options say how a pool works. Worker is required.
 type Options struct {
 	Worker Worker
-	// Processes is the most of one kind; default 1. More than processors do not help.
+	// Processes is the most of one kind, or of one kind for each tenant; default 1. More than processors do not help.
 	Processes int
+	// PerTenant gives each tenant processes of its own, so that no process ever sees the pages of two.
+	PerTenant bool
 	// MaxRequests is the most requests in processes or on the way there; default 256 for each process. Others wait.
 	MaxRequests int
 	// MaxBytes is the most memory of requests in processes or on the way there; default 64 MiB. Others

@@ -26,7 +26,7 @@ type Pool struct {
 
 	mu struct {
 		sync.Mutex
-		groups map[walredo.Kind]*group
+		groups map[owner]*group
 	}
 }
 
@@ -44,7 +44,7 @@ func New(o Options) (*Pool, error) {
 	}
 	p := &Pool{o: o, share: share, slots: make(chan struct{}, o.MaxRequests), tasks: tasks.New()}
 	p.starter.init(p.tasks)
-	p.mu.groups = map[walredo.Kind]*group{}
+	p.mu.groups = map[owner]*group{}
 	return p, nil
 }
 
@@ -79,7 +79,7 @@ func (p *Pool) Ping(ctx context.Context, k walredo.Kind) error {
 	c := p.newCall()
 	defer c.release()
 	c.put(wire.AppendPing(nil))
-	if err := p.send(ctx, c, k, p.o.Policy); err != nil {
+	if err := p.send(ctx, c, owner{kind: k}, p.o.Policy); err != nil {
 		return fmt.Errorf("redo pool: ping of %s: %w", k, err)
 	}
 	if !bufpage.Page(c.page[:]).IsZero() {
@@ -140,7 +140,7 @@ func (p *Pool) tryRedo(ctx context.Context, dst []byte, req *walredo.Request, po
 	}
 	w.encode(c)
 	for n := 1; ; n++ {
-		proc, err := p.attempt(ctx, c, req.Kind(), policy, deadline, &n)
+		proc, err := p.attempt(ctx, c, p.owner(req), policy, deadline, &n)
 		if err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ func (p *Pool) tryRedo(ctx context.Context, dst []byte, req *walredo.Request, po
 }
 
 // send is an attempt, and further ones, without a look at the answer.
-func (p *Pool) send(ctx context.Context, c *call, k walredo.Kind, policy Policy) error {
+func (p *Pool) send(ctx context.Context, c *call, k owner, policy Policy) error {
 	deadline := c.limit(policy.Timeout)
 	if err := p.room(ctx, c, c.size+wire.AnswerSize); err != nil {
 		return err
@@ -172,7 +172,7 @@ func (p *Pool) send(ctx context.Context, c *call, k walredo.Kind, policy Policy)
 }
 
 // attempt gets c answered by some process, and counts in n those that failed at it.
-func (p *Pool) attempt(ctx context.Context, c *call, k walredo.Kind, policy Policy, deadline time.Time, n *int) (*process, error) {
+func (p *Pool) attempt(ctx context.Context, c *call, k owner, policy Policy, deadline time.Time, n *int) (*process, error) {
 	g := p.group(k)
 	for {
 		proc, err := g.process(ctx, c)
@@ -283,13 +283,13 @@ func (p *Pool) roomFor(ctx context.Context, c *call, bytes int64) error {
 	return context.Cause(waiting)
 }
 
-// group gives the processes of a kind.
-func (p *Pool) group(k walredo.Kind) *group {
+// group gives the processes of an owner.
+func (p *Pool) group(k owner) *group {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	g := p.mu.groups[k]
 	if g == nil {
-		g = &group{pool: p, kind: k}
+		g = &group{pool: p, kind: k.kind}
 		p.mu.groups[k] = g
 	}
 	return g

@@ -110,6 +110,24 @@ func TestManyCallers(t *testing.T) {
 	require.Less(t, m.Chunks, int64(200), "memory of requests is used again")
 }
 
+// TestPerTenant has the requests of two tenants, which share a process unless the pool is told not to.
+func TestPerTenant(t *testing.T) {
+	for _, own := range []bool{false, true} {
+		p := open(t, Options{Worker: behaving("well", 0), PerTenant: own})
+		for i, j := range jobs(t) {
+			req := *j.req
+			req.Tenant = page.TenantID{byte(i % 2)}
+			j.req = &req
+			j.run(t, p)
+		}
+		want := 1
+		if own {
+			want = 2
+		}
+		require.EqualValues(t, want, p.Metrics().Processes)
+	}
+}
+
 // TestReadersTakeTurns has few callers, so that one often finds nobody reading at the moment at which the last reader
 // goes: none of them may be left without an answer, which would show as a process that is replaced. Some go away just as
 // their answers come.
