@@ -39,7 +39,7 @@ func TestSameEverywhere(t *testing.T) {
 	for _, name := range catalog.Names() {
 		hash := func(processors int, seed uint64) string {
 			runtime.GOMAXPROCS(processors)
-			c, err := scenario.Get("zipf")
+			c, err := scenario.Get("restarts")
 			require.NoError(t, err)
 			c = c.Scale(256)
 			c.Seed = seed
