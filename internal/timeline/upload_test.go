@@ -390,6 +390,7 @@ func TestTwoWriters(t *testing.T) {
 // single failure all is well by itself. After a kill the next process finds on the disk what was durable, and one with
 // an empty disk finds in the remote what was reported.
 func TestRemoteFaultSweep(t *testing.T) {
+	stride := testkit.Size(7, 1, 1)
 	for _, effect := range []faultstore.Effect{faultstore.Fail, faultstore.LostReply, faultstore.Twice} {
 		for _, dies := range []bool{false, true} {
 			if dies && effect == faultstore.Twice {
@@ -398,7 +399,7 @@ func TestRemoteFaultSweep(t *testing.T) {
 			t.Run(fmt.Sprintf("effect=%d dies=%t", effect, dies), func(t *testing.T) {
 				n := 1
 				for sweepOnce(t, effect, n, dies) {
-					n++
+					n += stride
 				}
 				require.Greater(t, n, 20)
 				t.Logf("%d calls", n-1)
@@ -464,7 +465,7 @@ func (u *uploader) clean() {
 // TestUploadModel does at random what processes do: write, compact, fail, die, come back on their disk or attach elsewhere while the old
 // one still runs. After each attachment from the remote alone all that was reported is right.
 func TestUploadModel(t *testing.T) {
-	steps := testkit.Size(100, 250, 100_000)
+	steps := testkit.Size(40, 250, 100_000)
 	perSeed := min(steps, 500)
 	for seed := range uint64(steps / perSeed) {
 		runModel(t, seed, perSeed)
