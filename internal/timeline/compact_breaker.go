@@ -71,7 +71,7 @@ const compactRetry = time.Second
 
 // failing gives what went wrong last of the causes given, and after how long one of them is worth another try. The error is
 // nil if none failed.
-func (b *breakers) failing(causes ...string) (err error, again time.Duration) {
+func (b *breakers) failing(causes ...string) (again time.Duration, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, cause := range causes {
@@ -87,7 +87,7 @@ func (b *breakers) failing(causes ...string) (err error, again time.Duration) {
 			err, again = x.err, wait
 		}
 	}
-	return err, again
+	return again, err
 }
 
 // open lists the causes that rest, with what failed last.

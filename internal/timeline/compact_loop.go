@@ -142,7 +142,7 @@ const never = time.Duration(math.MaxInt64)
 func (t *Timeline) compactNow(ctx context.Context) (again time.Duration) {
 	l := &loop{t: t, background: true}
 	_ = l.run(ctx) // logged, and counted by the breakers
-	err, again := t.plans.breakers.failing(causes...)
+	again, err := t.plans.breakers.failing(causes...)
 	if err == nil {
 		again = never
 	}
@@ -249,7 +249,7 @@ func (l *loop) owe(p *planned, paid bool) {
 	if l.req.Strategy != nil || l.req.Thorough {
 		return
 	}
-	if err, _ := l.t.plans.breakers.failing(causes...); err == nil && !paid && l.background {
+	if _, err := l.t.plans.breakers.failing(causes...); err == nil && !paid && l.background {
 		p.Debt.Limit = 0
 	}
 	l.t.oweCompaction(p)
