@@ -100,7 +100,8 @@ func (c *Collector) Keys() page.Set { return c.keys }
 func (c *Collector) LSN() page.LSN { return c.lsn }
 
 // Add hands over one version of a key of the set. raw says that value is a bare image. Of two values at one
-// LSN the first stays. The bytes are not copied: they must not change until Release.
+// LSN the first stays, unless the second alone initializes: compaction may have put an image in the place of a record,
+// and the layer that has it was not asked for what is older. The bytes are not copied: they must not change until Release.
 func (c *Collector) Add(k page.Key, lsn page.LSN, raw, willInit bool, value []byte) {
 	c.add(k, foundValue{Found: Found{LSN: lsn, Value: value, Raw: raw}, src: noValue}, willInit, len(value))
 }
@@ -132,11 +133,15 @@ func (c *Collector) add(k page.Key, v foundValue, willInit bool, size int) {
 		}
 		c.values[e.tail].next, e.tail = n, n
 	default:
-		if !c.insert(e, n, &v) {
+		if n = c.insert(e, n, &v, willInit); n == noValue {
 			return
 		}
 	}
-	c.values = append(c.values, v)
+	if int(n) == len(c.values) {
+		c.values = append(c.values, v)
+	} else {
+		c.values[n] = v
+	}
 	if willInit {
 		// Nothing older counts.
 		c.values[n].next, e.tail = noValue, n
@@ -149,15 +154,19 @@ func (c *Collector) add(k page.Key, v foundValue, willInit bool, size int) {
 	c.grown(k, size)
 }
 
-// insert links value n into its place before the tail, unless its LSN is there already.
-func (c *Collector) insert(e *collected, n int32, v *foundValue) bool {
+// insert links value n into its place before the tail, and gives its number. Where its LSN is there already that is the
+// number of the value whose place it takes, or noValue if that one stays.
+func (c *Collector) insert(e *collected, n int32, v *foundValue, willInit bool) int32 {
 	before := int32(noValue)
 	at := e.head
 	for at != noValue && c.values[at].LSN > v.LSN {
 		before, at = at, c.values[at].next
 	}
 	if at != noValue && c.values[at].LSN == v.LSN {
-		return false
+		if !willInit || e.complete && at == e.tail {
+			return noValue
+		}
+		return at
 	}
 	v.next = at
 	if before == noValue {
@@ -165,7 +174,7 @@ func (c *Collector) insert(e *collected, n int32, v *foundValue) bool {
 	} else {
 		c.values[before].next = n
 	}
-	return true
+	return n
 }
 
 func (c *Collector) entry(k page.Key) *collected {
