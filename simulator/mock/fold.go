@@ -118,7 +118,7 @@ func (f *folder) key(key uint32, es []entry) error {
 		return f.do(key)(f.r.Add(v))
 	}
 	image := func(l *Layer) error {
-		if l.span.lo > key || key >= l.span.hi || !f.t.Exists(key, l.LSNs.Start) {
+		if l.span.lo > key || key >= l.span.hi || !f.t.exists(key, l.LSNs.Start) {
 			return nil
 		}
 		f.read += f.t.space.imageBytes(key)

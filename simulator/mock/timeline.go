@@ -252,12 +252,7 @@ func (t *Timeline) Release(x page.LSN, keys page.Range) {
 
 // Exists reports whether a key exists at an LSN and, if that is a read point that has released keys, is read there.
 func (t *Timeline) Exists(key uint32, at page.LSN) bool {
-	r := &t.space.regions[t.space.regionOf(key)]
-	if r.Sparse {
-		if f := t.first[key-t.sparseFrom]; f == none || t.log.lsn(f) > at {
-			return false
-		}
-	} else if key-r.start >= r.blocksAt(at) {
+	if !t.exists(key, at) {
 		return false
 	}
 	if at < t.cutoff {
@@ -268,6 +263,16 @@ func (t *Timeline) Exists(key uint32, at page.LSN) bool {
 		}
 	}
 	return true
+}
+
+// exists reports whether a key exists at an LSN: then an image there has it, whoever reads it now.
+func (t *Timeline) exists(key uint32, at page.LSN) bool {
+	r := &t.space.regions[t.space.regionOf(key)]
+	if r.Sparse {
+		f := t.first[key-t.sparseFrom]
+		return f != none && t.log.lsn(f) <= at
+	}
+	return key-r.start < r.blocksAt(at)
 }
 
 // BytesBetween gives the bytes of a layer that are of keys lo to hi.
