@@ -71,12 +71,12 @@ func (c *roundCutter) Finish(emit func(compaction.Rect)) {
 	if !c.start.Less(c.keys.End) {
 		return
 	}
-	if c.last.Less(sparse.Start) && c.start.Less(sparse.Start) && sparse.Start.Less(c.keys.End) {
-		c.emit(c.last.Next(), emit) // a layer does not stand in the way of reads of what grows behind it, and of metadata
-	}
-	if c.start == page.MinKey && c.keys.End == page.MaxKey {
-		// One output of all keys would look like an L0.
-		c.emit(c.last.Next(), emit)
+	// A layer does not stand in the way of reads of what grows behind it, and of metadata; and one output of all keys would
+	// look like an L0.
+	stretches := c.last.Less(sparse.Start) && sparse.Start.Less(c.keys.End)
+	whole := c.start == page.MinKey && c.keys.End == page.MaxKey
+	if end := c.last.Next(); c.start.Less(end) && (stretches || whole) {
+		c.emit(end, emit)
 	}
 	c.emit(c.keys.End, emit)
 }

@@ -34,9 +34,10 @@ func TestRoundCutTiles(t *testing.T) {
 		lsns := page.LSNRange{Start: 100, End: 100 + page.LSN(rapid.IntRange(1, 50).Draw(t, "lsns"))}
 		const target = 1000
 		var entries []compaction.Entry
+		rels := rapid.IntRange(1, 8).Draw(t, "rels") // the fewer the larger are keys
 		for range rapid.IntRange(0, 200).Draw(t, "entries") {
 			entries = append(entries, compaction.Entry{
-				Key:  block(uint32(rapid.IntRange(1, 8).Draw(t, "rel")), uint32(rapid.IntRange(0, 5).Draw(t, "block"))),
+				Key:  block(uint32(rapid.IntRange(1, rels).Draw(t, "rel")), uint32(rapid.IntRange(0, 5).Draw(t, "block"))),
 				LSN:  lsns.Start + page.LSN(rapid.IntRange(0, int(lsns.End-lsns.Start)-1).Draw(t, "lsn")),
 				Size: int64(rapid.IntRange(1, 400).Draw(t, "size")),
 			})
