@@ -20,6 +20,8 @@ type Timeline struct {
 	sparseFrom uint32
 	fresh      bitset // keys that begin anew with their next record
 	truncated  bool
+	// awaits has for each key that was truncated away by turns the LSNs of that and of the first record since.
+	awaits map[uint32][]page.LSN
 
 	mem      []entry // in the order of records
 	memBytes int64
@@ -74,7 +76,8 @@ func New(space *Space, o Options) (*Timeline, error) {
 		return nil, fmt.Errorf("a timeline cannot begin at LSN 0/0")
 	}
 	t := &Timeline{space: space, log: newLog(o.Start, o.Records), opts: o.Compaction, generation: 1,
-		initial: o.Start, cutoff: o.Start, memStart: o.Start + 1, last: make([]uint32, space.end), watch: o.Watch}
+		initial: o.Start, cutoff: o.Start, memStart: o.Start + 1, last: make([]uint32, space.end), watch: o.Watch,
+		awaits: map[uint32][]page.LSN{}}
 	for i := range t.last {
 		t.last[i] = none
 	}
@@ -107,6 +110,7 @@ func (t *Timeline) Put(rs []Record) (n int, full bool) {
 		if t.truncated && t.fresh.has(r.Key) {
 			init = true
 			t.fresh.clear(r.Key)
+			t.awaits[r.Key] = append(t.awaits[r.Key], log.end+page.LSN(r.Size))
 		}
 		t.last[r.Key] = log.n
 		mem = append(mem, newEntry(r.Key, log.n))
@@ -212,16 +216,19 @@ func (t *Timeline) Restart() {
 	t.doomed = nil
 }
 
-// Resize gives a region another length from the newest record on.
+// Resize gives a region another length from the next record on: at the newest one's LSN layers may have been made by now.
 func (t *Timeline) Resize(region int, blocks uint32) error {
 	old := t.space.Blocks(region)
-	if err := t.space.resize(region, t.log.end, blocks); err != nil {
+	if err := t.space.resize(region, t.log.end+1, blocks); err != nil {
 		return err
 	}
 	start := t.space.Start(region)
 	for k := blocks; k < old; k++ {
 		t.truncated = true
 		t.fresh.set(start + k)
+		if n := len(t.awaits[start+k]); n%2 == 0 {
+			t.awaits[start+k] = append(t.awaits[start+k], t.log.end+1)
+		}
 	}
 	return nil
 }
@@ -272,7 +279,14 @@ func (t *Timeline) exists(key uint32, at page.LSN) bool {
 		f := t.first[key-t.sparseFrom]
 		return f != none && t.log.lsn(f) <= at
 	}
-	return key-r.start < r.blocksAt(at)
+	return key-r.start < r.blocksAt(at) && (!t.truncated || !t.awaited(key, at))
+}
+
+// awaited reports whether a key that was truncated away has had no record since, at an LSN: it may be there again by the
+// region's length.
+func (t *Timeline) awaited(key uint32, at page.LSN) bool {
+	n, _ := slices.BinarySearch(t.awaits[key], at+1)
+	return n%2 == 1
 }
 
 // BytesBetween gives the bytes of a layer that are of keys lo to hi.
