@@ -81,6 +81,15 @@ func (f *Fault) Seen() int { f.mu.Lock(); defer f.mu.Unlock(); return f.seen }
 // Hits gives how many operations this fault has hit.
 func (f *Fault) Hits() int { f.mu.Lock(); defer f.mu.Unlock(); return f.hits }
 
+// Arm has the nth matching operation from now on hit, 0 none. Unlike Nth it may change while there are operations.
+func (f *Fault) Arm(nth int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Nth = nth; nth > 0 {
+		f.Nth += f.seen
+	}
+}
+
 func (f *Fault) strikes(op Op, name string) bool {
 	if f.Op != OpAny && f.Op != op || f.Path != nil && !f.Path(name) {
 		return false

@@ -15,8 +15,9 @@ func newEvict() *cobra.Command {
 	var l strata.EvictLimits
 	var all bool
 	c := &cobra.Command{
-		Use:   "evict [--max-bytes N] [--max-usage-pct N] [--min-avail-bytes N] [--max-age D] | --all",
-		Short: "Remove layer files from the local disk that remote storage has too",
+		Example: "  strata evict --max-bytes 10737418240\n  strata evict --all",
+		Use:     "evict [--max-bytes N] [--max-usage-pct N] [--min-avail-bytes N] [--max-age D] | --all",
+		Short:   "Remove layer files from the local disk that remote storage has too",
 		Long: `Looks at the disk once. Layers that newer images hide go first, then those not read for the longest time. They are fetched again
 when they are read. What remote storage has not got for good stays, whatever the limits.`,
 		Args: exactArgs(0),
@@ -57,9 +58,10 @@ func runEvict(cmd *cobra.Command, f storeFlags, l strata.EvictLimits) (err error
 func newDownload() *cobra.Command {
 	var f storeFlags
 	c := &cobra.Command{
-		Use:   "download",
-		Short: "Fetch all layers of a timeline that are in remote storage only",
-		Args:  exactArgs(0),
+		Example: "  strata download --timeline main",
+		Use:     "download",
+		Short:   "Fetch all layers of a timeline that are in remote storage only",
+		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
 	c.RunE = func(cmd *cobra.Command, _ []string) error {

@@ -328,18 +328,18 @@ func TestLayerIsGone(t *testing.T) {
 // TestDownloadFaults: whatever fails once on the local disk, or in the remote, a later read gets the page.
 func TestDownloadFaults(t *testing.T) {
 	for nth := 1; ; nth++ {
-		disk, far := &virtualfile.Fault{}, &faultstore.Fault{Op: faultstore.Get, Key: func(k string) bool { return strings.Contains(k, "__") }}
+		disk, far := &virtualfile.Fault{Err: errors.New("fault of the disk")}, &faultstore.Fault{Op: faultstore.Get, Key: func(k string) bool { return strings.Contains(k, "__") }}
 		var s *faultstore.Store
 		_, tl, _, _ := attached(t, 2, func(o *Options) {
 			o.Config.FS = virtualfile.NewFaulty(o.Config.FS, disk)
 			s = faultstore.New(o.Config.Remote, 1)
 			o.Config.Remote = s
 		})
-		disk.Nth, disk.Err = disk.Seen()+nth, errors.New("fault of the disk")
+		disk.Arm(nth)
 		s.Set(far)
 		_, err := tl.Get(t.Context(), remoteKey(1), tl.LastRecordLSN())
 		hit := disk.Hits() > 0
-		disk.Nth = 0
+		disk.Arm(0)
 		if err == nil && !hit {
 			return
 		}
