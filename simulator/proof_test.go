@@ -24,6 +24,10 @@ import (
 
 // TestNeonsFigures: tiered gives on the one scenario of Neon's suite what Neon's simulator prints.
 func TestNeonsFigures(t *testing.T) {
+	if testkit.UnderRace {
+		t.Log("100 million records are for the run without the race detector")
+		return
+	}
 	c, err := scenario.Get("uniform-20GB-5GB")
 	require.NoError(t, err)
 	c.Reads, c.Checks.Off = sim.Reads{}, true
@@ -41,7 +45,7 @@ func TestSameEverywhere(t *testing.T) {
 			runtime.GOMAXPROCS(processors)
 			c, err := scenario.Get("restarts")
 			require.NoError(t, err)
-			c = c.Scale(256)
+			c = c.Scale(int64(testkit.Size(1024, 256, 256)))
 			c.Seed = seed
 			s, err := catalog.New(name)
 			require.NoError(t, err)
@@ -57,7 +61,7 @@ func TestSameEverywhere(t *testing.T) {
 // TestRandomScenarios runs random scenarios under all strategies with all checks, the long form for ten minutes. A run that
 // fails leaves its picture, and compaction-simulator replay runs it again.
 func TestRandomScenarios(t *testing.T) {
-	until := time.Now().Add(time.Duration(testkit.Size(2, 10, 600)) * time.Second)
+	until := time.Now().Add(time.Duration(testkit.Size(1, 10, 600)) * time.Second)
 	n := uint64(0)
 	for ; n < 3 || time.Now().Before(until); n++ {
 		for _, name := range catalog.Names() {

@@ -182,7 +182,7 @@ func (o *old) noOrphans(t *testing.T, fs virtualfile.FS, st *Store) {
 func TestCompactionCrashes(t *testing.T) {
 	noLeaks(t)
 	seed := testkit.Rand(t, 5).Uint64()
-	stride := testkit.Size(41, 23, 1)
+	stride := testkit.Size(81, 23, 1)
 	for _, w := range works(t) {
 		t.Run(w.name, func(t *testing.T) {
 			o := newOld(t, seed)
@@ -206,7 +206,7 @@ func TestCompactionCrashes(t *testing.T) {
 			require.NoError(t, o.run(t, virtualfile.NewFaulty(mem, point), w, func(st *Store) { o.same(t, st) }))
 			crashes = append(crashes, mem)
 			require.Greater(t, edits, 4)
-			step := max(1, len(crashes)/testkit.Size(8, 25, len(crashes)))
+			step := max(1, len(crashes)/testkit.Size(4, 25, len(crashes)))
 			n := 0
 			for i := 0; i < len(crashes); i += step {
 				o.after(t, crashes[i], w)
@@ -223,7 +223,7 @@ func TestCompactionFaults(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 6)
 	seed := rnd.Uint64()
-	stride := testkit.Size(131, 67, 1)
+	stride := testkit.Size(401, 67, 1)
 	for name, f := range map[string]*virtualfile.Fault{
 		"EIO once": {Err: syscall.EIO}, "full disk from there on": {Err: syscall.ENOSPC, Sticky: true, Torn: 700},
 		"lost sync": {Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO},

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/evict"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
@@ -327,7 +328,7 @@ func TestLayerIsGone(t *testing.T) {
 
 // TestDownloadFaults: whatever fails once on the local disk, or in the remote, a later read gets the page.
 func TestDownloadFaults(t *testing.T) {
-	for nth := 1; ; nth++ {
+	for nth := 1; ; nth += testkit.Size(5, 1, 1) {
 		disk, far := &virtualfile.Fault{Err: errors.New("fault of the disk")}, &faultstore.Fault{Op: faultstore.Get, Key: func(k string) bool { return strings.Contains(k, "__") }}
 		var s *faultstore.Store
 		_, tl, _, _ := attached(t, 2, func(o *Options) {
