@@ -15,6 +15,7 @@ type planner struct {
 	limit, trigger int
 	parts          []part
 	found          stacks
+	deltas         *byRange
 	jobs           []compaction.Job
 	done           page.Set // the keys of jobs
 	sparse         bool     // jobs make an image of metadata
@@ -197,20 +198,19 @@ func (p *planner) pages(keys page.Range) float64 {
 
 // closure adds to a run whatever overlaps its rectangle, so that outputs overlap nothing that stays.
 func (p *planner) closure(run []int) (m merge, ok bool) {
-	in := make([]bool, len(p.s.Layers))
+	in := map[int]bool{}
 	for _, i := range run {
 		in[i] = true
 		m.take(p.s, i)
 	}
-	for again := true; again; {
+	for again := true; again && !p.done.Overlaps(m.rect.Keys); {
 		again = false
-		for i := range p.s.Layers {
-			l := &p.s.Layers[i]
-			if !in[i] && !l.Image && l.Rect().Overlaps(m.rect) {
+		p.deltas.overlapping(m.rect.Keys, func(i int) {
+			if l := &p.s.Layers[i]; !in[i] && l.Rect().Overlaps(m.rect) {
 				in[i], again = true, !m.rect.Covers(l.Rect()) || again
 				m.take(p.s, i)
 			}
-		}
+		})
 	}
 	if p.done.Overlaps(m.rect.Keys) {
 		return m, false

@@ -26,7 +26,7 @@ func (Strategy) Name() string { return Name }
 // comes first.
 func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 	o := s.Options.WithDefaults()
-	p := &planner{s: s, o: o, limit: o.MaxVisits, trigger: trigger(o.MaxVisits), parts: partsOf(s, o)}
+	p := &planner{s: s, o: o, limit: o.MaxVisits, trigger: trigger(o.MaxVisits), parts: partsOf(s, o), deltas: newByRange(s)}
 	p.found = findStacks(s, p.trigger)
 	plan := compaction.Plan{Debt: compaction.Debt{Height: p.found.highest, Limit: p.limit, Free: min(p.trigger, p.limit-1)}}
 	if jobs := resume(s, &o); len(jobs) > 0 {
