@@ -1,6 +1,10 @@
 package compaction
 
-import "github.com/stratapg/strata/page"
+import (
+	"slices"
+
+	"github.com/stratapg/strata/page"
+)
 
 // ImageStart gives where an image that is wanted from a key on has to begin, so that it leaves no hole: there, or
 // farther down, where the image before it ends.
@@ -16,7 +20,9 @@ func ImageStart(s *Snapshot, start page.Key) page.Key {
 // deltas over it could never be collected.
 func holeBefore(s *Snapshot, start page.Key) page.Set {
 	from := page.MinKey
-	for _, r := range append([]page.Range{SparseKeys}, s.Live.Ranges()...) {
+	live := s.Live.Ranges()
+	n, _ := slices.BinarySearchFunc(live, start, func(r page.Range, k page.Key) int { return r.Start.Compare(k) })
+	for _, r := range append([]page.Range{SparseKeys}, live[max(n-1, 0):n]...) { // the last of the live ones that begins before
 		if r.Start.Less(start) {
 			if start.Less(r.End) {
 				return page.Set{}
@@ -25,6 +31,9 @@ func holeBefore(s *Snapshot, start page.Key) page.Set {
 				from = r.End
 			}
 		}
+	}
+	if from == start {
+		return page.Set{}
 	}
 	hole := page.NewSet(page.Range{Start: from, End: start})
 	claimed := from == page.MinKey
