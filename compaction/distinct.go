@@ -13,10 +13,10 @@ func Distinct(s *Snapshot, rect Rect, c Cutter) Cutter {
 	d := &distinct{Cutter: c, taken: map[Rect]bool{}}
 	d.pass = d.emit
 	for i := range s.Layers {
-		d.note(s.Generation, rect, &s.Layers[i].ID)
+		d.note(rect, &s.Layers[i].ID)
 	}
 	for i := range s.Doomed {
-		d.note(s.Generation, rect, &s.Doomed[i])
+		d.note(rect, &s.Doomed[i])
 	}
 	if len(d.taken) == 0 {
 		return c
@@ -33,8 +33,9 @@ type distinct struct {
 	pass, out func(Rect)
 }
 
-func (d *distinct) note(generation uint32, rect Rect, id *ID) {
-	if r := (Rect{id.Keys, id.LSNs}); !id.Image && id.Generation == generation && rect.Covers(r) {
+// note takes names of every generation: a timeline holds no two layers that differ in that alone.
+func (d *distinct) note(rect Rect, id *ID) {
+	if r := (Rect{id.Keys, id.LSNs}); !id.Image && rect.Covers(r) {
 		d.taken[r] = true
 	}
 }

@@ -81,7 +81,7 @@ func TestDistinct(t *testing.T) {
 		free := true
 		for _, r := range out {
 			for _, l := range append(s.Doomed, ids(s)...) {
-				free = free && (l.Generation != s.Generation || l.Keys != r.Keys || l.LSNs != r.LSNs)
+				free = free && (l.Keys != r.Keys || l.LSNs != r.LSNs)
 			}
 		}
 		if len(s.Layers)+len(s.Doomed) < int(lsns.End-lsns.Start)-1 {
