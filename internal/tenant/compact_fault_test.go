@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -235,10 +236,10 @@ func TestCompactionFaults(t *testing.T) {
 				for n := 1 + rnd.IntN(stride); ; n += stride {
 					fault := &virtualfile.Fault{Op: f.Op, Effect: f.Effect, Err: f.Err, Sticky: f.Sticky, Torn: f.Torn, Nth: n}
 					mem := o.mem.CrashClone(seed)
-					on := true
-					fault.Path = func(string) bool { return on }
+					var over atomic.Bool
+					fault.Path = func(string) bool { return !over.Load() }
 					err := o.run(t, virtualfile.NewFaulty(mem, fault), w, func(st *Store) {
-						on = false
+						over.Store(true)
 						o.same(t, st)
 					})
 					if fault.Hits() == 0 {
