@@ -10,6 +10,7 @@ import (
 
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/ingest"
+	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg/control"
 	"github.com/stratapg/strata/pg/wal"
@@ -142,7 +143,7 @@ func (r *receiver) follow(ctx context.Context) error {
 		if err := r.newIngester(ctx); err != nil {
 			return err
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -159,17 +160,6 @@ func (r *receiver) pause(failures int) time.Duration {
 		return 0
 	}
 	return d/2 + rand.N(d)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // finishTime bounds how long Run stays after ctx was cancelled, to make durable what was received.

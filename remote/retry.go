@@ -8,6 +8,8 @@ import (
 	"iter"
 	"math/rand/v2"
 	"time"
+
+	"github.com/stratapg/strata/internal/clock"
 )
 
 // RetryOptions say how often, and how patiently, a request is repeated. The zero value is good.
@@ -37,23 +39,12 @@ func (o RetryOptions) withDefaults() RetryOptions {
 		o.Longest = 10 * time.Second
 	}
 	if o.Sleep == nil {
-		o.Sleep = sleep
+		o.Sleep = clock.Sleep
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Int64N
 	}
 	return o
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Retrying is a Storage that repeats what is Retryable.

@@ -146,11 +146,15 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 	}
 	mean := max(r.cfg.bytes(p)/max(p.Records, 1), 1)
 	buf := make([]mock.Record, batch)
+	waited := time.Duration(0) // for a record that takes longer than there is until the next event
 	for left := p.Records; left > 0; {
 		next := r.next()
 		n := int64(0)
 		if rate := p.Rate * r.compact.pace / fullPace; rate > 0 {
-			n = min(left, batch, int64(next-r.now)/max(mean*int64(time.Second)/rate, 1))
+			n = min(left, batch, int64(next-r.now+waited)/max(mean*int64(time.Second)/rate, 1))
+			if n == 0 {
+				waited += next - r.now
+			}
 		}
 		if n == 0 {
 			if err := r.wait(ctx, next, p.Rate, min(left, batch)*mean); err != nil {
@@ -158,6 +162,7 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 			}
 			continue
 		}
+		waited = 0
 		src.Fill(buf[:n])
 		if err := r.put(buf[:n], p.Rate); err != nil {
 			return err

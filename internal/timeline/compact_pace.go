@@ -105,14 +105,7 @@ func (p *ioPace) wait(ctx context.Context, bytes int) error {
 		return ctx.Err()
 	}
 	p.waited.Add(int64(d))
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return clock.Sleep(ctx, d)
 }
 
 // charge counts bytes, and gives how long they have to wait.

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
@@ -60,7 +61,7 @@ func newUploadEnv(c *Config) (*uploadEnv, error) {
 		u.c.CloseTime = defaultCloseTime
 	}
 	if u.c.sleep == nil {
-		u.c.sleep = sleepFor
+		u.c.sleep = clock.Sleep
 	}
 	if u.c.Validator == nil {
 		u.c.Validator = upload.Leases{Remote: c.Remote}
@@ -168,17 +169,6 @@ func (u *uploads) read(ctx context.Context) error {
 		return err
 	}
 	return u.reconcile(ctx, part, wrote, objects)
-}
-
-func sleepFor(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 func (u *uploads) failed(err error, final bool) {
@@ -352,7 +342,7 @@ func (u *uploads) room(ctx context.Context) error {
 		if q := u.get(); q == nil || q.Status().Bytes < u.t.env.uploads.c.MaxDebt {
 			return nil
 		}
-		if err := sleepFor(ctx, look); err != nil {
+		if err := clock.Sleep(ctx, look); err != nil {
 			return fmt.Errorf("waiting for uploads: %w", err)
 		}
 	}

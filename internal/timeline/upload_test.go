@@ -18,6 +18,7 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
@@ -96,7 +97,7 @@ type uploader struct {
 const testDelay = 2 * time.Millisecond
 
 // shortly is a hundred times as fast as it should be.
-func shortly(ctx context.Context, d time.Duration) error { return sleepFor(ctx, d/100) }
+func shortly(ctx context.Context, d time.Duration) error { return clock.Sleep(ctx, d/100) }
 
 const storeDir = "store"
 

@@ -58,7 +58,7 @@ func (b *Bandwidth) pace(ctx context.Context, body io.ReaderAt) io.ReaderAt {
 	if b == nil {
 		return body
 	}
-	return &paced{ReaderAt: body, ctx: ctx, b: b, wait: sleep, paid: map[int64]bool{}}
+	return &paced{ReaderAt: body, ctx: ctx, b: b, wait: clock.Sleep, paid: map[int64]bool{}}
 }
 
 // ReadAt waits until what is read has been paid for.
@@ -80,15 +80,4 @@ func (p *paced) ReadAt(buf []byte, off int64) (int, error) {
 		}
 	}
 	return p.ReaderAt.ReadAt(buf, off)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

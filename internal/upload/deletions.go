@@ -78,7 +78,7 @@ func NewDeletions(c DeletionsConfig) (*Deletions, error) {
 		c.Delay = DefaultDeleteDelay
 	}
 	if c.Sleep == nil {
-		c.Sleep = sleep
+		c.Sleep = clock.Sleep
 	}
 	d := &Deletions{c: c, tasks: tasks.New()}
 	d.mu.known, d.mu.left = map[string]*doomed{}, map[Place][]leftover{}

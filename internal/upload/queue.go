@@ -126,7 +126,7 @@ func New(c Config, part *index.Part) *Queue {
 		c.Parallel = DefaultParallel
 	}
 	if c.Sleep == nil {
-		c.Sleep = sleep
+		c.Sleep = clock.Sleep
 	}
 	if c.Counters == nil {
 		c.Counters = &Counters{}
