@@ -25,8 +25,7 @@ import (
 
 // TestNeonsFigures: tiered gives on the one scenario of Neon's suite what Neon's simulator prints.
 func TestNeonsFigures(t *testing.T) {
-	if testkit.UnderRace {
-		t.Log("100 million records are for the run without the race detector")
+	if !testkit.WithoutRace(t) {
 		return
 	}
 	c, err := scenario.Get("uniform-20GB-5GB")

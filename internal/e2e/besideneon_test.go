@@ -32,8 +32,7 @@ var neonKnobs = compaction.Options{CheckpointDistance: mib, CompactionTargetSize
 // TestLegacyBesideNeon gives the legacy strategy what Neon's had: the same WAL, flushed and compacted at the same LSNs, under the
 // same thresholds. Pages are Neon's at all three LSNs, and so are the layers, but for what the table says.
 func TestLegacyBesideNeon(t *testing.T) {
-	if testkit.UnderRace {
-		t.Log("comparisons of every page are for the run without the race detector")
+	if !testkit.WithoutRace(t) {
 		return
 	}
 	dir := t.TempDir()

@@ -23,6 +23,9 @@ const neonFixture = "neon-pg17"
 // TestSameWorkAsNeon imports and ingests what Neon was given, and compares every page that it answered and
 // the final cluster.
 func TestSameWorkAsNeon(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	dir := t.TempDir()
 	base, final, wal := filepath.Join(dir, "base"), filepath.Join(dir, "final"), filepath.Join(dir, "wal")
 	unpackNeonInput(t, base, wal)

@@ -22,13 +22,12 @@ var redone = []pg.Rmgr{pg.RmXLOG, pg.RmHeap, pg.RmHeap2, pg.RmBtree, pg.RmSeq}
 // TestRealServers takes clusters of 15 and 17 through a workload and compares record by record, the whole
 // cluster at its end, and at positions between with what PostgreSQL's own recovery gives.
 func TestRealServers(t *testing.T) {
-	versions := []pg.Version{pg.V15, pg.V17}
-	if testkit.UnderRace {
-		versions = versions[:1]
+	if !testkit.WithoutRace(t) {
+		return
 	}
-	for _, v := range versions {
+	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
-			w := work(t, v, testkit.Work{Transactions: testkit.Size(50, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
+			w := work(t, v, testkit.Work{Transactions: testkit.Size(300, 300, 10_000), Seed: uint64(v), LeaveOpen: true},
 				map[string]string{"wal_consistency_checking": "all", "track_commit_timestamp": "on"}, nil)
 			t.Run("record by record", func(t *testing.T) { recordByRecord(t, w) })
 			store := filepath.Join(t.TempDir(), "store")

@@ -18,10 +18,13 @@ import (
 // TestWaysOfRedo takes one store through redo in Go alone, a stock server's redo alone, and both with a comparison of
 // every page: each time the whole cluster is the server's, and a backup boots and finds what the server found.
 func TestWaysOfRedo(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	v := pg.V15
 	worker := serverWorker(t, v)
 	var found []string
-	w := work(t, v, testkit.Work{Transactions: testkit.Size(30, 200, 2000), Seed: 7, LeaveOpen: true}, nil, func(p *testkit.Postgres) {
+	w := work(t, v, testkit.Work{Transactions: testkit.Size(200, 200, 2000), Seed: 7, LeaveOpen: true}, nil, func(p *testkit.Postgres) {
 		p.GinWork()
 		p.GenericWork()
 		p.BrinWork()

@@ -18,6 +18,9 @@ import (
 // server's at the end, PostgreSQL's own recovery's at positions between, and a backup of it boots and finds
 // by index what it finds without.
 func TestHashGistSPGist(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		if v == pg.V15 && !testkit.Long() {
 			continue

@@ -1,6 +1,9 @@
 package testkit
 
-import "os"
+import (
+	"os"
+	"testing"
+)
 
 // Long reports whether the long forms of proofs are wanted (`make long`).
 func Long() bool { return os.Getenv("STRATA_LONG") != "" }
@@ -15,4 +18,14 @@ func Size(race, short, long int) int {
 		return race
 	}
 	return short
+}
+
+// WithoutRace reports whether to run a proof that compares bytes and has little to tell the race detector: its package runs
+// once more without it (PROOFS in the Makefile).
+func WithoutRace(t testing.TB) bool {
+	if UnderRace && !Long() {
+		t.Log("this proof runs without the race detector alone")
+		return false
+	}
+	return true
 }
