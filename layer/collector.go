@@ -32,6 +32,7 @@ type Collector struct {
 	sorted  bool
 	indexed bool     // index is there: keys did not come in the order of entries
 	minInit page.LSN // the lowest initializing LSN of any entry
+	ahead   Ahead    // told of the first miss
 	*gathered
 	budget
 }

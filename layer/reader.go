@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/stratapg/strata/cache"
@@ -92,8 +93,9 @@ func (r *Reader) Close() error {
 // dataEnd is where the padding before the index ends.
 func (r *Reader) dataEnd() int64 { return int64(r.sum.indexStart) * blockSize }
 
-// indexBlock gives an index block, from memory if it is there; loaded says that it was not.
-func (r *Reader) indexBlock(ctx context.Context, n uint32) (pin cache.Pin, loaded bool, err error) {
+// indexBlock gives an index block, from memory if it is there; loaded says that it was not. A Collector, if there is
+// one, is told before.
+func (r *Reader) indexBlock(ctx context.Context, n uint32, c *Collector) (pin cache.Pin, loaded bool, err error) {
 	key := r.key(int64(r.sum.indexStart) + int64(n))
 	if n > r.sum.indexRoot {
 		return cache.Pin{}, false, r.corrupt(n, "beyond the root, block %d", r.sum.indexRoot)
@@ -101,14 +103,44 @@ func (r *Reader) indexBlock(ctx context.Context, n uint32) (pin cache.Pin, loade
 	if pin, ok := r.blocks.TryGet(key); ok {
 		return pin, false, nil
 	}
+	if c != nil && c.ahead != nil {
+		c.Missing(ctx)
+		if pin, ok := r.blocks.TryGet(key); ok {
+			return pin, false, nil
+		}
+	}
 	pin, err = r.blocks.Get(ctx, key, cache.Index, func(ctx context.Context, dst []byte) error {
-		buf := r.file.Disk().Buffers().Get(blockSize)
-		defer buf.Release()
-		b, err := r.read(ctx, buf, int64(key.Block)*blockSize, blockSize)
-		copy(dst, b)
-		return err
+		return r.loadBlock(ctx, dst, int64(key.Block))
 	})
 	return pin, true, err
+}
+
+// loadBlock reads a block of the index, and at the same time the blocks of checksums that it needs.
+func (r *Reader) loadBlock(ctx context.Context, dst []byte, blk int64) error {
+	off := blk * blockSize
+	var sums sync.WaitGroup
+	defer sums.Wait()
+	for first, last := r.sumBlocks(off, off+blockSize); first <= last; first++ {
+		if pin, ok := r.cachedSum(first); ok {
+			pin.Release()
+			continue
+		}
+		sum := first
+		sums.Go(func() {
+			if pin, err := r.sumBlock(ctx, sum); err == nil { // otherwise the verification meets it again
+				pin.Release()
+			}
+		})
+	}
+	buf := r.file.Disk().Buffers().Get(blockSize)
+	defer buf.Release()
+	b, err := r.readRaw(ctx, buf, off, blockSize)
+	if err != nil {
+		return err
+	}
+	sums.Wait()
+	copy(dst, b)
+	return r.verifyAlone(ctx, off, b)
 }
 
 func (r *Reader) blockOffset(n uint32) int64 { return (int64(r.sum.indexStart) + int64(n)) * blockSize }
@@ -119,15 +151,20 @@ func (r *Reader) corrupt(n uint32, format string, args ...any) error {
 
 // read reads n bytes at off into buf, both multiples of the block size, and verifies them.
 func (r *Reader) read(ctx context.Context, buf *virtualfile.Buffer, off int64, n int) ([]byte, error) {
-	reads := [1]virtualfile.Read{{File: r.file, Off: off, Buf: buf, Len: n}}
-	if err := r.file.Disk().ReadMulti(ctx, reads[:]); err != nil {
-		return nil, err
-	}
-	b, err := bytesRead(&reads[0], off, off+int64(n))
+	b, err := r.readRaw(ctx, buf, off, n)
 	if err == nil {
 		err = r.verifyAlone(ctx, off, b)
 	}
 	return b, err
+}
+
+// readRaw is read without the verification.
+func (r *Reader) readRaw(ctx context.Context, buf *virtualfile.Buffer, off int64, n int) ([]byte, error) {
+	reads := [1]virtualfile.Read{{File: r.file, Off: off, Buf: buf, Len: n}}
+	if err := r.file.Disk().ReadMulti(ctx, reads[:]); err != nil {
+		return nil, err
+	}
+	return bytesRead(&reads[0], off, off+int64(n))
 }
 
 // verifyAlone verifies b, the whole blocks of the file from off on, and reads the checksums that are not in

@@ -80,7 +80,7 @@ func (s *layerScan) block(ctx context.Context, n uint32) ([]byte, cache.Pin, err
 	if err := ctx.Err(); err != nil {
 		return nil, cache.Pin{}, err
 	}
-	pin, loaded, err := s.entries.r.indexBlock(ctx, n)
+	pin, loaded, err := s.entries.r.indexBlock(ctx, n, s.c)
 	if err != nil {
 		return nil, cache.Pin{}, err
 	}

@@ -67,7 +67,7 @@ func (r *Reader) ReadImage(ctx context.Context, k page.Key, m *Image) bool {
 func (r *Reader) imageOf(ctx context.Context, k page.Key) (entry, bool) {
 	var key [page.KeySize]byte
 	k.Put(key[:])
-	p, err := r.spot(ctx, key[:])
+	p, err := r.spot(ctx, key[:], nil)
 	if err != nil {
 		return entry{}, false
 	}

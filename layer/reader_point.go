@@ -19,15 +19,15 @@ type leafSpot struct {
 }
 
 // spot goes straight down the index, without the path that a cursor keeps to go on from there. The caller
-// releases the pin.
-func (r *Reader) spot(ctx context.Context, key []byte) (p leafSpot, err error) {
+// releases the pin. A Collector, if there is one, is told of what is not in memory.
+func (r *Reader) spot(ctx context.Context, key []byte, c *Collector) (p leafSpot, err error) {
 	blk := r.sum.indexRoot
 	for above := maxTreeLevels; ; above = int(p.node.level) {
 		if err := ctx.Err(); err != nil {
 			return p, err
 		}
 		var loaded bool
-		if p.pin, loaded, err = r.indexBlock(ctx, blk); err != nil {
+		if p.pin, loaded, err = r.indexBlock(ctx, blk, c); err != nil {
 			return p, err
 		}
 		p.blocks++
@@ -60,7 +60,7 @@ func (r *Reader) spot(ctx context.Context, key []byte) (p leafSpot, err error) {
 
 // spot is the Reader's, and counts the blocks.
 func (s *layerScan) spot(ctx context.Context, key []byte) (leafSpot, error) {
-	p, err := s.entries.r.spot(ctx, key)
+	p, err := s.entries.r.spot(ctx, key, s.c)
 	s.c.path.indexBlocks += p.blocks
 	s.c.path.indexLoads += p.loads
 	return p, err

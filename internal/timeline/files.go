@@ -91,6 +91,11 @@ func (f *layerFiles) find(d *layer.Desc) *layerFile {
 // reader gives an open layer, valid for as long as the caller has pinned a view that has it. Several callers
 // share one opening. One that failed is tried again by the next.
 func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, error) {
+	return f.readerFor(ctx, d, nil)
+}
+
+// readerFor is reader. The Collector, if there is one, is told if the layer is not open.
+func (f *layerFiles) readerFor(ctx context.Context, d *layer.Desc, c *layer.Collector) (*layer.Reader, error) {
 	file := f.find(d)
 	if file == nil {
 		file = f.add(d)
@@ -100,6 +105,9 @@ func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, 
 	}
 	if r := file.reader.Load(); r != nil {
 		return r, nil
+	}
+	if c != nil {
+		c.Missing(ctx)
 	}
 	for {
 		r, err := f.open(ctx, file)

@@ -119,7 +119,7 @@ func (v *view) topImage(open page.Set, lsn page.LSN) (layer.Desc, bool) {
 }
 
 func (v *view) visit(ctx context.Context, c *layer.Collector, visit *layer.Visit) error {
-	r, err := v.t.files.reader(ctx, &visit.Desc)
+	r, err := v.t.files.readerFor(ctx, &visit.Desc, c)
 	if err == nil {
 		err = layerError(r.Collect(ctx, c, visit.Keys, visit.LSNs))
 	}

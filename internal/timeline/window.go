@@ -106,12 +106,13 @@ func (l *lineage) readSteps(ctx context.Context, keys page.Set, inherited bool, 
 
 // window is one step of a read. It is pooled.
 type window struct {
-	l    *lineage
-	c    layer.Collector
-	ch   *chunk
-	rest page.Set // what did not fit the limit of memory
-	err  error
-	done chan struct{} // if it is read by a goroutine of its own
+	l         *lineage
+	inherited bool // ancestors are asked too
+	c         layer.Collector
+	ch        *chunk
+	rest      page.Set // what did not fit the limit of memory
+	err       error
+	done      chan struct{} // if it is read by a goroutine of its own
 }
 
 var windows = sync.Pool{New: func() any { return new(window) }}
@@ -125,6 +126,8 @@ func newWindow(l *lineage) *window {
 func (w *window) read(ctx context.Context, keys page.Set, inherited bool, lsn page.LSN, goroutines int) (err error) {
 	w.c.Start(keys, lsn)
 	w.c.Limit(windowBytes, slotKey)
+	w.inherited = inherited
+	w.c.OnMiss(w)
 	if err = w.l.gather(ctx, &w.c, inherited); err != nil {
 		return err
 	}
