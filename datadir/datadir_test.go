@@ -43,15 +43,6 @@ func TestSizeCacheAgainstModel(t *testing.T) {
 				}
 			},
 			"remove": func(t *rapid.T) { r := rel(); c.remove(r); delete(model, r); delete(changed, r) },
-			"removeDatabase": func(t *rapid.T) {
-				c.removeDatabase(1663, 1)
-				for r := range model {
-					if r.DB == 1 {
-						delete(model, r)
-						delete(changed, r)
-					}
-				}
-			},
 			"committed": func(t *rapid.T) {
 				c.committed()
 				clear(changed)

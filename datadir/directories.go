@@ -197,12 +197,20 @@ func (m *Modification) DropDatabase(ctx context.Context, spc, db uint32) error {
 	if err != nil {
 		return err
 	}
-	if i, ok := slices.BinarySearchFunc(dbs, Database{Spc: spc, DB: db}, compareDatabases); ok {
-		m.dirs.dbs = slices.Delete(dbs, i, i+1)
-		m.dirs.dbsDirty, m.dirs.dirty = true, true
-		delete(m.dirs.rels, dbID{spc, db})
-		m.sizes.removeDatabase(spc, db)
+	i, ok := slices.BinarySearchFunc(dbs, Database{Spc: spc, DB: db}, compareDatabases)
+	if !ok {
+		return nil
 	}
+	d, err := m.relDir(ctx, spc, db)
+	if err != nil {
+		return err
+	}
+	if err := m.dropRelations(ctx, spc, db, d); err != nil {
+		return err
+	}
+	m.dirs.dbs = slices.Delete(dbs, i, i+1)
+	m.dirs.dbsDirty, m.dirs.dirty = true, true
+	delete(m.dirs.rels, dbID{spc, db})
 	return nil
 }
 

@@ -139,6 +139,20 @@ func DecodeRelations(b []byte) ([]RelFork, error) {
 	return rels, nil
 }
 
+// hasRelation looks for one entry without decoding the others: directories may be long.
+func hasRelation(b []byte, want RelFork) (bool, error) {
+	n, err := dirCount("directory of relations", b, relForkSize)
+	if err != nil {
+		return false, err
+	}
+	for e := b[countSize:]; n > 0; n, e = n-1, e[relForkSize:] {
+		if binary.BigEndian.Uint32(e) == want.Rel && e[4] == want.Fork {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 // EncodeSegments encodes the directory of an SLRU's segments. segs must be sorted.
 func EncodeSegments(segs []uint32) []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, countSize+len(segs)*segmentSize), uint64(len(segs)))

@@ -29,7 +29,9 @@ type Modification struct {
 	mark    int        // number of values before cur
 
 	sizes    *sizeCache
-	resized  []page.RelTag // sizes changed by cur
+	resized  []page.RelTag        // sizes changed by cur
+	changes  page.RelationChanges // of the batch
+	before   page.RelationChanges // of it, what came before cur
 	dirs     directories
 	pending  map[page.Key][]byte // sparse values of the batch, so that they are read back
 	gapPages int64
@@ -68,7 +70,7 @@ func (m *Modification) Begin(span RecordSpan) error {
 	if span.End <= m.done.End || span.Start < m.done.End || span.End <= span.Start || !span.End.Aligned() || !span.Start.Aligned() {
 		return fmt.Errorf("WAL record from %s to %s does not follow the record ending at %s", span.Start, span.End, m.done.End)
 	}
-	m.cur, m.mark = span, m.batch.Len()
+	m.cur, m.mark, m.before = span, m.batch.Len(), m.changes
 	return nil
 }
 
@@ -91,6 +93,7 @@ func (m *Modification) End() {
 // Abort forgets the record since Begin and stores those before it.
 func (m *Modification) Abort(ctx context.Context) error {
 	m.batch.Truncate(m.mark)
+	m.changes = m.before
 	err := m.Commit(ctx)
 	m.forget()
 	return err
@@ -103,11 +106,12 @@ func (m *Modification) Commit(ctx context.Context) error {
 		return nil
 	}
 	m.batch.PutImage(page.RecordsKey(m.first), m.first, m.index.Bytes())
-	m.batch.End, m.batch.Prev = m.done.End, m.done.Start
+	m.batch.End, m.batch.Prev, m.batch.Relations = m.done.End, m.done.Start, &m.changes
 	end := m.batch.End
 	err := m.store.Put(ctx, &m.batch)
 	m.batch.Reset()
 	m.index.Reset()
+	m.changes = page.RelationChanges{Dropped: m.changes.Dropped[:0]}
 	clear(m.pending)
 	m.mark = 0
 	if err != nil {

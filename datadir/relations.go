@@ -79,7 +79,7 @@ func (m *Modification) extend(ctx context.Context, rel page.RelTag, block uint32
 	if !willInit {
 		m.batch.PutImage(rel.Block(block), m.beforeEnd(), zeroPage[:])
 	}
-	m.setSize(rel, block+1)
+	m.setSize(rel, n, block+1)
 	return nil
 }
 
@@ -87,7 +87,9 @@ func (m *Modification) extend(ctx context.Context, rel page.RelTag, block uint32
 // where a later part of the same record changes that page, and newer than the record before.
 func (m *Modification) beforeEnd() page.LSN { return m.cur.End - recordUnit }
 
-func (m *Modification) setSize(rel page.RelTag, n uint32) {
+// setSize gives a relation that had old blocks n of them.
+func (m *Modification) setSize(rel page.RelTag, old, n uint32) {
+	m.changes.Blocks += int64(n) - int64(old)
 	m.sizes.put(rel, n, true)
 	for _, r := range m.resized {
 		if r == rel {
@@ -141,7 +143,7 @@ func (m *Modification) CreateRelation(ctx context.Context, rel page.RelTag) erro
 		}
 	}
 	if d.add(rel) {
-		m.setSize(rel, 0)
+		m.setSize(rel, 0, 0)
 	}
 	return nil
 }
@@ -150,7 +152,7 @@ func (m *Modification) CreateRelation(ctx context.Context, rel page.RelTag) erro
 func (m *Modification) TruncateRelation(ctx context.Context, rel page.RelTag, n uint32) error {
 	old, ok, err := m.RelSize(ctx, rel)
 	if err == nil && ok && old > n {
-		m.setSize(rel, n)
+		m.setSize(rel, old, n)
 	}
 	return err
 }
@@ -162,9 +164,44 @@ func (m *Modification) DropRelation(ctx context.Context, rel page.RelTag) error 
 		return err
 	}
 	for fork := page.ForkMain; uint8(fork) <= maxFork; fork++ {
-		if f := rel.WithFork(fork); d.remove(f) {
-			m.sizes.remove(f)
+		f := rel.WithFork(fork)
+		if !d.has(f) {
+			continue
 		}
+		n, _, err := m.RelSize(ctx, f)
+		if err != nil {
+			return err
+		}
+		d.remove(f)
+		m.dropped(f, n)
+	}
+	return nil
+}
+
+// dropped notes that a relation of n blocks is gone.
+func (m *Modification) dropped(rel page.RelTag, n uint32) {
+	m.sizes.remove(rel)
+	m.changes.Blocks -= int64(n)
+	m.changes.Dropped = append(m.changes.Dropped, page.DroppedRelation{Rel: rel, LSN: m.cur.End})
+}
+
+// dropRelations notes that all relations of a directory are gone.
+func (m *Modification) dropRelations(ctx context.Context, spc, db uint32, d *relDir) error {
+	var stored []page.RelTag
+	for _, f := range d.rels {
+		rel := page.RelTag{Spc: spc, DB: db, Rel: f.Rel, Fork: page.Fork(f.Fork)}
+		if n, ok := m.sizes.get(rel); ok {
+			m.dropped(rel, n)
+		} else {
+			stored = append(stored, rel)
+		}
+	}
+	sizes, err := m.Snapshot().RelSizes(ctx, stored)
+	if err != nil {
+		return err
+	}
+	for i, rel := range stored {
+		m.dropped(rel, sizes[i])
 	}
 	return nil
 }

@@ -92,15 +92,6 @@ func (c *sizeCache) drop(i int32) {
 	}
 }
 
-// removeDatabase forgets all relations of a database in one tablespace.
-func (c *sizeCache) removeDatabase(spc, db uint32) {
-	for i := range c.entries {
-		if e := &c.entries[i]; e.used && e.rel.Spc == spc && e.rel.DB == db {
-			c.drop(int32(i))
-		}
-	}
-}
-
 // committed unpins everything: the store has it all now.
 func (c *sizeCache) committed() {
 	for _, i := range c.pinned {

@@ -16,8 +16,8 @@ import (
 
 const maxFork = uint8(page.ForkInit)
 
-// Snapshot is a data directory as of one LSN. It keeps nothing: every method reads. Lists are in key
-// order. Errors wrap page.ErrNotFound where the thing asked for does not exist at that LSN.
+// Snapshot is a data directory as of one LSN. It keeps nothing: every method reads, but for sizes of relations that
+// its Reader remembers (SizeCache). Lists are in key order. Errors wrap page.ErrNotFound where the thing asked for does not exist at that LSN.
 type Snapshot struct {
 	r       Reader
 	lsn     page.LSN
@@ -79,6 +79,16 @@ func (s *Snapshot) Relations(ctx context.Context, spc, db uint32) ([]page.RelTag
 
 // RelExists reports whether a fork of a relation exists. A relation of an unknown database does not.
 func (s *Snapshot) RelExists(ctx context.Context, rel page.RelTag) (bool, error) {
+	if c, ok := s.r.(SizeCache); ok {
+		if _, ok, err := c.CachedRelSize(rel, s.lsn); ok || err != nil {
+			return ok, err
+		}
+	}
+	return s.listed(ctx, rel)
+}
+
+// listed looks a relation up in the directories.
+func (s *Snapshot) listed(ctx context.Context, rel page.RelTag) (bool, error) {
 	ds, err := s.Databases(ctx)
 	if err != nil {
 		return false, err
@@ -86,24 +96,36 @@ func (s *Snapshot) RelExists(ctx context.Context, rel page.RelTag) (bool, error)
 	if !slices.ContainsFunc(ds, func(d Database) bool { return d.Spc == rel.Spc && d.DB == rel.DB }) {
 		return false, nil
 	}
-	rels, err := s.Relations(ctx, rel.Spc, rel.DB)
+	k := page.RelDirKey(rel.Spc, rel.DB)
+	b, err := s.get(ctx, k)
 	if err != nil {
 		return false, err
 	}
-	return slices.Contains(rels, rel), nil
+	ok, err := hasRelation(b, RelFork{rel.Rel, uint8(rel.Fork)})
+	return ok, s.named(k, err)
 }
 
 // RelSize gives the number of blocks of a relation's fork. The error wraps page.ErrNotFound if it does not
 // exist, also where it once did.
 func (s *Snapshot) RelSize(ctx context.Context, rel page.RelTag) (uint32, error) {
-	ok, err := s.RelExists(ctx, rel)
+	c, caches := s.r.(SizeCache)
+	if caches {
+		if n, ok, err := c.CachedRelSize(rel, s.lsn); ok || err != nil {
+			return n, err
+		}
+	}
+	ok, err := s.listed(ctx, rel)
 	if err != nil {
 		return 0, err
 	}
 	if !ok {
 		return 0, fmt.Errorf("relation %s at LSN %s: %w", rel, s.lsn, page.ErrNotFound)
 	}
-	return s.size(ctx, rel.SizeKey())
+	n, err := s.size(ctx, rel.SizeKey())
+	if caches && err == nil {
+		c.KeepRelSize(rel, s.lsn, n)
+	}
+	return n, err
 }
 
 func (s *Snapshot) size(ctx context.Context, k page.Key) (uint32, error) {

@@ -18,6 +18,16 @@ type Reader interface {
 	GetVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error
 }
 
+// SizeCache is what a Reader may be besides: one that remembers the sizes of relations, so that a Snapshot need not
+// read two directories first.
+type SizeCache interface {
+	// CachedRelSize gives the number of blocks that a relation's fork has as of lsn, if that is known; else ok is
+	// false. An error says that lsn cannot be read at all.
+	CachedRelSize(rel page.RelTag, lsn page.LSN) (blocks uint32, ok bool, err error)
+	// KeepRelSize is told what was read instead.
+	KeepRelSize(rel page.RelTag, lsn page.LSN, blocks uint32)
+}
+
 // Store is a timeline as ingest needs it.
 type Store interface {
 	Reader

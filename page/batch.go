@@ -17,6 +17,23 @@ type Batch struct {
 	End LSN
 	// Prev is where the record ending at End begins, or 0 if unknown.
 	Prev LSN
+	// Relations says what the batch does to the sizes of relations, if whoever fills it keeps count. Without it a
+	// timeline finds out by itself.
+	Relations *RelationChanges
+}
+
+// RelationChanges sum up what a batch does to the sizes of relations, beside the sizes that it holds.
+type RelationChanges struct {
+	// Blocks is by how many blocks all relations together become longer.
+	Blocks int64
+	// Dropped are the forks dropped, also those that are made anew later in the batch.
+	Dropped []DroppedRelation
+}
+
+// DroppedRelation is a relation's fork and the end of the record that dropped it.
+type DroppedRelation struct {
+	Rel RelTag
+	LSN LSN
 }
 
 // BatchEntry places one value in its batch's buffer.
@@ -30,7 +47,7 @@ type BatchEntry struct {
 
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
-	b.raw, b.entries, b.End, b.Prev = b.raw[:0], b.entries[:0], 0, 0
+	b.raw, b.entries, b.End, b.Prev, b.Relations = b.raw[:0], b.entries[:0], 0, 0, nil
 }
 
 // Len gives the number of values, Bytes their serialized size.
@@ -43,8 +60,8 @@ func (b *Batch) Entries() []BatchEntry { return b.entries }
 // Data gives the serialized value of e.
 func (b *Batch) Data(e BatchEntry) []byte { return b.raw[e.Offset : e.Offset+e.Size : e.Offset+e.Size] }
 
-// Truncate keeps the first n values and forgets those added later. End and Prev stay as they are: the caller
-// sets them to where the kept values end.
+// Truncate keeps the first n values and forgets those added later. End, Prev and Relations stay as they are: the
+// caller sets them to what the kept values come to.
 func (b *Batch) Truncate(n int) {
 	if n < len(b.entries) {
 		b.raw, b.entries = b.raw[:b.entries[n].Offset], b.entries[:n]

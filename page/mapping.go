@@ -154,6 +154,11 @@ func (k Key) RelSize() (r RelTag, ok bool) {
 	return RelTag{Spc: k.F2, DB: k.F3, Rel: k.F4, Fork: Fork(k.F5)}, true
 }
 
+// RelDir decodes the key of a database's directory of relations; ok is false for any other key.
+func (k Key) RelDir() (spc, db uint32, ok bool) {
+	return k.F2, k.F3, k.F1 == prefixRel && k.F4 == 0 && k.F5 == 0 && k.F6 == 1
+}
+
 // DirKey is the key of the directory of segments of s.
 func (s SLRU) DirKey() Key { return Key{F1: prefixSLRU, F2: uint32(s)} }
 
