@@ -22,8 +22,7 @@ type compactor struct {
 	suspects []layer.Desc
 	live     liveKeys // guarded by turn
 
-	wakeRemover chan struct{} // holds one
-	mu          struct {
+	mu struct {
 		sync.Mutex
 		// doomed are files that are in no manifest and still there: no new one may have such a name.
 		doomed map[compaction.ID]layer.Desc
@@ -38,7 +37,7 @@ type compactor struct {
 }
 
 func newCompactor(moved []manifest.Moved) *compactor {
-	c := &compactor{turn: newTurn(), moved: map[compaction.ID]page.Set{}, wakeRemover: make(chan struct{}, 1)}
+	c := &compactor{turn: newTurn(), moved: map[compaction.ID]page.Set{}}
 	c.mu.doomed = map[compaction.ID]layer.Desc{}
 	for _, m := range moved {
 		c.moved[idOf(&m.Layer)] = page.NewSet(m.Keys...)

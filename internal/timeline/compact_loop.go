@@ -110,28 +110,6 @@ func (t *Timeline) whileOpen(ctx context.Context, fn func(ctx context.Context) e
 	return err
 }
 
-// compactInBackground does what the strategy wants whenever something was flushed, and now and then.
-func (t *Timeline) compactInBackground(ctx context.Context) {
-	period := t.env.Compaction.Period
-	if period <= 0 {
-		return
-	}
-	if t.env.waitAllOpen(ctx) != nil {
-		return
-	}
-	timer := time.NewTimer(period)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.plans.wake:
-		case <-timer.C:
-		}
-		timer.Reset(min(period, t.compactNow(ctx)))
-	}
-}
-
 // causes are the breakers' names for what may keep a timeline from being compacted.
 var causes = []string{causePlan, compaction.Retile.String(), compaction.Image.String(), compaction.Fold.String(), compaction.Drop.String()}
 

@@ -44,7 +44,6 @@ type planning struct {
 	stuck atomic.Pointer[error]
 	// namesHeld says that a job waits for files to be deleted whose names its outputs have.
 	namesHeld atomic.Bool
-	wake      chan struct{} // asks the background to look; holds one
 	// looked is when it was looked last whether images are due. The compactor's turn guards it.
 	looked struct {
 		lsn page.LSN
@@ -181,11 +180,4 @@ func (t *Timeline) compactionDebt(height int) float64 {
 	}
 	height += d.Height - d.l0 + int(t.plans.divided.Load()-d.divided)
 	return 1 - float64(d.Pace(height))/compaction.FullPace
-}
-
-func (t *Timeline) wakeCompactor() {
-	select {
-	case t.plans.wake <- struct{}{}:
-	default: // it has been woken already
-	}
 }

@@ -124,7 +124,7 @@ func (t *Timeline) discardOutputs(outs []output) error {
 		if d := &outs[i].desc; d.Size > 0 {
 			if err := t.env.Disk.Remove(filepath.Join(t.dir, d.FileName())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				t.compact.doom(*d)
-				t.compact.bury(*d)
+				t.bury(*d)
 				errs = append(errs, err)
 			}
 		}
@@ -135,7 +135,7 @@ func (t *Timeline) discardOutputs(outs []output) error {
 // clearSuspects is called when an edit has been published: it has replaced those that failed before, and what
 // they named can go. The caller has the flusher's turn.
 func (t *Timeline) clearSuspects() {
-	t.compact.bury(t.compact.suspects...)
+	t.bury(t.compact.suspects...)
 	t.compact.suspects = nil
 }
 

@@ -1,7 +1,6 @@
 package timeline
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -40,12 +39,8 @@ func (c *compactor) bury(ds ...layer.Desc) {
 		return
 	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.mu.dead = append(c.mu.dead, ds...)
-	c.mu.Unlock()
-	select {
-	case c.wakeRemover <- struct{}{}:
-	default: // it has been woken already
-	}
 }
 
 // doomed lists the names that no new layer may have.
@@ -59,29 +54,13 @@ func (c *compactor) doomed() []compaction.ID {
 	return ids
 }
 
-// removeInBackground deletes files as they fall to it.
-func (t *Timeline) removeInBackground(ctx context.Context) {
-	retry := time.NewTimer(removeRetry)
-	defer retry.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.compact.wakeRemover:
-		case <-retry.C:
-		}
-		t.removeDead()
-		retry.Reset(removeRetry)
-	}
-}
-
-// removeDead deletes the files of dead layers. Those that cannot be deleted stay dead.
-func (t *Timeline) removeDead() {
+// removeDead deletes the files of dead layers. Those that cannot be deleted stay dead; it gives how many.
+func (t *Timeline) removeDead() (left int) {
 	c := t.compact
 	c.removing.Lock()
 	defer c.removing.Unlock()
 	if c.removing.ended {
-		return
+		return 0
 	}
 	c.mu.Lock()
 	dead := c.mu.dead
@@ -113,6 +92,7 @@ func (t *Timeline) removeDead() {
 	if len(kept) < len(dead) && t.plans.namesHeld.Swap(false) {
 		t.wakeCompactor()
 	}
+	return len(kept)
 }
 
 // endRemovals deletes what can be deleted, and nothing from then on: the files are then another process's.

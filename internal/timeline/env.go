@@ -82,6 +82,7 @@ type Env struct {
 	pace      *ioPace         // likewise
 	allOpen   <-chan struct{} // closed once all branches are known; nil if they are
 	jobs      atomic.Uint64
+	alarms    alarms       // of all timelines
 	memory    atomic.Int64 // bytes in layers not yet written
 	tick      atomic.Int64 // the time that reads note, in ns; 0 if they are to note none
 

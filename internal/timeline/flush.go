@@ -26,18 +26,6 @@ func (t *Timeline) Flush(ctx context.Context) error {
 	return nil
 }
 
-// flushInBackground writes frozen layers as they come. What fails is tried again when it is woken.
-func (t *Timeline) flushInBackground(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.wake:
-			_ = t.flushUpTo(ctx, page.MaxLSN) // kept for the next Put, and logged
-		}
-	}
-}
-
 // flushUpTo writes, oldest first, the frozen layers that begin below end.
 func (t *Timeline) flushUpTo(ctx context.Context, end page.LSN) error {
 	if err := t.flusher.take(ctx); err != nil {

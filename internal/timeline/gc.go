@@ -201,28 +201,6 @@ func (t *Timeline) newCutoff(ctx context.Context, req GCRequest) (page.LSN, stri
 	return max(span.End, now), limit, err
 }
 
-// collectInBackground collects now and then. The store says when all its branches are known.
-func (t *Timeline) collectInBackground(ctx context.Context) {
-	c := &t.env.GC
-	if c.Period <= 0 {
-		return
-	}
-	timer := time.NewTimer(c.Period)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
-		if t.env.waitAllOpen(ctx) != nil {
-			return
-		}
-		t.collectNow(ctx)
-		timer.Reset(c.Period)
-	}
-}
-
 // collectNow is one turn of the background.
 func (t *Timeline) collectNow(ctx context.Context) {
 	if !t.plans.breakers.allow(causeGC) {

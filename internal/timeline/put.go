@@ -163,10 +163,3 @@ func (t *Timeline) freeze() {
 	})
 	t.wakeFlusher()
 }
-
-func (t *Timeline) wakeFlusher() {
-	select {
-	case t.wake <- struct{}{}:
-	default: // it has been woken already
-	}
-}

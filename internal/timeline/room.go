@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/stratapg/strata/layer"
 )
 
 // pace holds batches back as debt grows. The writer's turn guards it.
@@ -136,50 +134,5 @@ func (t *Timeline) owe(bytes int) {
 	t.pace.until = t.pace.until.Add(d)
 	if latest := now.Add(maxPause); t.pace.until.After(latest) {
 		t.pace.until = latest
-	}
-}
-
-// beganOpen tells the background that the open layer holds something.
-func (t *Timeline) beganOpen() {
-	select {
-	case t.began <- struct{}{}:
-	default:
-	}
-}
-
-// freezeOnTime freezes each open layer once it is old enough.
-func (t *Timeline) freezeOnTime(ctx context.Context) {
-	if t.env.CheckpointTimeout <= 0 {
-		return
-	}
-	timer := time.NewTimer(t.env.CheckpointTimeout)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-t.began:
-		}
-		open := t.view.Load().open
-		timer.Reset(t.env.CheckpointTimeout)
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-			t.freezeOld(ctx, open)
-		}
-	}
-}
-
-// freezeOld freezes the open layer if it is still this one.
-func (t *Timeline) freezeOld(ctx context.Context, open *layer.Mem) {
-	if t.beginWrite(ctx) != nil {
-		return // closed, or about to be
-	}
-	defer t.writer.give()
-	if now := t.view.Load().open; now == open {
-		t.freeze()
-	} else if now.Len() > 0 {
-		t.beganOpen() // its turn comes
 	}
 }

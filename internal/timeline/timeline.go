@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/internal/tasks"
@@ -39,18 +40,18 @@ type Timeline struct {
 	lastLSN, durableLSN lsnWatch
 	ended               chan struct{}
 
-	writer    turn // Put, Freeze; guards pace
-	pace      pace
-	began     chan struct{} // tells the background that the open layer has its first batch; holds one
-	flusher   turn          // writing layers; guards log and dirFailed
-	dirFailed bool          // a sync of the folder has failed
-	meter     flushMeter
-	log       *manifest.Log
-	tasks     *tasks.Group
-	wake      chan struct{} // asks the background task to flush; holds one
-	closed    atomic.Bool
-	closing   sync.Once
-	closeErr  error
+	writer     turn // Put, Freeze; guards pace
+	pace       pace
+	began      time.Time // when the open layer was given its first batch; guarded by writer
+	flusher    turn      // writing layers; guards log and dirFailed
+	dirFailed  bool      // a sync of the folder has failed
+	meter      flushMeter
+	log        *manifest.Log
+	tasks      *tasks.Group
+	background background
+	closed     atomic.Bool
+	closing    sync.Once
+	closeErr   error
 
 	mu struct {
 		sync.Mutex
@@ -113,10 +114,8 @@ func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline) (*
 	t.log = log
 	err = t.files.countAbsent(s.Remote)
 	if !env.ReadOnly && err == nil {
-		for _, task := range []func(context.Context){t.flushInBackground, t.freezeOnTime, t.removeInBackground, t.compactInBackground, t.collectInBackground} {
-			err = errors.Join(err, t.tasks.Go(task))
-		}
-		err = errors.Join(err, t.startUploads())
+		t.startBackground()
+		err = t.startUploads()
 	}
 	if err != nil {
 		env.heights.drop(t)
@@ -136,7 +135,7 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	t := &Timeline{
 		env: env, dir: dir, meta: s.Meta, ancestor: ancestor, generation: env.Generation(s.Tenant),
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
-		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(), wake: make(chan struct{}, 1), began: make(chan struct{}, 1),
+		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(),
 		ended: make(chan struct{}),
 	}
 	t.mu.changed = make(chan struct{})
@@ -147,7 +146,7 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	t.lastLSN.advance(p.last)
 	t.durableLSN.advance(p.last)
 	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(s.Moved)
-	t.plans.breakers, t.plans.wake = newBreakers(env.Clock), make(chan struct{}, 1)
+	t.plans.breakers = newBreakers(env.Clock)
 	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
 	env.holds.Add(1)
 	env.heights.set(t, m.L0().Height())
@@ -248,7 +247,7 @@ func (t *Timeline) Close() error {
 			t.freeze()
 		}
 		t.writer.give()
-		t.tasks.Stop()
+		t.endBackground()
 		if !t.env.ReadOnly {
 			t.closeErr = t.flushUpTo(ctx, page.MaxLSN)
 			if t.closeErr != nil {

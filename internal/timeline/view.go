@@ -141,7 +141,7 @@ func (t *Timeline) letGo(r *retired, more bool) {
 	for i := range r.layers {
 		t.files.drop(&r.layers[i])
 	}
-	t.compact.bury(r.layers...)
+	t.bury(r.layers...)
 	if r.ended != nil {
 		close(r.ended)
 	}
