@@ -63,8 +63,8 @@ func readHeader(b []byte) (version uint32, err error) {
 		return 0, corrupt(0, "checksum of the header is wrong")
 	}
 	version = binary.BigEndian.Uint32(b[8:])
-	if version < plainVersion || version > remoteVersion {
-		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, remoteVersion)
+	if version < plainVersion || version > chainsVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, chainsVersion)
 	}
 	return version, nil
 }
@@ -83,8 +83,10 @@ func grammarOf(version uint32) grammar {
 		return grammar{flagImage | flagChecked, tagLayer}
 	case formatVersion:
 		return grammar{flagImage | flagChecked, tagMoved}
+	case remoteVersion:
+		return grammar{flagImage | flagChecked, tagRemote}
 	}
-	return grammar{flagImage | flagChecked, tagRemote}
+	return grammar{flagImage | flagChecked, tagChains}
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -179,6 +181,7 @@ func decodeState(b []byte, g grammar) (s State, err error) {
 	}
 	s.DiskConsistentLSN, s.PrevRecordLSN = c.Position.DiskConsistentLSN, c.Position.PrevRecordLSN
 	s.Cutoff, s.Layers, s.Moved, s.Remote = c.Cutoff, c.Add, c.Moved, c.Remote
+	s.Chains = c.Chains
 	return s, nil
 }
 
@@ -237,6 +240,10 @@ func decodeChange(b []byte, g grammar) (e Edit, err error) {
 		case tag == tagRemote && len(v) == remoteSize:
 			d, err := decodeLayer(v, g.flags)
 			e.Remote = append(e.Remote, Remote{d, be.Uint64(v[removeSize:]), be.Uint16(v[removeSize+8:])})
+			return err
+		case tag == tagChains && len(v) >= removeSize+4 && (len(v)-removeSize-4)%chainSize == 0:
+			c, err := decodeChains(v, g)
+			e.Chains = append(e.Chains, c)
 			return err
 		default:
 			return unknownItem(tag, v)

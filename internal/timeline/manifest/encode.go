@@ -23,14 +23,15 @@ import (
 //	                 payload             2 change       and of the payload
 //	item     0     1        3
 //	         +-----+--------+------- - -
-//	         | tag | length | value             in ascending order of tags; only layers and moved keys may repeat
+//	         | tag | length | value             in ascending order of tags; only those of layers may repeat
 //	         +-----+--------+------- - -
 const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
-	// formatVersion is what is written, remoteVersion where layers are in remote storage too. Files of older
-	// versions are read, and written anew with the next edit: those of trailerVersion know no moved keys, and those
-	// of plainVersion no flagChecked either.
+	// formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
+	// some how many records follow each other. Files of older versions are read, and written anew with the next edit: those of
+	// trailerVersion know no moved keys, and those of plainVersion no flagChecked either.
+	chainsVersion  = 5
 	remoteVersion  = 4
 	formatVersion  = 3
 	trailerVersion = 2
@@ -58,6 +59,7 @@ const (
 	tagLayer    = 9  // keys 18 18, LSNs u64 u64, flags u8, generation u32, size u64
 	tagMoved    = 10 // layer, without size, then any number of keys 18 18
 	tagRemote   = 11 // layer, without size, then checksum u64, shard u16
+	tagChains   = 12 // layer, without size, then records u32, then any number of keys 18 18, records u32
 
 	identitySize = 32
 	clusterSize  = 16
@@ -68,6 +70,7 @@ const (
 	layerSize    = removeSize + 8
 	remoteSize   = removeSize + 8 + 2
 	rangeSize    = 2 * page.KeySize
+	chainSize    = rangeSize + 4
 	// maxMovedRanges is how many ranges of keys one item has: its length has 16 bits.
 	maxMovedRanges = 1000
 
@@ -79,9 +82,13 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// neededBy gives the version of a file that says of so many layers that they are in remote storage.
-func neededBy(remote int) uint32 {
-	if remote > 0 {
+// neededBy gives the version of a file that says of so many layers that they are in remote storage, and how many records
+// follow each other.
+func neededBy(remote, chains int) uint32 {
+	switch {
+	case chains > 0:
+		return chainsVersion
+	case remote > 0:
 		return remoteVersion
 	}
 	return formatVersion
@@ -155,6 +162,7 @@ func appendState(b []byte, s *State) []byte {
 		Add:      s.Layers,
 		Moved:    s.Moved,
 		Remote:   s.Remote,
+		Chains:   s.Chains,
 	})
 }
 
@@ -187,7 +195,7 @@ func appendChange(b []byte, e *Edit) []byte {
 		b = binary.BigEndian.AppendUint64(b, r.Sum)
 		b = binary.BigEndian.AppendUint16(b, r.Shard)
 	}
-	return b
+	return appendChains(b, e.Chains)
 }
 
 func appendLayer(b []byte, d layer.Desc) []byte {
@@ -206,5 +214,5 @@ func appendLayer(b []byte, d layer.Desc) []byte {
 // encodeFile gives a whole file of one state edit.
 func encodeFile(s *State, seq uint64) []byte {
 	b := make([]byte, 0, headerSize+editHeaderSize+256+len(s.Layers)*(itemHeaderSize+layerSize)+len(s.Remote)*(itemHeaderSize+remoteSize))
-	return appendEdit(appendHeader(b, neededBy(len(s.Remote))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
+	return appendEdit(appendHeader(b, neededBy(len(s.Remote), len(s.Chains))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
 }

@@ -56,6 +56,8 @@ type State struct {
 	Layers []layer.Desc
 	// Moved says of some of them, in the same order, which of their keys other layers hold too.
 	Moved []Moved
+	// Chains says of some deltas, in the same order, how many records of a key follow each other there.
+	Chains []Chains
 	// Remote says of some of them, in the same order, that remote storage has them.
 	Remote []Remote
 }
@@ -81,6 +83,8 @@ type Edit struct {
 	Add, Remove []layer.Desc
 	// Moved adds to the moved keys of layers that are there after the edit. Those of a layer go with it.
 	Moved []Moved
+	// Chains tells of deltas that are there after the edit. What it says of a layer goes with it.
+	Chains []Chains
 	// Position, if set, moves DiskConsistentLSN and PrevRecordLSN.
 	Position *Position
 	Cutoff   page.LSN
@@ -125,6 +129,7 @@ type live struct {
 	State
 	layers *layer.Map
 	moved  map[layerID]page.Set
+	chains map[layerID]page.Chains
 	remote map[layerID]remoteFile
 }
 
@@ -144,9 +149,9 @@ func newLive(s State) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &live{State: s, layers: m, moved: map[layerID]page.Set{}, remote: make(map[layerID]remoteFile, len(s.Remote))}
-	l.Layers, l.Moved, l.Remote = nil, nil, nil
-	e := &Edit{Moved: s.Moved, Remote: s.Remote}
+	l := &live{State: s, layers: m, moved: map[layerID]page.Set{}, chains: make(map[layerID]page.Chains, len(s.Chains)), remote: make(map[layerID]remoteFile, len(s.Remote))}
+	l.Layers, l.Moved, l.Chains, l.Remote = nil, nil, nil, nil
+	e := &Edit{Moved: s.Moved, Chains: s.Chains, Remote: s.Remote}
 	if m, err = l.check(e); err != nil {
 		return nil, err
 	}
@@ -156,6 +161,7 @@ func newLive(s State) (*live, error) {
 
 func (l *live) clone() *live {
 	c := *l
+	c.chains = maps.Clone(l.chains)
 	c.moved, c.remote = maps.Clone(l.moved), maps.Clone(l.remote)
 	return &c
 }
@@ -182,6 +188,9 @@ func (l *live) check(e *Edit) (*layer.Map, error) {
 			}
 		}
 	}
+	if err := checkChains(e, m); err != nil {
+		return nil, err
+	}
 	for i := range e.Remote {
 		x := &e.Remote[i]
 		if d, there := m.Find(x.Layer); !there || d.Generation != x.Layer.Generation {
@@ -206,6 +215,7 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 	l.layers = layers
 	for _, d := range e.Remove {
 		delete(l.moved, idOf(d))
+		delete(l.chains, idOf(d))
 		delete(l.remote, idOf(d))
 	}
 	if e.Position != nil {
@@ -217,6 +227,9 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 	for _, m := range e.Moved {
 		l.moved[idOf(m.Layer)] = l.moved[idOf(m.Layer)].Union(page.NewSet(m.Keys...))
 	}
+	for i := range e.Chains {
+		l.chains[idOf(e.Chains[i].Layer)] = e.Chains[i].Chains
+	}
 	for i := range e.Remote {
 		l.remote[idOf(e.Remote[i].Layer)] = remoteFile{e.Remote[i].Sum, e.Remote[i].Shard}
 	}
@@ -226,6 +239,7 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 func (l *live) state() State {
 	s := l.State
 	s.Layers = slices.SortedFunc(l.layers.All(), compareLayers)
+	s.Chains = l.chainsOf(s.Layers)
 	if len(l.moved)+len(l.remote) == 0 {
 		return s
 	}

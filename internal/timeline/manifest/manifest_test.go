@@ -428,7 +428,7 @@ func repaired(b []byte) []byte {
 	if len(b) < headerSize {
 		return b
 	}
-	b = append(appendHeader(nil, max(plainVersion, min(remoteVersion, binary.BigEndian.Uint32(b[8:])))), b[headerSize:]...)
+	b = append(appendHeader(nil, max(plainVersion, min(chainsVersion, binary.BigEndian.Uint32(b[8:])))), b[headerSize:]...)
 	for e := b[headerSize:]; len(e) >= editHeaderSize; {
 		n := uint64(e[4])<<24 | uint64(e[5])<<16 | uint64(e[6])<<8 | uint64(e[7])
 		if n > uint64(len(e)-editHeaderSize) {
