@@ -86,7 +86,7 @@ func (g *compactBench) write(t testing.TB, number int, c compactCase, n int) lay
 			require.NoError(t, err)
 		}
 	}
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(t, err)
 	return d
 }
@@ -100,7 +100,7 @@ func (g *compactBench) merge(t testing.TB) (outputs []layer.Desc, entries int64)
 	lsns := page.LSNRange{Start: compactLSN, End: compactLSN * (compactLayers + 1)}
 	var w *layer.DeltaWriter
 	finish := func(end page.Key) {
-		d, err := w.Finish(end)
+		d, err := w.Finish(context.Background(), end)
 		require.NoError(t, err)
 		outputs, w = append(outputs, d), nil
 	}

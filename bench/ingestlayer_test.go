@@ -125,7 +125,7 @@ func (g *ingestBench) timed(t testing.TB, c ingestCase, volume int, delta bool) 
 	require.NoError(t, err)
 	defer w.Abort()
 	require.NoError(t, mem.AppendTo(ctx, w))
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(t, err)
 	return d
 }

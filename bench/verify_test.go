@@ -99,7 +99,7 @@ func verifyFile(b *testing.B, disk *virtualfile.Disk, dir string, id layer.Ident
 			_, _ = r.Read(value)
 			require.NoError(b, w.Add(rel.Block(i), lsn, false, value))
 		}
-		d, err := w.Finish(page.MaxKey)
+		d, err := w.Finish(context.Background(), page.MaxKey)
 		require.NoError(b, err)
 		return d
 	}
@@ -114,7 +114,7 @@ func verifyFile(b *testing.B, disk *virtualfile.Disk, dir string, id layer.Ident
 		}
 		require.NoError(b, w.Add(rel.Block(i), value))
 	}
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(b, err)
 	return d
 }

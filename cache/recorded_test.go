@@ -49,7 +49,7 @@ func makeStore(t testing.TB, observe func(cache.Key, cache.Kind)) *store {
 		for n := range uint32(recordsOfL0) {
 			require.NoError(t, w.Add(block(n*step+rng.Uint32N(step)), lsns.Start, false, value[:100]))
 		}
-		s.open(t, w.Finish)
+		s.open(t, func(end page.Key) (layer.Desc, error) { return w.Finish(context.Background(), end) })
 	}
 	for i := range uint32(imagesOfStore) {
 		keys := page.Range{Start: block(i * pagesOfImage), End: block((i + 1) * pagesOfImage)}
@@ -58,7 +58,7 @@ func makeStore(t testing.TB, observe func(cache.Key, cache.Kind)) *store {
 		for n := range uint32(pagesOfImage) {
 			require.NoError(t, w.Add(block(i*pagesOfImage+n), value))
 		}
-		s.open(t, func(page.Key) (layer.Desc, error) { return w.Finish(keys.End) })
+		s.open(t, func(page.Key) (layer.Desc, error) { return w.Finish(context.Background(), keys.End) })
 	}
 	return s
 }

@@ -84,7 +84,7 @@ func BenchmarkImageWriter(b *testing.B) {
 				}
 				n++
 			}
-			d, err := w.Finish(page.MaxKey)
+			d, err := w.Finish(context.Background(), page.MaxKey)
 			require.NoError(b, err)
 			b.ReportMetric(float64(d.Size)/float64(n)/blockSize, "stored/raw")
 		})
@@ -101,7 +101,7 @@ func BenchmarkReaderGet(b *testing.B) {
 	for i := range pages {
 		require.NoError(b, w.Add(modelKey(i), pgPage(rnd)))
 	}
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(b, err)
 	r, err := openOn(b, fs, dir, testID, d)
 	require.NoError(b, err)

@@ -84,7 +84,7 @@ func (l *blockList) grow() error {
 }
 
 // each gives all blocks in order, a segment at a time, which fn may change. No block can be added after it.
-func (l *blockList) each(fn func(blocks []byte) error) error {
+func (l *blockList) each(ctx context.Context, fn func(blocks []byte) error) error {
 	if l.err != nil {
 		return l.err
 	}
@@ -102,7 +102,7 @@ func (l *blockList) each(fn func(blocks []byte) error) error {
 	if l.spill == nil {
 		return nil
 	}
-	if err := l.spill.each(l.disk, give); err != nil {
+	if err := l.spill.each(ctx, l.disk, give); err != nil {
 		return err
 	}
 	return give(l.last.Bytes())
@@ -147,15 +147,15 @@ func (s *spillFile) put(segment []byte) error {
 }
 
 // each reads the file from its start.
-func (s *spillFile) each(d *virtualfile.Disk, fn func(segment []byte) error) error {
-	if _, err := s.out.Finish(blockSize); err != nil {
+func (s *spillFile) each(ctx context.Context, d *virtualfile.Disk, fn func(segment []byte) error) error {
+	if _, err := s.out.FinishContext(ctx, blockSize); err != nil {
 		return err
 	}
 	b := d.Buffers().Get(segmentSize)
 	defer b.Release()
 	for i, sum := range s.sums {
 		off := int64(i) * segmentSize
-		if err := readExactly(context.Background(), d, []virtualfile.Read{{File: s.file, Off: off, Buf: b, Len: segmentSize}}); err != nil {
+		if err := readExactly(ctx, d, []virtualfile.Read{{File: s.file, Off: off, Buf: b, Len: segmentSize}}); err != nil {
 			return err
 		}
 		if xxhash.Sum64(b.Bytes()[:segmentSize]) != sum {

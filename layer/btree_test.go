@@ -65,7 +65,7 @@ func buildTree(t require.TestingT, pairs []treePair) (blocks []byte, root uint32
 	}
 	root, err := b.finish()
 	require.NoError(t, err)
-	require.NoError(t, b.blocks.each(func(p []byte) error { blocks = append(blocks, p...); return nil }))
+	require.NoError(t, b.blocks.each(context.Background(), func(p []byte) error { blocks = append(blocks, p...); return nil }))
 	return blocks, root
 }
 

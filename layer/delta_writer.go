@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/stratapg/strata/page"
@@ -97,15 +98,16 @@ func (w *DeltaWriter) EstimatedSize() int64 { return w.w.size() }
 
 // Finish ends the layer at endKey (exclusive), syncs the file and gives it its final name, which must not
 // be taken. The folder is not synced: the caller does that once for all files of a step. A layer without
-// entries is an error. After Finish, Abort does nothing.
-func (w *DeltaWriter) Finish(endKey page.Key) (Desc, error) {
+// entries is an error, and so is a context that ends before the file has its name: nothing is left then. After
+// Finish, Abort does nothing.
+func (w *DeltaWriter) Finish(ctx context.Context, endKey page.Key) (Desc, error) {
 	key := w.w.tree.last.bytes()
 	if last := page.KeyFromBytes(key[:]); w.any && !last.Less(endKey) {
 		_ = w.w.fail(fmt.Errorf("%w: key %s is not below the end key %s", ErrOrder, last, endKey))
 	}
 	d := w.desc
 	d.Keys.End = endKey
-	return w.w.finish(d)
+	return w.w.finish(ctx, d)
 }
 
 // Abort removes the unfinished file.

@@ -33,7 +33,7 @@ func TestDamageFailsOnlyWhatItTouches(t *testing.T) {
 		}
 		require.NoError(t, w.Add(modelKey(k), values[k]))
 	}
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(t, err)
 	f, err := fs.OpenFile("/"+d.FileName(), virtualfile.FlagWrite)
 	require.NoError(t, err)

@@ -145,7 +145,7 @@ func TestReadsAreEqualUnderAllOptions(t *testing.T) {
 					require.NoError(t, w.Add(modelKey(k), lsns.Start+page.LSN(v), (k+v)%4 == 0, value(k, l*versions+v)))
 				}
 			}
-			desc, err := w.Finish(page.MaxKey)
+			desc, err := w.Finish(context.Background(), page.MaxKey)
 			require.NoError(t, err)
 			ds = append(ds, desc)
 		}
@@ -154,7 +154,7 @@ func TestReadsAreEqualUnderAllOptions(t *testing.T) {
 		for k := range keys {
 			require.NoError(t, w.Add(modelKey(k), value(k, 99)))
 		}
-		desc, err := w.Finish(page.MaxKey)
+		desc, err := w.Finish(context.Background(), page.MaxKey)
 		require.NoError(t, err)
 		return append(ds, desc)
 	}
@@ -224,7 +224,7 @@ func TestFetchIsOneRound(t *testing.T) {
 		for k := range keys {
 			require.NoError(t, w.Add(modelKey(k), lsn, l == 0, bytes.Repeat([]byte{byte(k), byte(l)}, 300)))
 		}
-		d, err := w.Finish(page.MaxKey)
+		d, err := w.Finish(context.Background(), page.MaxKey)
 		require.NoError(t, err)
 		r, err := OpenReader(ctx, disk, blocks, "/", testID, d)
 		require.NoError(t, err)

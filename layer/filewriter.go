@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -131,12 +132,12 @@ func (w *fileWriter) entry(key *treeKey, value uint64) error {
 }
 
 // finish completes the file and gives it its name. Whatever fails, the temporary file is gone.
-func (w *fileWriter) finish(d Desc) (Desc, error) {
+func (w *fileWriter) finish(ctx context.Context, d Desc) (Desc, error) {
 	if err := w.usable(); err != nil {
 		w.abort()
 		return Desc{}, err
 	}
-	size, err := w.complete(d)
+	size, err := w.complete(ctx, d)
 	if err != nil {
 		_ = w.fail(err)
 		w.abort()
@@ -155,7 +156,7 @@ func (w *fileWriter) finish(d Desc) (Desc, error) {
 }
 
 // complete writes padding, index, trailer and summary, syncs, and gives the file's length.
-func (w *fileWriter) complete(d Desc) (int64, error) {
+func (w *fileWriter) complete(ctx context.Context, d Desc) (int64, error) {
 	var zeros [blockSize]byte
 	if pad := w.offset() % blockSize; pad != 0 {
 		if _, err := w.out.Write(zeros[pad:]); err != nil {
@@ -167,14 +168,14 @@ func (w *fileWriter) complete(d Desc) (int64, error) {
 	if s.indexRoot, err = w.tree.finish(); err != nil {
 		return 0, err
 	}
-	err = w.index.each(func(blocks []byte) error {
-		_, err := w.out.Write(blocks)
+	err = w.index.each(ctx, func(blocks []byte) error {
+		_, err := w.out.WriteContext(ctx, blocks)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	size, err := w.out.Finish(blockSize)
+	size, err := w.out.FinishContext(ctx, blockSize)
 	if err != nil {
 		return 0, err
 	}
@@ -182,29 +183,35 @@ func (w *fileWriter) complete(d Desc) (int64, error) {
 	defer first.Release()
 	copy(first.Bytes(), s.append(nil))
 	if w.sums != nil {
-		if size, err = w.trailer(first.Bytes()[:blockSize], size, d.Generation); err != nil {
+		if size, err = w.trailer(ctx, first.Bytes()[:blockSize], size, d.Generation); err != nil {
 			return 0, err
 		}
 	}
 	if err := w.file.WriteAt(first, 0, blockSize, 0); err != nil {
 		return 0, err
 	}
-	return size, w.file.Sync()
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if err := w.file.Sync(); err != nil {
+		return 0, err
+	}
+	return size, ctx.Err()
 }
 
 // trailer writes the integrity trailer from offset covered on, and gives where it ends.
-func (w *fileWriter) trailer(first []byte, covered int64, generation uint32) (int64, error) {
+func (w *fileWriter) trailer(ctx context.Context, first []byte, covered int64, generation uint32) (int64, error) {
 	c := checksums{chunkSize: w.sums.chunk, covered: covered, identity: xxhash.Sum64(first), generation: generation}
 	w.sums.finish(first)
 	out := virtualfile.NewWriter(w.file, virtualfile.WriterOptions{Start: covered, Buffer: w.transfer})
 	defer out.Abort()
 	n := int64(0)
-	err := w.sums.list.each(func(blocks []byte) error {
+	err := w.sums.list.each(ctx, func(blocks []byte) error {
 		for b := blocks; len(b) > 0; b = b[blockSize:] {
 			c.seal(b[:blockSize], n)
 			n++
 		}
-		_, err := out.Write(blocks)
+		_, err := out.WriteContext(ctx, blocks)
 		return err
 	})
 	if err != nil {
@@ -216,7 +223,7 @@ func (w *fileWriter) trailer(first []byte, covered int64, generation uint32) (in
 	if _, err := out.Write(c.appendFooter(nil)); err != nil {
 		return 0, err
 	}
-	return out.Finish(blockSize)
+	return out.FinishContext(ctx, blockSize)
 }
 
 // release ends the writing and gives back what it held but the file.

@@ -79,7 +79,7 @@ func smallLayerWith(t testing.TB, image bool, o WriterOptions) (Desc, []byte) {
 		for i := range 40 {
 			require.NoError(t, w.Add(modelKey(i), bytes.Repeat([]byte{byte(i)}, 10*i)))
 		}
-		d, err = w.Finish(page.MaxKey)
+		d, err = w.Finish(context.Background(), page.MaxKey)
 		require.NoError(t, err)
 	} else {
 		w, err := NewDeltaWriter(diskFor(t, fs), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 0x1000}, 1, o)
@@ -87,7 +87,7 @@ func smallLayerWith(t testing.TB, image bool, o WriterOptions) (Desc, []byte) {
 		for i := range 400 {
 			require.NoError(t, w.Add(modelKey(i/8), page.LSN(8+8*(i%8)), i%3 == 0, bytes.Repeat([]byte{byte(i)}, i)))
 		}
-		d, err = w.Finish(page.MaxKey)
+		d, err = w.Finish(context.Background(), page.MaxKey)
 		require.NoError(t, err)
 	}
 	return d, get(t, fs, d.FileName())

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/stratapg/strata/page"
@@ -119,8 +120,9 @@ func (w *ImageWriter) EstimatedSize() int64 { return w.w.size() + w.raw }
 
 // Finish ends the layer at endKey (exclusive), at most the end it was begun with, syncs the file and gives
 // it its final name, which must not be taken. The folder is not synced. A layer without entries is an
-// error. After Finish, Abort does nothing.
-func (w *ImageWriter) Finish(endKey page.Key) (Desc, error) {
+// error, and so is a context that ends before the file has its name: nothing is left then. After Finish, Abort
+// does nothing.
+func (w *ImageWriter) Finish(ctx context.Context, endKey page.Key) (Desc, error) {
 	if w.pack != nil && w.w.usable() == nil {
 		_ = w.drain(w.pack.flush()) // the writer keeps the error
 	}
@@ -133,7 +135,7 @@ func (w *ImageWriter) Finish(endKey page.Key) (Desc, error) {
 	}
 	d := w.desc
 	d.Keys.End = endKey
-	return w.w.finish(d)
+	return w.w.finish(ctx, d)
 }
 
 // Abort removes the unfinished file.

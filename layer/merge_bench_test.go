@@ -90,7 +90,7 @@ func benchLayer(b *testing.B, disk *virtualfile.Disk, dir string, lsn page.LSN, 
 			binary.BigEndian.PutUint32(value, uint32(k))
 			require.NoError(b, w.Add(modelKey(k), lsn, false, value))
 		}
-		d, err := w.Finish(page.MaxKey)
+		d, err := w.Finish(context.Background(), page.MaxKey)
 		require.NoError(b, err)
 		return d
 	}
@@ -100,7 +100,7 @@ func benchLayer(b *testing.B, disk *virtualfile.Disk, dir string, lsn page.LSN, 
 	for _, k := range keys {
 		require.NoError(b, w.Add(modelKey(k), value))
 	}
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(b, err)
 	return d
 }

@@ -179,7 +179,7 @@ func writeMergeDelta(t testing.TB, disk *virtualfile.Disk, dir string, keys page
 		binary.BigEndian.PutUint32(value[4:], uint32(lsn))
 		require.NoError(t, w.Add(modelKey(first+i*step), lsn, false, value))
 	}
-	d, err := w.Finish(keys.End)
+	d, err := w.Finish(context.Background(), keys.End)
 	require.NoError(t, err)
 	return d
 }
@@ -319,7 +319,7 @@ func TestMergeOfDamagedLayers(t *testing.T) {
 	for i := range 40 {
 		require.NoError(t, w.Add(modelKey(i), pgPage(rand.New(rand.NewPCG(1, uint64(i))))))
 	}
-	image, err := w.Finish(page.MaxKey)
+	image, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(t, err)
 	ds = append(ds, image)
 	want := drain(t, mustMerge(t, openMerged(t, disk, "/", ds)))
@@ -414,7 +414,7 @@ func TestMergeLeavesImagesStored(t *testing.T) {
 	require.NoError(t, err)
 	want := pgPage(rand.New(rand.NewPCG(1, 1)))
 	require.NoError(t, w.Add(modelKey(1), want))
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(t, err)
 	readers := openMerged(t, disk, "/", []Desc{d})
 	for _, stored := range []bool{false, true} {

@@ -75,7 +75,7 @@ func (m *model) writeDelta(t require.TestingT, fs virtualfile.FS, keys page.Rang
 		w.Abort()
 		return Desc{}, false
 	}
-	d, err := w.Finish(keys.End)
+	d, err := w.Finish(context.Background(), keys.End)
 	require.NoError(t, err)
 	return d, true
 }
@@ -94,7 +94,7 @@ func (m *model) writeImage(t require.TestingT, fs virtualfile.FS, from, to int, 
 		w.Abort()
 		return Desc{}, false
 	}
-	d, err := w.Finish(modelKey(to))
+	d, err := w.Finish(context.Background(), modelKey(to))
 	require.NoError(t, err)
 	return d, true
 }

@@ -102,7 +102,7 @@ func rewriteDelta(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 		n, values = n+1, values+1
 		return w.Add(k, lsn, willInit, value)
 	}))
-	out, err := w.Finish(d.Keys.End)
+	out, err := w.Finish(context.Background(), d.Keys.End)
 	require.NoError(t, err)
 	require.Equal(t, d, out)
 	return n, values
@@ -116,7 +116,7 @@ func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 		n++
 		return w.AddStored(k, s)
 	}))
-	out, err := w.Finish(d.Keys.End)
+	out, err := w.Finish(context.Background(), d.Keys.End)
 	require.NoError(t, err)
 	require.Equal(t, d, out)
 
@@ -139,7 +139,7 @@ func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 	for _, p := range original {
 		require.NoError(t, w.Add(p.key, []byte(p.value)))
 	}
-	out, err = w.Finish(d.Keys.End)
+	out, err = w.Finish(context.Background(), d.Keys.End)
 	require.NoError(t, err)
 	again, err := openOn(t, fs, "packed", id, out)
 	require.NoError(t, err)

@@ -29,7 +29,7 @@ func benchStack(b *testing.B, height, pages int) []*Reader {
 		for i := range pages {
 			require.NoError(b, w.Add(modelKey(i), lsn, l == 0, fmt.Appendf(nil, "%0200d", i)))
 		}
-		d, err := w.Finish(page.MaxKey)
+		d, err := w.Finish(context.Background(), page.MaxKey)
 		require.NoError(b, err)
 		r, err := OpenReader(ctx, disk, blocks, "/", testID, d)
 		require.NoError(b, err)

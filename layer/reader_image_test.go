@@ -28,7 +28,7 @@ func imageFile(t *testing.T, fs virtualfile.FS, disk *virtualfile.Disk, keys int
 		values[modelKey(2*k)] = v
 		require.NoError(t, w.Add(modelKey(2*k), v))
 	}
-	d, err := w.Finish(modelKey(2 * keys))
+	d, err := w.Finish(context.Background(), modelKey(2*keys))
 	require.NoError(t, err)
 	return d, values
 }

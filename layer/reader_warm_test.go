@@ -34,7 +34,7 @@ func TestWarmIsWhatCollectNeeds(t *testing.T) {
 			require.NoError(t, w.Add(modelKey(i), lsns.Start+page.LSN(v), v == 0, []byte{byte(i), byte(v)}))
 		}
 	}
-	d, err := w.Finish(page.MaxKey)
+	d, err := w.Finish(context.Background(), page.MaxKey)
 	require.NoError(t, err)
 
 	open := func() (*Reader, *cache.Blocks) {

@@ -166,14 +166,14 @@ func FuzzDeltaRoundTrip(f *testing.F) {
 			err := w.Add(e.key, e.lsn, e.init, []byte(e.value))
 			if again {
 				require.ErrorIs(t, err, ErrOrder)
-				_, err = w.Finish(page.MaxKey)
+				_, err = w.Finish(context.Background(), page.MaxKey)
 				require.Error(t, err)
 				return
 			}
 			require.NoError(t, err)
 			want = append(want, e)
 		}
-		d, err := w.Finish(page.MaxKey)
+		d, err := w.Finish(context.Background(), page.MaxKey)
 		if len(want) == 0 {
 			require.Error(t, err)
 			return

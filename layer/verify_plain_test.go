@@ -37,7 +37,7 @@ func uncheckedLayer(t testing.TB, r *rand.Rand, i int) (Desc, []byte) {
 		for j := range entries {
 			require.NoError(t, w.Add(key(j/versions), page.LSN(16+8*(j%versions)), r.IntN(2) == 0, value()))
 		}
-		d, err = w.Finish(page.MaxKey)
+		d, err = w.Finish(context.Background(), page.MaxKey)
 		require.NoError(t, err)
 	} else {
 		w, err := NewImageWriter(disk, "/", testID, page.FullRange, 0x40, 1, o)
@@ -45,7 +45,7 @@ func uncheckedLayer(t testing.TB, r *rand.Rand, i int) (Desc, []byte) {
 		for j := range entries {
 			require.NoError(t, w.Add(key(j), value()))
 		}
-		d, err = w.Finish(page.MaxKey)
+		d, err = w.Finish(context.Background(), page.MaxKey)
 		require.NoError(t, err)
 	}
 	return d, get(t, fs, d.FileName())

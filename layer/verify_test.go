@@ -91,7 +91,7 @@ func corpus(t testing.TB, n int) (out []sampleLayer) {
 				require.NoError(t, w.Add(k, lsn, init, v))
 				l.want[fmt.Sprint(k, lsn)] = fmt.Sprint(init, v)
 			}
-			l.desc, err = w.Finish(page.MaxKey)
+			l.desc, err = w.Finish(context.Background(), page.MaxKey)
 			require.NoError(t, err)
 		} else {
 			c := Compression{Disabled: r.IntN(2) == 0, Level: r.IntN(5)}
@@ -102,7 +102,7 @@ func corpus(t testing.TB, n int) (out []sampleLayer) {
 				require.NoError(t, w.Add(k, v))
 				l.want[fmt.Sprint(k, page.LSN(0x40))] = fmt.Sprint(true, v)
 			}
-			l.desc, err = w.Finish(page.MaxKey)
+			l.desc, err = w.Finish(context.Background(), page.MaxKey)
 			require.NoError(t, err)
 		}
 		l.content = get(t, fs, l.desc.FileName())

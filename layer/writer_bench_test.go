@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -34,7 +35,7 @@ func BenchmarkDeltaWriter(b *testing.B) {
 							b.Fatal(err)
 						}
 					}
-					d, err := w.Finish(page.MaxKey)
+					d, err := w.Finish(context.Background(), page.MaxKey)
 					require.NoError(b, err)
 					require.NoError(b, disk.Remove(dir+"/"+d.FileName()))
 				}

@@ -45,6 +45,10 @@ func writings() (out []writing) {
 func spreadKey(i int) page.Key { return page.Key{F2: uint32(i) << 16, F6: 1} }
 
 func (w *writing) write(fsys virtualfile.FS) (Desc, error) {
+	return w.writeUnder(context.Background(), fsys)
+}
+
+func (w *writing) writeUnder(ctx context.Context, fsys virtualfile.FS) (Desc, error) {
 	value := bytes.Repeat([]byte("0123456789abcdef"), w.size/16+1)[:w.size]
 	disk := diskOn(fsys)
 	defer disk.Close()
@@ -59,7 +63,7 @@ func (w *writing) write(fsys virtualfile.FS) (Desc, error) {
 				return Desc{}, err
 			}
 		}
-		return iw.Finish(page.MaxKey)
+		return iw.Finish(ctx, page.MaxKey)
 	}
 	dw, err := NewDeltaWriter(disk, "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, w.o)
 	if err != nil {
@@ -71,7 +75,7 @@ func (w *writing) write(fsys virtualfile.FS) (Desc, error) {
 			return Desc{}, err
 		}
 	}
-	return dw.Finish(page.MaxKey)
+	return dw.Finish(ctx, page.MaxKey)
 }
 
 // Every operation of writing a layer fails once, torn where it can be: the error says so, no file of a
@@ -110,6 +114,35 @@ func TestWritingSurvivesEveryFault(t *testing.T) {
 				require.EqualValues(t, w.entries, v.Entries)
 				require.Equal(t, !w.o.Unchecked, v.Desc.Checked)
 			}
+		})
+	}
+}
+
+// The context ends at every operation of writing a layer: either the layer is there and whole, or nothing is left.
+func TestCancelledWritingLeavesNothing(t *testing.T) {
+	for _, w := range writings() {
+		t.Run(w.name, func(t *testing.T) {
+			cancelled := 0
+			for nth := 1; ; nth++ {
+				ctx, cancel := context.WithCancel(t.Context())
+				fault := &virtualfile.Fault{Nth: nth, Effect: virtualfile.Delay, Before: cancel}
+				m := virtualfile.NewMem()
+				d, err := w.writeUnder(ctx, virtualfile.NewFaulty(m, fault))
+				cancel()
+				names, lerr := m.List("/")
+				require.NoError(t, lerr)
+				if err != nil {
+					require.ErrorIs(t, err, context.Canceled)
+					require.Empty(t, names)
+					cancelled++
+				} else {
+					require.Equal(t, []string{d.FileName()}, names)
+				}
+				if fault.Hits() == 0 {
+					break
+				}
+			}
+			require.Greater(t, cancelled, 4)
 		})
 	}
 }

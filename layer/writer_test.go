@@ -38,17 +38,20 @@ func TestWritersRefuse(t *testing.T) {
 		return w
 	}
 	for name, add := range map[string]func(w *DeltaWriter) error{
-		"same place":    func(w *DeltaWriter) error { return w.Add(modelKey(3), 0x10, true, nil) },
-		"lower LSN":     func(w *DeltaWriter) error { return w.Add(modelKey(3), 0x8, true, nil) },
-		"below start":   func(w *DeltaWriter) error { return w.Add(modelKey(1), 0x20, true, nil) },
-		"LSN above":     func(w *DeltaWriter) error { return w.Add(modelKey(4), 0x40, true, nil) },
-		"end too low":   func(w *DeltaWriter) error { _, err := w.Finish(modelKey(3)); return err },
-		"end and after": func(w *DeltaWriter) error { _, _ = w.Finish(modelKey(3)); return w.Add(modelKey(9), 0x10, true, nil) },
+		"same place":  func(w *DeltaWriter) error { return w.Add(modelKey(3), 0x10, true, nil) },
+		"lower LSN":   func(w *DeltaWriter) error { return w.Add(modelKey(3), 0x8, true, nil) },
+		"below start": func(w *DeltaWriter) error { return w.Add(modelKey(1), 0x20, true, nil) },
+		"LSN above":   func(w *DeltaWriter) error { return w.Add(modelKey(4), 0x40, true, nil) },
+		"end too low": func(w *DeltaWriter) error { _, err := w.Finish(context.Background(), modelKey(3)); return err },
+		"end and after": func(w *DeltaWriter) error {
+			_, _ = w.Finish(context.Background(), modelKey(3))
+			return w.Add(modelKey(9), 0x10, true, nil)
+		},
 	} {
 		w := delta()
 		err := add(w)
 		require.Error(t, err, name)
-		_, err2 := w.Finish(modelKey(9))
+		_, err2 := w.Finish(context.Background(), modelKey(9))
 		require.Error(t, err2, name)
 		w.Abort()
 	}
@@ -56,7 +59,7 @@ func TestWritersRefuse(t *testing.T) {
 	require.ErrorIs(t, err, ErrOrder)
 	w, err := NewImageWriter(diskFor(t, fsys), "/", testID, page.FullRange, 8, 1, WriterOptions{})
 	require.NoError(t, err)
-	_, err = w.Finish(page.MaxKey)
+	_, err = w.Finish(context.Background(), page.MaxKey)
 	require.ErrorContains(t, err, "without entries")
 	names, err := fsys.List("/")
 	require.NoError(t, err)
@@ -69,7 +72,7 @@ func TestFinishDoesNotReplace(t *testing.T) {
 		w, err := NewDeltaWriter(diskFor(t, fsys), "/", testID, page.MinKey, page.LSNRange{Start: 8, End: 16}, 1, WriterOptions{})
 		require.NoError(t, err)
 		require.NoError(t, w.Add(modelKey(1), 8, true, nil))
-		_, err = w.Finish(page.MaxKey)
+		_, err = w.Finish(context.Background(), page.MaxKey)
 		if i == 0 {
 			require.NoError(t, err)
 		} else {
@@ -136,7 +139,7 @@ func TestImagesComeBack(t *testing.T) {
 			require.NoError(t, w.Add(modelKey(i), v))
 		}
 		est := w.EstimatedSize()
-		d, err := w.Finish(modelKey(len(want)))
+		d, err := w.Finish(context.Background(), modelKey(len(want)))
 		require.NoError(t, err)
 		require.LessOrEqual(t, d.Size, est+2*blockSize)
 		require.Zero(t, d.Size%blockSize)

@@ -169,7 +169,7 @@ func regenerate(t *testing.T, file, v string) string {
 	var b page.Batch
 	b.PutImage(modelKeys[0], d.LSNs.End-1, []byte(v))
 	require.NoError(t, w.Add(modelKeys[0], d.LSNs.End-1, true, b.Data(b.Entries()[0])))
-	nd, err := w.Finish(d.Keys.End)
+	nd, err := w.Finish(context.Background(), d.Keys.End)
 	require.NoError(t, err)
 	return filepath.Join(dir, nd.FileName())
 }

@@ -282,7 +282,7 @@ func (t *Tenant) Import(ctx context.Context, m manifest.Meta, prev page.LSN, o I
 			sink.Abort()
 			return nil, err
 		}
-		return sink.Close()
+		return sink.Close(ctx)
 	}))
 }
 

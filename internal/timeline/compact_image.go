@@ -91,7 +91,7 @@ func (i *images) write(ctx context.Context, keys page.Set, lsn page.LSN) error {
 	if err != nil {
 		return err
 	}
-	return i.finish(i.r.job.Rect.Keys.End)
+	return i.finish(ctx, i.r.job.Rect.Keys.End)
 }
 
 func (i *images) add(ctx context.Context, k page.Key, v []byte, err error) error {
@@ -100,7 +100,7 @@ func (i *images) add(ctx context.Context, k page.Key, v []byte, err error) error
 		if ctx.Err() != nil || errors.As(err, &file) { // it may pass
 			return err
 		}
-		return i.skip(k, err)
+		return i.skip(ctx, k, err)
 	}
 	if len(v) == 0 && k.Sparse() {
 		return nil
@@ -126,9 +126,9 @@ func (i *images) add(ctx context.Context, k page.Key, v []byte, err error) error
 }
 
 // skip leaves a key out of all images.
-func (i *images) skip(k page.Key, err error) error {
+func (i *images) skip(ctx context.Context, k page.Key, err error) error {
 	i.broken = append(i.broken, fmt.Errorf("%s: %w", k.Describe(), err))
-	if err := i.finish(k); err != nil {
+	if err := i.finish(ctx, k); err != nil {
 		return err
 	}
 	i.from = k.Next()
@@ -136,11 +136,11 @@ func (i *images) skip(k page.Key, err error) error {
 }
 
 // finish ends the present layer.
-func (i *images) finish(end page.Key) error {
+func (i *images) finish(ctx context.Context, end page.Key) error {
 	lsns := i.r.job.Rect.LSNs
 	out := output{rect: compaction.Rect{Keys: page.Range{Start: i.from, End: end}, LSNs: lsns}, entries: i.n}
 	if i.w != nil {
-		d, err := i.w.Finish(end)
+		d, err := i.w.Finish(ctx, end)
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,7 @@ func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region
 		}
 	}
 	for len(out.todo) > 0 {
-		if err := out.finish(); err != nil {
+		if err := out.finish(ctx); err != nil {
 			return err
 		}
 	}
@@ -79,7 +79,7 @@ func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region
 // add writes one entry, into the region that its LSN belongs to.
 func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
 	for len(o.todo) > 1 && m.LSN >= o.todo[0].rect.LSNs.End {
-		if err := o.finish(); err != nil {
+		if err := o.finish(ctx); err != nil {
 			return err
 		}
 	}
@@ -116,10 +116,10 @@ func (o *deltas) wait(ctx context.Context, bytes int) error {
 }
 
 // finish ends the first region.
-func (o *deltas) finish() error {
+func (o *deltas) finish(ctx context.Context) error {
 	out := output{rect: o.todo[0].said, entries: o.n}
 	if o.w != nil {
-		d, err := o.w.Finish(o.todo[0].rect.Keys.End)
+		d, err := o.w.Finish(ctx, o.todo[0].rect.Keys.End)
 		if err != nil {
 			return err
 		}

@@ -129,7 +129,7 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 	}
 	start := page.MinKey
 	if s.w != nil && s.w.EstimatedSize() >= s.targetSize {
-		if err := s.finish(key); err != nil {
+		if err := s.finish(ctx, key); err != nil {
 			return err
 		}
 		start = key
@@ -145,10 +145,10 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 }
 
 // finish ends the present file where the next one begins.
-func (s *ImageSink) finish(end page.Key) error {
+func (s *ImageSink) finish(ctx context.Context, end page.Key) error {
 	w := s.w
 	s.w = nil
-	d, err := w.Finish(end)
+	d, err := w.Finish(ctx, end)
 	if err != nil {
 		return err
 	}
@@ -157,11 +157,11 @@ func (s *ImageSink) finish(end page.Key) error {
 }
 
 // Close ends the last file, which reaches to the end of the key space, and gives all layers.
-func (s *ImageSink) Close() ([]layer.Desc, error) {
+func (s *ImageSink) Close(ctx context.Context) ([]layer.Desc, error) {
 	if s.w == nil {
 		return s.layers, nil
 	}
-	err := s.finish(page.MaxKey)
+	err := s.finish(ctx, page.MaxKey)
 	return s.layers, err
 }
 

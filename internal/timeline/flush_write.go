@@ -140,11 +140,11 @@ func (o *flushWriter) write(ctx context.Context, f *frozen) error {
 		if err := f.mem.AppendTo(ctx, o.w); err != nil {
 			return layerError(err)
 		}
-		return o.finish()
+		return o.finish(ctx)
 	}
 	err := f.mem.Iterate(ctx, func(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
 		for !k.Less(o.rects[o.at].Keys.End) {
-			if err := o.finish(); err != nil {
+			if err := o.finish(ctx); err != nil {
 				return err
 			}
 			o.at++
@@ -159,7 +159,7 @@ func (o *flushWriter) write(ctx context.Context, f *frozen) error {
 	if err != nil {
 		return layerError(err)
 	}
-	return o.finish()
+	return o.finish(ctx)
 }
 
 // begin opens the file of the present rectangle.
@@ -171,11 +171,11 @@ func (o *flushWriter) begin() (err error) {
 }
 
 // finish ends the file of the present rectangle, if it has begun.
-func (o *flushWriter) finish() error {
+func (o *flushWriter) finish(ctx context.Context) error {
 	if o.w == nil {
 		return nil
 	}
-	d, err := o.w.Finish(o.rects[o.at].Keys.End)
+	d, err := o.w.Finish(ctx, o.rects[o.at].Keys.End)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type foldOutput struct {
 // delta writes a version, into the region that its LSN belongs to.
 func (o *foldOutput) delta(ctx context.Context, k page.Key, lsn page.LSN, willInit bool, value []byte) error {
 	for len(o.todo) > 1 && lsn >= o.todo[0].rect.LSNs.End {
-		if err := o.finishDelta(); err != nil {
+		if err := o.finishDelta(ctx); err != nil {
 			return err
 		}
 	}
@@ -91,11 +91,11 @@ func (o *foldOutput) wait(ctx context.Context, bytes int) error {
 // once.
 func (o *foldOutput) finish(ctx context.Context) error {
 	for len(o.todo) > 0 {
-		if err := o.finishDelta(); err != nil {
+		if err := o.finishDelta(ctx); err != nil {
 			return err
 		}
 	}
-	if err := o.finishImage(); err != nil {
+	if err := o.finishImage(ctx); err != nil {
 		return err
 	}
 	outs := o.outs
@@ -104,10 +104,10 @@ func (o *foldOutput) finish(ctx context.Context) error {
 }
 
 // finishDelta ends the first region.
-func (o *foldOutput) finishDelta() error {
+func (o *foldOutput) finishDelta(ctx context.Context) error {
 	out := output{rect: o.todo[0].said, entries: o.deltas, folded: true}
 	if o.delt != nil {
-		d, err := o.delt.Finish(o.todo[0].rect.Keys.End)
+		d, err := o.delt.Finish(ctx, o.todo[0].rect.Keys.End)
 		if err != nil {
 			return err
 		}
@@ -118,13 +118,13 @@ func (o *foldOutput) finishDelta() error {
 	return nil
 }
 
-func (o *foldOutput) finishImage() error {
+func (o *foldOutput) finishImage(ctx context.Context) error {
 	if !o.f.images() {
 		return nil
 	}
 	out := output{rect: compaction.Rect{Keys: o.said, LSNs: page.LSNRange{Start: o.f.r.job.Rect.LSNs.Start, End: o.f.low + 1}}, entries: o.images, folded: true}
 	if o.img != nil {
-		d, err := o.img.Finish(o.imageEnd)
+		d, err := o.img.Finish(ctx, o.imageEnd)
 		if err != nil {
 			return err
 		}

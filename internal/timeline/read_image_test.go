@@ -29,7 +29,7 @@ func TestReadImageOfTheTop(t *testing.T) {
 				return nil, err
 			}
 		}
-		return sink.Close()
+		return sink.Close(context.Background())
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, tl.Close()) })
