@@ -190,9 +190,10 @@ func takenFrom(l *Layer, outputs []Output) taken {
 	return t
 }
 
-// moves reports whether the job's outputs take the place of an input. Deltas do not say which keys an image lacks.
+// moves reports whether the job's outputs take the place of an input. Deltas do not say which keys an image lacks, and what
+// lies below a Fold has those keys perhaps.
 func (j *Job) moves(l *Layer) bool {
-	return j.Kind == Fold && j.Fold != nil || j.Kind == Retile && !l.Image
+	return j.Kind == Fold && j.Fold != nil && !(j.Fold.Below && l.Image) || j.Kind == Retile && !l.Image
 }
 
 // Serves reports whether what is folded by f reads at lsn as before.

@@ -76,7 +76,7 @@ func drawJob(t *rapid.T, s *Snapshot) (*Job, []Output) {
 		}
 	}
 	if j.Kind == Fold {
-		j.Fold = &FoldSpec{Horizon: page.LSN(rapid.Uint64Range(1, gridLSNs).Draw(t, "horizon"))}
+		j.Fold = &FoldSpec{Horizon: page.LSN(rapid.Uint64Range(1, gridLSNs).Draw(t, "horizon")), Below: rapid.Bool().Draw(t, "below")}
 		for _, r := range s.Retain {
 			if r.LSN < j.Fold.Horizon && rapid.Bool().Draw(t, "kept") {
 				j.Fold.Retain = append(j.Fold.Retain, r.LSN)
@@ -131,7 +131,7 @@ func needed(s *Snapshot, i int, k page.Key, lsn page.LSN, gone []int, add []Outp
 			if j == nil || !slices.Contains(j.Inputs, i) || !o.Rect.Keys.Contains(k) || !o.Rect.LSNs.Contains(lsn) {
 				continue
 			}
-			if j.Kind == Retile && !l.Image || j.Kind == Fold && (r >= j.Fold.Horizon || r < s.Cutoff && slices.Contains(j.Fold.Retain, r)) {
+			if j.Kind == Retile && !l.Image || j.Kind == Fold && !(j.Fold.Below && l.Image) && (r >= j.Fold.Horizon || r < s.Cutoff && slices.Contains(j.Fold.Retain, r)) {
 				return false
 			}
 		}
