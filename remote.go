@@ -89,6 +89,8 @@ func (e *Engine) openRemote(ctx context.Context) (remote.Storage, error) {
 type AttachOptions struct {
 	// Tenant is whose timelines they are.
 	Tenant page.TenantID
+	// Shard is which of its shards, and how they are dealt out; zero is a tenant without.
+	Shard page.ShardIdentity
 	// Timelines are those wanted, with all that they branch from; none is all that the remote has.
 	Timelines []page.TimelineID
 	// Generation is ours, above all that were given out; 0 takes the next from the remote itself. Whoever has a lower one

@@ -101,7 +101,9 @@ func (s ShardIdentity) ownerOf(rel, stripe uint32) uint8 {
 func (s ShardIdentity) Owns(k Key) bool { return s.Count < 2 || s.Owner(k) == s.Number }
 
 // Keeps reports whether s is to store k: it belongs to s, or every shard has it.
-func (s ShardIdentity) Keeps(k Key) bool { return s.Count < 2 || k.onEveryShard() || s.Owner(k) == s.Number }
+func (s ShardIdentity) Keeps(k Key) bool {
+	return s.Count < 2 || k.onEveryShard() || s.Owner(k) == s.Number
+}
 
 // onEveryShard reports whether each shard keeps its own copy of k. It is Neon's is_key_global, but that all of an SLRU is
 // shard 0's, the kind that Neon has not included.

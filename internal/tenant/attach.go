@@ -18,6 +18,8 @@ var ErrDeleted = errors.New("the timeline was deleted")
 // AttachOptions say what is attached.
 type AttachOptions struct {
 	Tenant page.TenantID
+	// Shard is which of its shards, if it has any.
+	Shard page.ShardIdentity
 	// Timelines are those wanted, with all that they branch from; none is all that the remote has.
 	Timelines []page.TimelineID
 	// Generation is the writer's, above all that were given out; 0 takes the next from the remote itself.
@@ -39,7 +41,7 @@ func (s *Store) Attach(ctx context.Context, o AttachOptions) (*Tenant, []*timeli
 	}
 	ids := o.Timelines
 	if len(ids) == 0 {
-		if ids, err = upload.Timelines(ctx, s.env.Remote, upload.Place{Tenant: o.Tenant}); err != nil {
+		if ids, err = upload.Timelines(ctx, s.env.Remote, upload.Place{Tenant: o.Tenant, Shard: o.Shard.Suffix()}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -68,11 +70,12 @@ func (s *Store) attachTenant(ctx context.Context, o AttachOptions) (*Tenant, err
 		return nil, ctx.Err()
 	}
 	defer func() { <-s.making }()
-	t, err := s.Tenant(o.Tenant)
+	id := page.TenantShardID{Tenant: o.Tenant, Shard: o.Shard.ShardIndex}
+	t, err := s.Shard(id)
 	if err != nil && !errors.Is(err, ErrTenantNotFound) {
 		return nil, err
 	}
-	g, ok, err := s.readGeneration(o.Tenant)
+	g, ok, err := s.readGeneration(id)
 	switch {
 	case err != nil:
 		return nil, err
@@ -82,27 +85,30 @@ func (s *Store) attachTenant(ctx context.Context, o AttachOptions) (*Tenant, err
 		return t, nil
 	}
 	if t == nil {
-		if err := s.makeTenantDir(o.Tenant); err != nil {
+		if err := s.checkShard(o.Tenant, o.Shard); err != nil {
+			return nil, err
+		}
+		if err := s.makeShardDir(o.Tenant, o.Shard); err != nil {
 			return nil, err
 		}
 	}
 	if !ok {
-		if err := s.giveGeneration(ctx, o.Tenant, o.Generation); err != nil {
+		if err := s.giveGeneration(ctx, id, o.Generation); err != nil {
 			return nil, err
 		}
 	}
 	if t == nil {
-		t = newTenant(s, o.Tenant)
+		t = newTenant(s, o.Tenant, o.Shard)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.mu.tenants[o.Tenant] = t
+		s.mu.tenants[id] = t
 	}
 	return t, nil
 }
 
 // giveGeneration gives a tenant a generation for good: the one that is given, or the next.
-func (s *Store) giveGeneration(ctx context.Context, id page.TenantID, generation uint32) error {
-	p := upload.Place{Tenant: id}
+func (s *Store) giveGeneration(ctx context.Context, id page.TenantShardID, generation uint32) error {
+	p := upload.Place{Tenant: id.Tenant, Shard: id.Shard.Suffix()}
 	ids, err := upload.Timelines(ctx, s.env.Remote, p)
 	if err != nil {
 		return err
@@ -131,7 +137,7 @@ func (s *Store) giveGeneration(ctx context.Context, id page.TenantID, generation
 }
 
 // openGeneration is giveGeneration for a tenant that is opened: what it has stays.
-func (s *Store) openGeneration(ctx context.Context, id page.TenantID) error {
+func (s *Store) openGeneration(ctx context.Context, id page.TenantShardID) error {
 	if s.env.Remote == nil {
 		return nil
 	}
@@ -147,7 +153,7 @@ func (s *Store) openGeneration(ctx context.Context, id page.TenantID) error {
 		return nil
 	}
 	given := uint32(0)
-	if id == s.file.DefaultTenant {
+	if id.Tenant == s.file.DefaultTenant {
 		given = s.generation
 	}
 	return s.giveGeneration(ctx, id, given)
@@ -164,15 +170,15 @@ func (t *Tenant) attach(ctx context.Context, id page.TimelineID, depth int) (*ti
 	if depth == maxAncestors {
 		return nil, fmt.Errorf("%w: it has more than %d ancestors", timeline.ErrCorrupt, maxAncestors)
 	}
-	p := upload.Place{Tenant: t.id, Timeline: id}
-	part, _, err := upload.Load(ctx, t.store.env.Remote, p, t.store.env.Generation(t.id))
+	p := upload.Place{Tenant: t.id, Timeline: id, Shard: t.shard.Suffix()}
+	part, _, err := upload.Load(ctx, t.store.env.Remote, p, t.store.env.Generation(t.ShardID()))
 	if err != nil {
 		return nil, err
 	}
 	if !part.DeletedAt.IsZero() {
 		return nil, fmt.Errorf("%w at %s", ErrDeleted, part.DeletedAt)
 	}
-	a := timeline.Adoption{Tenant: t.id, ID: id, Name: t.nameFor(id, part), Index: part}
+	a := timeline.Adoption{Tenant: t.id, Shard: t.shard, ID: id, Name: t.nameFor(id, part), Index: part}
 	if up := part.Metadata.Ancestor; up != nil {
 		if a.Ancestor, err = t.attach(ctx, *up, depth+1); err != nil {
 			return nil, fmt.Errorf("its ancestor %s: %w", *up, err)

@@ -71,7 +71,7 @@ func (s *Store) noteRemote(o *Options) error {
 //	strata tenant
 //	generation 3
 //	crc32c 89abcdef
-func (s *Store) readGeneration(id page.TenantID) (generation uint32, ok bool, err error) {
+func (s *Store) readGeneration(id page.TenantShardID) (generation uint32, ok bool, err error) {
 	path := filepath.Join(s.tenantDir(id), tenantFileName)
 	b, err := virtualfile.ReadFile(s.fs, path, maxStoreFileSize)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,7 +91,7 @@ func (s *Store) readGeneration(id page.TenantID) (generation uint32, ok bool, er
 	return uint32(g), true, nil
 }
 
-func (s *Store) writeGeneration(id page.TenantID, generation uint32) error {
+func (s *Store) writeGeneration(id page.TenantShardID, generation uint32) error {
 	text := fmt.Sprintf("%s\ngeneration %d\n", tenantMagic, generation)
 	return virtualfile.WriteFileAtomic(s.fs, filepath.Join(s.tenantDir(id), tenantFileName), sealText(text))
 }

@@ -54,7 +54,7 @@ type Store struct {
 
 	mu struct {
 		sync.Mutex
-		tenants map[page.TenantID]*Tenant
+		tenants map[page.TenantShardID]*Tenant
 		closed  bool
 	}
 	making   chan struct{} // a tenant is being made; holds one
@@ -69,7 +69,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// What could not be written or synced once is not trusted again, by none of the store's parts.
 	o.Config.FS = virtualfile.Sticky(o.Config.FS)
 	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), tasks: tasks.New()}
-	s.mu.tenants = map[page.TenantID]*Tenant{}
+	s.mu.tenants = map[page.TenantShardID]*Tenant{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.unlock())
@@ -206,7 +206,7 @@ func (s *Store) readOrCreate(o Options) (err error) {
 	if err := s.fs.RemoveAll(filepath.Join(s.dir, tenantsName)); err != nil {
 		return err
 	}
-	if err := s.makeTenantDir(s.file.DefaultTenant); err != nil {
+	if err := s.makeTenantDir(page.TenantShardID{Tenant: s.file.DefaultTenant}); err != nil {
 		return err
 	}
 	// The store file comes last: what has one is whole.
@@ -225,12 +225,12 @@ func (s *Store) reserve(o Options) (*virtualfile.Reserve, error) {
 	return r, err
 }
 
-func (s *Store) tenantDir(id page.TenantID) string {
+func (s *Store) tenantDir(id page.TenantShardID) string {
 	return filepath.Join(s.dir, tenantsName, id.String())
 }
 
 // makeTenantDir makes a tenant's folders, durably.
-func (s *Store) makeTenantDir(id page.TenantID) error {
+func (s *Store) makeTenantDir(id page.TenantShardID) error {
 	dir := s.tenantDir(id)
 	if err := s.fs.MkdirAll(filepath.Join(dir, timelinesName)); err != nil {
 		return err
@@ -266,9 +266,15 @@ func (s *Store) openTenants(ctx context.Context) error {
 		return err
 	}
 	for _, n := range names {
-		id, err := page.ParseTenantID(n)
+		id, err := page.ParseTenantShardID(n)
 		if err != nil || id.String() != n {
 			s.setAside(filepath.Join(s.dir, tenantsName, n), "no tenant's folder")
+			continue
+		}
+		if drop, err := s.unfinished(id); drop || err != nil {
+			if err != nil {
+				return err
+			}
 			continue
 		}
 		t, err := s.openTenant(ctx, id)
@@ -277,8 +283,8 @@ func (s *Store) openTenants(ctx context.Context) error {
 		}
 		s.mu.tenants[id] = t
 	}
-	if s.mu.tenants[s.file.DefaultTenant] == nil {
-		return fmt.Errorf("%w: directory %s of the default tenant is missing", timeline.ErrCorrupt, s.tenantDir(s.file.DefaultTenant))
+	if len(s.shardsLocked(s.file.DefaultTenant)) == 0 {
+		return fmt.Errorf("%w: directory %s of the default tenant is missing", timeline.ErrCorrupt, s.tenantDir(page.TenantShardID{Tenant: s.file.DefaultTenant}))
 	}
 	return nil
 }
@@ -298,8 +304,13 @@ func (s *Store) SetIOMode(m virtualfile.Mode) error { return s.env.Disk.SetMode(
 // DefaultTenant is the tenant that the store was made with.
 func (s *Store) DefaultTenant() (*Tenant, error) { return s.Tenant(s.file.DefaultTenant) }
 
-// Tenant finds a tenant.
+// Tenant finds a tenant that is not sharded.
 func (s *Store) Tenant(id page.TenantID) (*Tenant, error) {
+	return s.Shard(page.TenantShardID{Tenant: id})
+}
+
+// Shard finds a tenant's shard.
+func (s *Store) Shard(id page.TenantShardID) (*Tenant, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.mu.closed {
@@ -307,6 +318,9 @@ func (s *Store) Tenant(id page.TenantID) (*Tenant, error) {
 	}
 	if t := s.mu.tenants[id]; t != nil {
 		return t, nil
+	}
+	if shards := s.shardsLocked(id.Tenant); len(shards) > 0 {
+		return nil, fmt.Errorf("store %s: %w: %s; there are its shards %v", s.dir, ErrTenantNotFound, id, shards)
 	}
 	return nil, fmt.Errorf("store %s: %w: %s", s.dir, ErrTenantNotFound, id)
 }
@@ -317,14 +331,20 @@ func (s *Store) Tenants() []page.TenantID {
 	defer s.mu.Unlock()
 	ids := make([]page.TenantID, 0, len(s.mu.tenants))
 	for id := range s.mu.tenants {
-		ids = append(ids, id)
+		ids = append(ids, id.Tenant)
 	}
 	slices.SortFunc(ids, func(a, b page.TenantID) int { return strings.Compare(string(a[:]), string(b[:])) })
-	return ids
+	return slices.Compact(ids)
 }
 
-// CreateTenant makes a tenant without timelines, durably.
+// CreateTenant makes a tenant without timelines and without shards, durably.
 func (s *Store) CreateTenant(ctx context.Context, id page.TenantID) (*Tenant, error) {
+	return s.CreateShard(ctx, id, page.ShardIdentity{})
+}
+
+// CreateShard makes a shard of a tenant without timelines, durably.
+func (s *Store) CreateShard(ctx context.Context, tenant page.TenantID, shard page.ShardIdentity) (*Tenant, error) {
+	id := page.TenantShardID{Tenant: tenant, Shard: shard.ShardIndex}
 	if s.env.ReadOnly {
 		return nil, fmt.Errorf("store %s: %w", s.dir, timeline.ErrReadOnly)
 	}
@@ -334,19 +354,22 @@ func (s *Store) CreateTenant(ctx context.Context, id page.TenantID) (*Tenant, er
 		return nil, ctx.Err()
 	}
 	defer func() { <-s.making }()
-	switch _, err := s.Tenant(id); {
+	switch _, err := s.Shard(id); {
 	case err == nil:
 		return nil, fmt.Errorf("store %s: %w: %s", s.dir, ErrTenantExists, id)
 	case !errors.Is(err, ErrTenantNotFound):
 		return nil, err
 	}
-	if err := s.makeTenantDir(id); err != nil {
+	if err := s.checkShard(tenant, shard); err != nil {
+		return nil, fmt.Errorf("new tenant %s: %w", id, err)
+	}
+	if err := s.makeShardDir(tenant, shard); err != nil {
 		return nil, fmt.Errorf("new tenant %s: %w", id, err)
 	}
 	if err := s.openGeneration(ctx, id); err != nil {
 		return nil, fmt.Errorf("new tenant %s: %w", id, err)
 	}
-	t := newTenant(s, id)
+	t := newTenant(s, tenant, shard)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.tenants[id] = t

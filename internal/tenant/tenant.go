@@ -28,6 +28,7 @@ var (
 type Tenant struct {
 	store *Store
 	id    page.TenantID
+	shard page.ShardIdentity
 	dir   string // where the timelines are
 
 	making chan struct{} // a timeline is being made; holds one, so that names stay unique
@@ -38,8 +39,9 @@ type Tenant struct {
 	}
 }
 
-func newTenant(s *Store, id page.TenantID) *Tenant {
-	t := &Tenant{store: s, id: id, dir: filepath.Join(s.tenantDir(id), timelinesName), making: make(chan struct{}, 1)}
+func newTenant(s *Store, id page.TenantID, shard page.ShardIdentity) *Tenant {
+	t := &Tenant{store: s, id: id, shard: shard, making: make(chan struct{}, 1)}
+	t.dir = filepath.Join(s.tenantDir(t.ShardID()), timelinesName)
 	t.mu.timelines = map[page.TimelineID]*timeline.Timeline{}
 	return t
 }
@@ -48,8 +50,12 @@ func newTenant(s *Store, id page.TenantID) *Tenant {
 func (t *Tenant) ID() page.TenantID { return t.id }
 
 // openTenant opens every timeline of a tenant.
-func (s *Store) openTenant(ctx context.Context, id page.TenantID) (_ *Tenant, err error) {
-	t := newTenant(s, id)
+func (s *Store) openTenant(ctx context.Context, id page.TenantShardID) (_ *Tenant, err error) {
+	shard, err := s.readShard(id)
+	if err != nil {
+		return nil, err
+	}
+	t := newTenant(s, id.Tenant, shard)
 	names, err := s.fs.List(s.tenantDir(id))
 	if err != nil {
 		return nil, err
@@ -58,7 +64,7 @@ func (s *Store) openTenant(ctx context.Context, id page.TenantID) (_ *Tenant, er
 		return nil, fmt.Errorf("%w: tenant directory %s has %q, and no %q", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
 	}
 	for _, n := range names {
-		if n != timelinesName && n != tenantFileName && !strings.HasSuffix(n, virtualfile.TempSuffix) {
+		if n != timelinesName && n != tenantFileName && n != shardFileName && !strings.HasSuffix(n, virtualfile.TempSuffix) {
 			s.setAside(filepath.Join(s.tenantDir(id), n), "no file of a tenant")
 		}
 	}
@@ -244,14 +250,14 @@ func (t *Tenant) Create(ctx context.Context, m manifest.Meta) (*timeline.Timelin
 		return nil, err
 	}
 	defer func() { <-t.making }()
-	m.Tenant, m.Ancestor, m.AncestorLSN = t.id, page.TimelineID{}, 0
+	m.Tenant, m.Shard, m.Ancestor, m.AncestorLSN = t.id, t.shard, page.TimelineID{}, 0
 	return t.made(timeline.Create(ctx, t.store.env, t.dir, m, 0, nil, nil))
 }
 
 // Branch makes a child of parent that begins at the last whole record at or before lsn.
 func (t *Tenant) Branch(ctx context.Context, parent *timeline.Timeline, name string, id page.TimelineID, lsn page.LSN) (*timeline.Timeline, error) {
-	if parent.Meta().Tenant != t.id {
-		return nil, fmt.Errorf("branch %s: timeline %s belongs to tenant %s, not to %s", name, parent.Name(), parent.Meta().Tenant, t.id)
+	if m := parent.Meta(); m.Owner() != t.ShardID() {
+		return nil, fmt.Errorf("branch %s: timeline %s belongs to tenant %s, not to %s", name, parent.Name(), m.Owner(), t.ShardID())
 	}
 	if err := t.beginCreate(ctx, name, &id); err != nil {
 		return nil, err
@@ -274,10 +280,9 @@ func (t *Tenant) Import(ctx context.Context, m manifest.Meta, prev page.LSN, o I
 		return nil, err
 	}
 	defer func() { <-t.making }()
-	m.Tenant, m.Ancestor, m.AncestorLSN = t.id, page.TimelineID{}, 0
-	id := layer.Identity{Tenant: t.id, Timeline: m.Timeline}
+	m.Tenant, m.Shard, m.Ancestor, m.AncestorLSN = t.id, t.shard, page.TimelineID{}, 0
 	return t.made(timeline.Create(ctx, t.store.env, t.dir, m, prev, nil, func(dir string) ([]layer.Desc, error) {
-		sink := timeline.NewImageSink(t.store.env, dir, id, m.InitialLSN, o.LayerSize, o.Compression)
+		sink := timeline.NewImageSink(t.store.env, dir, &m, o.LayerSize, o.Compression)
 		if err := source(sink); err != nil {
 			sink.Abort()
 			return nil, err
@@ -288,8 +293,8 @@ func (t *Tenant) Import(ctx context.Context, m manifest.Meta, prev page.LSN, o I
 
 // Adopt makes a timeline of what an index of Neon's lists. The tenant of a must be this one.
 func (t *Tenant) Adopt(ctx context.Context, a timeline.Adoption) (*timeline.Timeline, error) {
-	if a.Tenant != t.id {
-		return nil, fmt.Errorf("adopt timeline %s: its layers belong to tenant %s, not to %s", a.ID, a.Tenant, t.id)
+	if a.Tenant != t.id || a.Shard != t.shard {
+		return nil, fmt.Errorf("adopt timeline %s: its layers belong to tenant %s (%s), not to %s (%s)", a.ID, a.Tenant, a.Shard, t.id, t.shard)
 	}
 	if err := t.beginCreate(ctx, a.Name, &a.ID); err != nil {
 		return nil, err

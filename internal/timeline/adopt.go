@@ -20,9 +20,11 @@ import (
 // Adoption says which timeline of Neon's a new timeline is made of.
 type Adoption struct {
 	Tenant page.TenantID
-	ID     page.TimelineID
-	Name   string
-	Index  *index.Part
+	// Shard is whose index it is.
+	Shard page.ShardIdentity
+	ID    page.TimelineID
+	Name  string
+	Index *index.Part
 	// Ancestor is the timeline that the index names, nil if it names none.
 	Ancestor *Timeline
 	// Place puts the file of a layer into a folder, under Desc.FileName, durably but for the folder's entry. Without it
@@ -78,7 +80,7 @@ func (a *Adoption) state() (s manifest.State, err error) {
 		return s, fmt.Errorf("it was deleted at %s", a.Index.DeletedAt)
 	}
 	s = manifest.State{DiskConsistentLSN: m.DiskConsistentLSN, Cutoff: m.GCCutoffLSN}
-	s.Meta = manifest.Meta{Tenant: a.Tenant, Timeline: a.ID, Name: a.Name, Version: pg.Version(m.PgVersion),
+	s.Meta = manifest.Meta{Tenant: a.Tenant, Shard: a.Shard, Timeline: a.ID, Name: a.Name, Version: pg.Version(m.PgVersion),
 		Flavour: pg.Neon, InitialLSN: m.InitdbLSN}
 	if !s.Version.Supported() {
 		return s, fmt.Errorf("PostgreSQL %d: %w", m.PgVersion, pg.ErrUnsupportedVersion)

@@ -48,18 +48,18 @@ func (t *Timeline) liveAt(ctx context.Context, lsn page.LSN, exactly bool) (*liv
 
 // findLive finds them out.
 func (t *Timeline) findLive(ctx context.Context, lsn page.LSN) (keys page.Set, exact bool, err error) {
-	ranges, err := directoryKeys(ctx, datadir.At(t, lsn, t.meta.Version))
+	ranges, err := directoryKeys(ctx, datadir.At(t, lsn, t.meta.Version), t.meta.Shard)
 	if errors.Is(err, page.ErrNotFound) {
 		keys, err = t.heldKeys(ctx)
 		return keys, false, err
 	}
-	return page.NewSet(ranges...), true, err
+	return t.meta.Shard.Restrict(page.NewSet(ranges...)), true, err
 }
 
 func single(k page.Key) page.Range { return page.Range{Start: k, End: k.Next()} }
 
-// directoryKeys lists all dense keys of a data directory.
-func directoryKeys(ctx context.Context, s *datadir.Snapshot) ([]page.Range, error) {
+// directoryKeys lists all dense keys of a data directory, but for SLRUs where these are another shard's.
+func directoryKeys(ctx context.Context, s *datadir.Snapshot, shard page.ShardIdentity) ([]page.Range, error) {
 	dbs, err := s.Databases(ctx)
 	if err != nil {
 		return nil, err
@@ -71,6 +71,9 @@ func directoryKeys(ctx context.Context, s *datadir.Snapshot) ([]page.Range, erro
 		}
 	}
 	for _, kind := range page.SLRUs {
+		if !shard.Keeps(kind.DirKey()) {
+			continue
+		}
 		if out, err = slruKeys(ctx, s, kind, out); err != nil {
 			return nil, asDamage(err)
 		}

@@ -35,7 +35,7 @@ func (t *Timeline) eachOfSpan(ctx context.Context, r *jobRun, s keySpan, o layer
 		return err
 	}
 	defer merge.Close()
-	lsns := r.job.Rect.LSNs
+	lsns, shard := r.job.Rect.LSNs, t.meta.Shard
 	for n := 1; ; n++ {
 		some, err := merge.NextBatch(ctx)
 		if err != nil {
@@ -48,7 +48,7 @@ func (t *Timeline) eachOfSpan(ctx context.Context, r *jobRun, s keySpan, o layer
 		for i := range some {
 			m := &some[i]
 			read += len(m.Value)
-			if !lsns.Contains(m.LSN) {
+			if !lsns.Contains(m.LSN) || !shard.Keeps(m.Key) {
 				continue
 			}
 			if err := fn(m); err != nil {

@@ -75,7 +75,7 @@ func writeFolder(ctx context.Context, env *Env, dir string, s *manifest.State, f
 	if err := fill(dir, s); err != nil {
 		return err
 	}
-	if err := env.writeGeneration(dir, s.Tenant); err != nil {
+	if err := env.writeGeneration(dir, s.Owner()); err != nil {
 		return err
 	}
 	// The manifest comes last, and with it the folder's entries become durable.
@@ -103,6 +103,7 @@ type ImageSink struct {
 	disk       *virtualfile.Disk
 	dir        string
 	id         layer.Identity
+	shard      page.ShardIdentity
 	lsn        page.LSN
 	targetSize int64
 	generation uint32
@@ -113,9 +114,10 @@ type ImageSink struct {
 }
 
 // NewImageSink makes a sink that writes into dir and begins a new file whenever one has reached about
-// targetSize bytes.
-func NewImageSink(env *Env, dir string, id layer.Identity, lsn page.LSN, targetSize int64, c layer.Compression) *ImageSink {
-	return &ImageSink{disk: env.Disk, dir: dir, id: id, lsn: lsn, targetSize: targetSize, generation: env.Generation(id.Tenant),
+// targetSize bytes. What the timeline's shard does not keep is left out.
+func NewImageSink(env *Env, dir string, m *manifest.Meta, targetSize int64, c layer.Compression) *ImageSink {
+	return &ImageSink{disk: env.Disk, dir: dir, id: layer.Identity{Tenant: m.Tenant, Timeline: m.Timeline}, shard: m.Shard, lsn: m.InitialLSN,
+		targetSize: targetSize, generation: env.Generation(m.Owner()),
 		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked, Budget: env.Shares.Jobs}}
 }
 
@@ -126,6 +128,9 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 	}
 	if !key.Storable() {
 		return fmt.Errorf("key %s has no valid form", key)
+	}
+	if !s.shard.Keeps(key) {
+		return nil
 	}
 	start := page.MinKey
 	if s.w != nil && s.w.EstimatedSize() >= s.targetSize {

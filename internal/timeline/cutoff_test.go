@@ -127,7 +127,7 @@ func TestCutoffIsDurable(t *testing.T) {
 	require.NoError(t, tl.Close())
 
 	e = readEnv(t, clone, dir, nil)
-	o, err := Open(ctx, e, dir+"/"+m.Timeline.String(), m.Tenant, m.Timeline)
+	o, err := Open(ctx, e, dir+"/"+m.Timeline.String(), m.Owner(), m.Timeline)
 	require.NoError(t, err)
 	tl, err = o.Start(nil)
 	require.NoError(t, err)

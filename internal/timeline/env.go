@@ -86,7 +86,7 @@ type Env struct {
 	memory    atomic.Int64 // bytes in layers not yet written
 	tick      atomic.Int64 // the time that reads note, in ns; 0 if they are to note none
 
-	generations sync.Map // of page.TenantID to uint32; those that are not there have localGeneration
+	generations sync.Map // of page.TenantShardID to uint32; those that are not there have localGeneration
 }
 
 // NewEnv makes the shared part of a store's timelines.
@@ -163,12 +163,12 @@ func (e *Env) Metrics() Metrics {
 func (e *Env) Close() error { return e.release() }
 
 // SetGeneration says which generation the layers have that timelines of a tenant write which are made or opened from now on.
-func (e *Env) SetGeneration(tenant page.TenantID, generation uint32) {
+func (e *Env) SetGeneration(tenant page.TenantShardID, generation uint32) {
 	e.generations.Store(tenant, generation)
 }
 
 // Generation is the generation of the layers that a tenant's timelines write.
-func (e *Env) Generation(tenant page.TenantID) uint32 {
+func (e *Env) Generation(tenant page.TenantShardID) uint32 {
 	if g, ok := e.generations.Load(tenant); ok {
 		return g.(uint32)
 	}

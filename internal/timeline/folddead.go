@@ -53,7 +53,7 @@ func (f *folding) existAt(ctx context.Context, lsn page.LSN) (page.Set, bool) {
 		return page.Set{}, false
 	}
 	defer l.release()
-	ranges, err := directoryKeys(f.t.env.inBackground(ctx), datadir.At(pinned{l}, lsn, f.t.meta.Version))
+	ranges, err := directoryKeys(f.t.env.inBackground(ctx), datadir.At(pinned{l}, lsn, f.t.meta.Version), f.t.meta.Shard)
 	return page.NewSet(ranges...), err == nil
 }
 

@@ -32,7 +32,7 @@ type Opened struct {
 
 // Open reads a timeline's manifest and compares it with the files beside it: a layer that is missing, of
 // another size, or another timeline's is an error that names it. It changes nothing.
-func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id page.TimelineID) (*Opened, error) {
+func Open(ctx context.Context, env *Env, dir string, owner page.TenantShardID, id page.TimelineID) (*Opened, error) {
 	log, torn, err := openManifest(env, dir)
 	if err != nil {
 		return nil, fmt.Errorf("timeline %s: %w", id, err)
@@ -41,11 +41,11 @@ func Open(ctx context.Context, env *Env, dir string, tenant page.TenantID, id pa
 	if torn.Bytes > 0 {
 		env.Logger.Info("manifest ends in an edit that was never finished", "file", log.Path(), "offset", torn.Offset, "bytes", torn.Bytes)
 		if env.Events.ManifestCut != nil {
-			env.Events.ManifestCut(ManifestCutInfo{tenant, id, log.Path(), torn.Offset, torn.Bytes})
+			env.Events.ManifestCut(ManifestCutInfo{owner.Tenant, id, log.Path(), torn.Offset, torn.Bytes})
 		}
 	}
-	if o.state.Tenant != tenant || o.state.Timeline != id {
-		err = fmt.Errorf("%w: %s is the manifest of timeline %s of tenant %s", ErrCorrupt, log.Path(), o.state.Timeline, o.state.Tenant)
+	if o.state.Owner() != owner || o.state.Timeline != id {
+		err = fmt.Errorf("%w: %s is the manifest of timeline %s of tenant %s", ErrCorrupt, log.Path(), o.state.Timeline, o.state.Owner())
 	} else {
 		err = o.checkFiles(ctx)
 	}

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/stratapg/strata/layer"
@@ -36,7 +37,7 @@ func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context
 		return t.refusal(err)
 	}
 	at := t.at.Load()
-	if err := checkBatch(b, at.last); err != nil {
+	if err := errors.Join(checkBatch(b, at.last), t.checkShardOf(b)); err != nil {
 		return fmt.Errorf("timeline %s: %w: %w", t.meta.Name, ErrRefused, err)
 	}
 	if b.End == at.last {
@@ -135,7 +136,7 @@ func checkBatch(b *page.Batch, last page.LSN) error {
 func (t *Timeline) full() bool {
 	v := t.view.Load()
 	wal := int64(t.at.Load().last+1) - int64(v.start)
-	return wal >= t.env.CheckpointDistance || v.open.Size() >= t.env.CheckpointDistance
+	return wal >= t.env.CheckpointDistance*int64(max(t.meta.Shard.Count, 1)) || v.open.Size() >= t.env.CheckpointDistance
 }
 
 // Freeze ends the open in-memory layer, so that the background writes it.

@@ -67,6 +67,9 @@ func (t *Timeline) pinToRead(lsn page.LSN) (*lineage, error) {
 }
 
 func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, error) {
+	if err := l.timeline().checkShard(key); err != nil {
+		return nil, err
+	}
 	var image []byte
 	done, err := l.readImage(ctx, key, lsn, func(_ page.Key, v []byte, _ error) error {
 		image = append(make([]byte, 0, len(v)), v...)
@@ -97,6 +100,12 @@ func (l *lineage) get(ctx context.Context, key page.Key, lsn page.LSN) ([]byte, 
 }
 
 func (l *lineage) getVectored(ctx context.Context, keys page.Set, lsn page.LSN, fn func(k page.Key, value []byte, err error) error) error {
+	if !l.timeline().meta.Shard.Alone() {
+		var err error
+		if keys, fn, err = l.timeline().ofShard(keys, fn); err != nil {
+			return err
+		}
+	}
 	if one, k := keys.Single(); one {
 		if done, err := l.readImage(ctx, k, lsn, fn); done {
 			return err

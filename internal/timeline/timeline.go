@@ -133,7 +133,7 @@ func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline) (*
 func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote remoteLookup, ancestor *Timeline) (*Timeline, error) {
 	tellFaults(env, s.Name, m.L0().Faults())
 	t := &Timeline{
-		env: env, dir: dir, meta: s.Meta, ancestor: ancestor, generation: env.Generation(s.Tenant),
+		env: env, dir: dir, meta: s.Meta, ancestor: ancestor, generation: env.Generation(s.Owner()),
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
 		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(),
 		ended: make(chan struct{}),

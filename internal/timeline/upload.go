@@ -129,7 +129,7 @@ func (t *Timeline) startUploads() error {
 }
 
 func (u *uploads) place() upload.Place {
-	return upload.Place{Tenant: u.t.id.Tenant, Timeline: u.t.id.Timeline}
+	return placeOf(&u.t.meta)
 }
 
 // Pauses between attempts to read the index.
@@ -202,7 +202,7 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 		Sleep: t.env.uploads.c.sleep, Released: u.released, Indexed: u.indexed}, part)
 	q.Forget(surplus...)
 	for _, d := range s.Layers {
-		if there[d.Name()] {
+		if there[d.Name()] || u.inherits(q, d) {
 			continue
 		}
 		if err := q.Layer(d, filepath.Join(t.dir, d.FileName())); err != nil {
@@ -236,7 +236,7 @@ func (u *uploads) checkDisk(part *index.Part, wrote uint32, s *manifest.State) e
 	if noted == t.generation {
 		return nil
 	}
-	return t.env.writeGeneration(t.dir, t.id.Tenant)
+	return t.env.writeGeneration(t.dir, t.meta.Owner())
 }
 
 // open lets the queue be used, and deletes what nobody names.
@@ -322,7 +322,7 @@ func (u *uploads) indexed(ctx context.Context, landed []upload.Landed) {
 			continue
 		}
 		l.Desc.Size = 0
-		e.Remote = append(e.Remote, manifest.Remote{Layer: l.Desc, Sum: uint64(l.Sum)})
+		e.Remote = append(e.Remote, manifest.Remote{Layer: l.Desc, Sum: uint64(l.Sum), Shard: shardBits(t.meta.Shard)})
 	}
 	if len(e.Remote) == 0 {
 		return

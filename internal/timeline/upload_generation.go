@@ -37,7 +37,7 @@ func decodeGeneration(b []byte) (uint32, error) {
 }
 
 // writeGeneration notes that a timeline's folder is as good as remote storage now.
-func (e *Env) writeGeneration(dir string, tenant page.TenantID) error {
+func (e *Env) writeGeneration(dir string, tenant page.TenantShardID) error {
 	if e.uploads == nil {
 		return nil
 	}

@@ -145,7 +145,7 @@ func (u *uploader) start() (err error) {
 	if u.env, err = NewEnv(c); err != nil {
 		return err
 	}
-	u.env.SetGeneration(uploadTenant, u.generation)
+	u.env.SetGeneration(page.TenantShardID{Tenant: uploadTenant}, u.generation)
 	if u.tl, err = u.open(); err != nil {
 		return errors.Join(err, u.env.Close())
 	}
@@ -156,7 +156,7 @@ func (u *uploader) open() (*Timeline, error) {
 	ctx := context.Background()
 	dir := filepath.Join(u.timelinesDir(), uploadTimeline.String())
 	if _, err := u.fs.Stat(dir); err == nil {
-		o, err := Open(ctx, u.env, dir, uploadTenant, uploadTimeline)
+		o, err := Open(ctx, u.env, dir, page.TenantShardID{Tenant: uploadTenant}, uploadTimeline)
 		if err != nil {
 			return nil, err
 		}

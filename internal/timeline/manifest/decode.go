@@ -63,8 +63,8 @@ func readHeader(b []byte) (version uint32, err error) {
 		return 0, corrupt(0, "checksum of the header is wrong")
 	}
 	version = binary.BigEndian.Uint32(b[8:])
-	if version < plainVersion || version > chainsVersion {
-		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, chainsVersion)
+	if version < plainVersion || version > shardVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, shardVersion)
 	}
 	return version, nil
 }
@@ -73,20 +73,22 @@ func readHeader(b []byte) (version uint32, err error) {
 type grammar struct {
 	flags uint8 // of layers
 	last  uint8 // the highest tag of a change
+	// shards may be: then the file is one's.
+	shards bool
 }
 
 func grammarOf(version uint32) grammar {
 	switch version {
 	case plainVersion:
-		return grammar{flagImage, tagLayer}
+		return grammar{flags: flagImage, last: tagLayer}
 	case trailerVersion:
-		return grammar{flagImage | flagChecked, tagLayer}
+		return grammar{flags: flagImage | flagChecked, last: tagLayer}
 	case formatVersion:
-		return grammar{flagImage | flagChecked, tagMoved}
+		return grammar{flags: flagImage | flagChecked, last: tagMoved}
 	case remoteVersion:
-		return grammar{flagImage | flagChecked, tagRemote}
+		return grammar{flags: flagImage | flagChecked, last: tagRemote}
 	}
-	return grammar{flagImage | flagChecked, tagChains}
+	return grammar{flagImage | flagChecked, tagChains, version == shardVersion}
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -162,7 +164,7 @@ func (d *decoded) edit(e []byte) error {
 }
 
 func decodeState(b []byte, g grammar) (s State, err error) {
-	rest, err := eachItem(b, tagAncestor, func(tag uint8, v []byte) error { return s.item(tag, v) })
+	rest, err := eachItem(b, tagAncestor, func(tag uint8, v []byte) error { return s.item(tag, v, g) })
 	if err != nil {
 		return s, err
 	}
@@ -185,11 +187,19 @@ func decodeState(b []byte, g grammar) (s State, err error) {
 	return s, nil
 }
 
-func (s *State) item(tag uint8, v []byte) error {
+func (s *State) item(tag uint8, v []byte, g grammar) error {
 	be := binary.BigEndian
 	switch {
-	case tag == tagIdentity && len(v) == identitySize:
+	case tag == tagIdentity && !g.shards && len(v) == identitySize:
 		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:])
+	case tag == tagIdentity && g.shards && len(v) == identitySize+shardSize:
+		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:identitySize])
+		v = v[identitySize:]
+		s.Shard = page.ShardIdentity{ShardIndex: page.ShardIndex{Number: v[0], Count: v[1]}, Layout: v[2], StripeSize: be.Uint32(v[3:])}
+		if (s.Shard == page.ShardIdentity{}) {
+			return fmt.Errorf("shard %s in a file of version %d", s.Shard, shardVersion)
+		}
+		return s.Shard.Validate()
 	case tag == tagName && len(v) <= MaxNameLen:
 		s.Name = string(v)
 	case tag == tagCluster && len(v) == clusterSize:

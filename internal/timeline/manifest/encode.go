@@ -29,8 +29,10 @@ const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
 	// formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
-	// some how many records follow each other. Files of older versions are read, and written anew with the next edit: those of
-	// trailerVersion know no moved keys, and those of plainVersion no flagChecked either.
+	// some how many records follow each other, shardVersion where the timeline is a shard's. Files of older versions are read,
+	// and written anew with the next edit: those of trailerVersion know no moved keys, and those of plainVersion no
+	// flagChecked either.
+	shardVersion   = 6
 	chainsVersion  = 5
 	remoteVersion  = 4
 	formatVersion  = 3
@@ -48,7 +50,7 @@ const (
 
 // Tags of items, and the lengths of their values where these are fixed.
 const (
-	tagIdentity = 1  // tenant 16, timeline 16
+	tagIdentity = 1  // tenant 16, timeline 16; of a shard also number u8, count u8, layout u8, stripe size u32
 	tagName     = 2  // UTF-8
 	tagCluster  = 3  // version u16, flavour u8, flags u8, WAL segment size u32, system identifier u64
 	tagInitial  = 4  // LSN u64
@@ -62,6 +64,7 @@ const (
 	tagChains   = 12 // layer, without size, then records u32, then any number of keys 18 18, records u32
 
 	identitySize = 32
+	shardSize    = 7
 	clusterSize  = 16
 	lsnSize      = 8
 	ancestorSize = 16 + lsnSize
@@ -82,10 +85,12 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// neededBy gives the version of a file that says of so many layers that they are in remote storage, and how many records
-// follow each other.
-func neededBy(remote, chains int) uint32 {
+// neededBy gives the version of a timeline's file that says of so many layers that they are in remote storage, and how many
+// records follow each other.
+func neededBy(m *Meta, remote, chains int) uint32 {
 	switch {
+	case m.Shard != page.ShardIdentity{}:
+		return shardVersion
 	case chains > 0:
 		return chainsVersion
 	case remote > 0:
@@ -134,9 +139,18 @@ func appendLSNs(b []byte, lsns ...page.LSN) []byte {
 
 // appendState appends the payload of a state edit. The name must have passed CheckName.
 func appendState(b []byte, s *State) []byte {
-	b = appendItem(b, tagIdentity, identitySize)
+	sharded := s.Shard != page.ShardIdentity{}
+	if sharded {
+		b = appendItem(b, tagIdentity, identitySize+shardSize)
+	} else {
+		b = appendItem(b, tagIdentity, identitySize)
+	}
 	b = append(b, s.Tenant[:]...)
 	b = append(b, s.Timeline[:]...)
+	if sharded {
+		b = append(b, s.Shard.Number, s.Shard.Count, s.Shard.Layout)
+		b = binary.BigEndian.AppendUint32(b, s.Shard.StripeSize)
+	}
 	b = appendItem(b, tagName, len(s.Name))
 	b = append(b, s.Name...)
 	b = appendItem(b, tagCluster, clusterSize)
@@ -214,5 +228,5 @@ func appendLayer(b []byte, d layer.Desc) []byte {
 // encodeFile gives a whole file of one state edit.
 func encodeFile(s *State, seq uint64) []byte {
 	b := make([]byte, 0, headerSize+editHeaderSize+256+len(s.Layers)*(itemHeaderSize+layerSize)+len(s.Remote)*(itemHeaderSize+remoteSize))
-	return appendEdit(appendHeader(b, neededBy(len(s.Remote), len(s.Chains))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
+	return appendEdit(appendHeader(b, neededBy(&s.Meta, len(s.Remote), len(s.Chains))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
 }

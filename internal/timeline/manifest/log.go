@@ -104,7 +104,7 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
 	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return appendChange(b, e) })
-	if l.file == nil || l.version < neededBy(len(e.Remote), len(e.Chains)) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
+	if l.file == nil || l.version < neededBy(&l.live.Meta, len(e.Remote), len(e.Chains)) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
 		return l.rewrite(e, layers)
 	}
 	err = virtualfile.WriteAll(l.file, b)
@@ -161,7 +161,7 @@ func (l *Log) rewrite(e *Edit, layers *layer.Map) (p Published, err error) {
 	l.mu.Lock()
 	l.live = next
 	l.mu.Unlock()
-	l.version, l.stateSize, l.editSize = neededBy(len(s.Remote), len(s.Chains)), int64(len(b)), 0
+	l.version, l.stateSize, l.editSize = neededBy(&s.Meta, len(s.Remote), len(s.Chains)), int64(len(b)), 0
 	l.seq++
 	// The edit is durable. Without an open file the next one is another rewriting.
 	if f, err := l.fs.OpenAppend(l.path); err == nil {

@@ -28,8 +28,10 @@ var ErrCorrupt = errors.New("corrupt manifest")
 
 // Meta is what a timeline is born with and keeps.
 type Meta struct {
-	Tenant     page.TenantID
-	Timeline   page.TimelineID
+	Tenant   page.TenantID
+	Timeline page.TimelineID
+	// Shard is which of the tenant's it is; zero if the tenant is not sharded.
+	Shard      page.ShardIdentity
 	Name       string
 	Version    pg.Version
 	Flavour    pg.Flavour
@@ -41,6 +43,11 @@ type Meta struct {
 	// Ancestor is where a branch comes from; AncestorLSN 0 says that there is none.
 	Ancestor    page.TimelineID
 	AncestorLSN page.LSN
+}
+
+// Owner is the tenant, or the shard of it, whose timeline it is.
+func (m *Meta) Owner() page.TenantShardID {
+	return page.TenantShardID{Tenant: m.Tenant, Shard: m.Shard.ShardIndex}
 }
 
 // State is everything a manifest says.
@@ -67,7 +74,8 @@ type Remote struct {
 	Layer layer.Desc // without size
 	// Sum is the XXH64 of the whole file, 0 if unknown.
 	Sum uint64
-	// Shard is whose object it is, number and count in a byte each; 0 if it belongs to no shard.
+	// Shard is whose object it is, number and count in a byte each: the timeline's own, or one from which that was split.
+	// It is 0 if it belongs to no shard.
 	Shard uint16
 }
 
