@@ -124,12 +124,11 @@ func (r *run) reached(wal page.LSN) error {
 	e := &r.events
 	for len(e.branches) > 0 && int64(wal) >= e.branches[0] {
 		e.branches = e.branches[1:]
-		r.mark("branch", r.t.Branch())
+		r.branch()
 	}
 	if int64(wal) >= e.nextEvery {
 		e.nextEvery += r.cfg.Branches.Every
-		x := r.t.Branch()
-		r.mark("branch", x)
+		x := r.branch()
 		e.temporary = append(e.temporary, x)
 		if len(e.temporary) > max(r.cfg.Branches.Keep, 1) {
 			r.leave(e.temporary[0])
@@ -148,8 +147,18 @@ func (r *run) reached(wal page.LSN) error {
 	return nil
 }
 
-// leave ends a branch, or notes that its child has all but the first half of the keys itself.
+// branch makes one at the newest LSN.
+func (r *run) branch() page.LSN {
+	x := r.t.Branch()
+	r.mark("branch", x)
+	r.compact.stale = true
+	return x
+}
+
+// leave ends a branch, or notes that its child has all but the first half of the keys itself. Jobs that wait were planned
+// for reads there, so there has to be another plan.
 func (r *run) leave(x page.LSN) {
+	r.compact.stale = true
 	if r.rand.Permille(r.cfg.Branches.Covered) {
 		half := r.t.Space().Key(r.t.Space().Keys() / 2)
 		r.t.Release(x, page.Range{Start: half, End: page.MaxKey})

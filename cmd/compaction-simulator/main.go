@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -16,45 +17,57 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := command().ExecuteContext(ctx); err != nil {
+	var p profile
+	err := command(&p).ExecuteContext(ctx)
+	if err = errors.Join(err, p.stop()); err != nil {
 		fmt.Fprintln(os.Stderr, "compaction-simulator:", err)
 		os.Exit(exitCode(err))
 	}
 }
 
-func command() *cobra.Command {
+func command(p *profile) *cobra.Command {
 	c := &cobra.Command{
-		Use:           "compaction-simulator",
-		Short:         "Judge compaction strategies on simulated workloads",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:   "compaction-simulator",
+		Short: "Judge compaction strategies on simulated workloads",
+		Long: `Judge compaction strategies without an engine.
+
+The planners that ship are run on a timeline whose layers hold numbers instead of pages. A scenario says what is written,
+read, branched and collected; a strategy says what is compacted. A run tells what that costs: bytes written for each byte of
+WAL (write amp), deltas, layers and records that a read has to look at, bytes kept, and time that ingest had to wait. It
+is a function of the scenario, its seed and the strategy: the same bytes on every machine.`,
+		Example: `  compaction-simulator list
+  compaction-simulator run-suite --quick
+  compaction-simulator simulate --scenario hot-cold --strategy partitioned --output pictures`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return p.start() },
 	}
-	profile := ""
-	c.PersistentFlags().StringVar(&profile, "cpuprofile", "", "write a profile of this program's processor time to a file")
-	var stop func() error
-	c.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
-		stop, err = startProfile(profile)
-		return err
-	}
-	c.PersistentPostRunE = func(*cobra.Command, []string) error { return stop() }
+	c.PersistentFlags().StringVar(&p.name, "cpuprofile", "", "write a profile of this program's processor time to a file")
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	c.AddCommand(suiteCommand(), simulateCommand(), compareCommand(), listCommand(), replayCommand())
 	return c
 }
 
-// startProfile begins a profile, if a file is named, and gives what ends it.
-func startProfile(file string) (func() error, error) {
-	if file == "" {
-		return func() error { return nil }, nil
+// profile is of this program's processor time.
+type profile struct {
+	name string // of the file, empty for none
+	file *os.File
+}
+
+func (p *profile) start() (err error) {
+	if p.name == "" {
+		return nil
 	}
-	f, err := os.Create(file)
-	if err != nil {
-		return nil, err
+	if p.file, err = os.Create(p.name); err != nil {
+		return err
 	}
-	if err := pprof.StartCPUProfile(f); err != nil {
-		return nil, err
+	return pprof.StartCPUProfile(p.file)
+}
+
+func (p *profile) stop() error {
+	if p.file == nil {
+		return nil
 	}
-	return func() error {
-		pprof.StopCPUProfile()
-		return f.Close()
-	}, nil
+	pprof.StopCPUProfile()
+	return p.file.Close()
 }

@@ -45,28 +45,43 @@ func shownOf(s *compaction.Snapshot) (all []shown) {
 
 // findStacks sweeps over the keys, with the layers that have the present one in the order of a read.
 func findStacks(s *compaction.Snapshot, trigger int) (found stacks) {
-	starts := shownOf(s)
-	ends := slices.Clone(starts)
-	slices.SortStableFunc(starts, func(a, b shown) int { return a.keys.Start.Compare(b.keys.Start) })
-	slices.SortStableFunc(ends, func(a, b shown) int { return a.keys.End.Compare(b.keys.End) })
+	all := shownOf(s)
+	starts := inOrder(all, func(r *page.Range) page.Key { return r.Start })
+	ends := inOrder(all, func(r *page.Range) page.Key { return r.End })
 	w := sweep{s: s}
 	for len(ends) > 0 {
-		at := ends[0].keys.End
-		if len(starts) > 0 && starts[0].keys.Start.Less(at) {
-			at = starts[0].keys.Start
+		at := ends[0].at
+		if len(starts) > 0 && starts[0].at.Less(at) {
+			at = starts[0].at
 		}
 		if keys := (page.Range{Start: w.from, End: at}); !keys.Empty() {
 			w.visit(keys, trigger, &found)
 		}
 		w.from = at
-		for ; len(ends) > 0 && ends[0].keys.End == at; ends = ends[1:] {
+		for ; len(ends) > 0 && ends[0].at == at; ends = ends[1:] {
 			w.remove(ends[0].layer)
 		}
-		for ; len(starts) > 0 && starts[0].keys.Start == at; starts = starts[1:] {
+		for ; len(starts) > 0 && starts[0].at == at; starts = starts[1:] {
 			w.insert(starts[0].layer)
 		}
 	}
 	return found
+}
+
+// border is where a layer begins or ends.
+type border struct {
+	at    page.Key
+	layer int
+}
+
+// inOrder gives the borders that of chooses, by key.
+func inOrder(all []shown, of func(*page.Range) page.Key) []border {
+	out := make([]border, len(all))
+	for i := range all {
+		out[i] = border{of(&all[i].keys), all[i].layer}
+	}
+	slices.SortFunc(out, func(a, b border) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.layer, b.layer)) })
+	return out
 }
 
 // sweep is where findStacks is.

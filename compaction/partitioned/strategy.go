@@ -26,12 +26,13 @@ func (Strategy) Name() string { return Name }
 // comes first.
 func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 	o := s.Options.WithDefaults()
-	p := &planner{s: s, o: o, limit: o.MaxVisits, trigger: trigger(o.MaxVisits), parts: partsOf(s, o), deltas: newByRange(s)}
+	p := &planner{s: s, o: o, limit: o.MaxVisits, trigger: trigger(o.MaxVisits)}
 	p.found = findStacks(s, p.trigger)
 	plan := compaction.Plan{Debt: compaction.Debt{Height: p.found.highest, Limit: p.limit, Free: min(p.trigger, p.limit-1)}}
 	if jobs := resume(s, &o); len(jobs) > 0 {
 		plan.Jobs = jobs
-	} else {
+	} else if len(p.found.over) > 0 {
+		p.parts, p.deltas = partsOf(s, o), newByRange(s)
 		p.relieve()
 		plan.Jobs, plan.ImagesChecked = p.jobs, p.sparse
 	}

@@ -148,8 +148,8 @@ func (f *folder) key(key uint32, es []entry) error {
 // released gives the retained LSNs at which nobody reads the key any more.
 func (f *folder) released(key uint32) []page.LSN {
 	var out []page.LSN
-	for _, p := range f.t.retain {
-		if len(p.Released) > 0 && page.NewSet(p.Released...).Contains(f.t.space.Key(key)) {
+	for i, p := range f.t.retain {
+		if slices.ContainsFunc(f.t.unread[i], func(s span) bool { return s.has(key) }) {
 			out = append(out, p.LSN)
 		}
 	}

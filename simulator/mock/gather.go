@@ -92,35 +92,50 @@ func longRun(es []entry, n int) bool {
 	return false
 }
 
-// cut runs a cutter over entries.
-func (t *Timeline) cut(c compaction.Cutter, es []entry) []compaction.Rect {
+// cut runs a cutter over entries. Together says that all records of a key that has few may be one entry for it: cutters of what is
+// flushed or merged divide the history of a key only where it is more than an output alone.
+func (t *Timeline) cut(c compaction.Cutter, es []entry, together bool) []compaction.Rect {
 	var out []compaction.Rect
 	emit := func(r compaction.Rect) { out = append(out, r) }
-	var e compaction.Entry
-	last := none
+	few := int64(-1)
+	if together {
+		few = min(t.opts.CheckpointDistance, t.opts.CompactionTargetSize) / fewParts
+	}
 	size, same := t.log.uniform()
 	same = same && !t.imagesInDeltas
-	e.Size = size
 	at := &region{}
-	for _, x := range es {
-		if k := x.key(); k != last {
-			if k-at.start >= at.Room {
-				at = &t.space.regions[t.space.regionOf(k)]
-			}
-			last = k
-			if n := at.First.F6 + (k - at.start); n >= at.First.F6 {
-				e.Key = at.First // the usual case, without a carry
-				e.Key.F6 = n
-			} else {
-				e.Key = at.First.Add(k - at.start)
-			}
+	for i := 0; i < len(es); {
+		k := es[i].key()
+		n := i + 1
+		for n < len(es) && es[n].key() == k {
+			n++
 		}
-		e.LSN = t.log.lsn(x.record())
+		bytes := int64(n-i) * size
 		if !same {
-			e.Size = t.entrySize(x)
+			bytes = t.bytesOf(es[i:n])
 		}
-		c.Add(e, emit)
+		if k-at.start >= at.Room {
+			at = &t.space.regions[t.space.regionOf(k)]
+		}
+		e := compaction.Entry{Key: at.First, LSN: t.log.lsn(es[i].record()), Size: bytes}
+		if low := e.Key.F6 + (k - at.start); low >= e.Key.F6 {
+			e.Key.F6 = low // the usual case, without a carry
+		} else {
+			e.Key = e.Key.Add(k - at.start)
+		}
+		if bytes <= few {
+			c.Add(e, emit)
+		} else {
+			for _, x := range es[i:n] {
+				e.LSN, e.Size = t.log.lsn(x.record()), t.entrySize(x)
+				c.Add(e, emit)
+			}
+		}
+		i = n
 	}
 	c.Finish(emit)
 	return out
 }
+
+// fewParts is how many times a key's records must fit into the smallest output that is wanted, to be one entry for cutters.
+const fewParts = 8

@@ -42,23 +42,19 @@ func (t *Timeline) named(indexes []int) ([]*Layer, error) {
 }
 
 // present gives the job with the places of its layers now; ok is false if one of its inputs is gone by something else than the job.
-func (p *Planned) present(t *Timeline) (j compaction.Job, ok bool) {
+func (p *Planned) present() (j compaction.Job, ok bool) {
 	j = p.Job
-	place := make(map[*Layer]int, len(t.live))
-	for i, l := range t.live {
-		place[l] = i
-	}
 	j.Inputs, j.Obsolete = nil, nil
 	for _, l := range p.inputs {
-		if i, live := place[l]; live {
-			j.Inputs = append(j.Inputs, i)
+		if l.place != notLive {
+			j.Inputs = append(j.Inputs, l.place)
 		} else if !p.gone[l] {
 			return j, false
 		}
 	}
 	for _, l := range p.obsolete {
-		if i, live := place[l]; live {
-			j.Obsolete = append(j.Obsolete, i)
+		if l.place != notLive {
+			j.Obsolete = append(j.Obsolete, l.place)
 		}
 	}
 	return j, true
@@ -94,7 +90,7 @@ type output struct {
 // Prepare checks a job and gathers what it is to write. It gives nothing if a layer that the job names is gone. Numbers of jobs count
 // from 1.
 func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
-	job, ok := p.present(t)
+	job, ok := p.present()
 	if !ok {
 		return nil, nil
 	}
@@ -138,7 +134,7 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 func (w *Work) divide(es []entry) (cuts, tiles []compaction.Rect, err error) {
 	cuts = []compaction.Rect{w.Job.Rect}
 	if w.Job.Cut != nil {
-		cuts = w.t.cut(compaction.Distinct(w.t.Snapshot(), w.Job.Rect, w.Job.Cut()), es)
+		cuts = w.t.cut(compaction.Distinct(w.t.Snapshot(), w.Job.Rect, w.Job.Cut()), es, w.Job.Kind == compaction.Retile)
 	}
 	if tiles, err = compaction.Tile(w.Job.Rect, cuts); err != nil {
 		return nil, nil, fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)

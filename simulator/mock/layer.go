@@ -13,11 +13,15 @@ type Layer struct {
 	Job    int
 	Reason string
 
+	place    int // in the timeline's live layers, or notLive
 	span     span
 	entries  []entry // of a delta, sorted
 	anchors  []int32 // where in entries nothing older is needed; nil until wanted
 	anchored bool
 }
+
+// notLive is the place of a layer that is none of the timeline's yet, or no more.
+const notLive = -1
 
 // bytesOf gives the size of entries as written.
 func (t *Timeline) bytesOf(es []entry) int64 {
@@ -49,6 +53,7 @@ func (t *Timeline) newDelta(r compaction.Rect, es []entry, overhead int64) *Laye
 			Size:    t.bytesOf(es) + overhead,
 			Entries: int64(len(es)),
 		},
+		place:   notLive,
 		span:    t.space.span(r.Keys),
 		entries: es,
 	}
@@ -67,7 +72,8 @@ func (t *Timeline) newImage(keys page.Range, x page.LSN) *Layer {
 			Size:    bytes,
 			Entries: n,
 		},
-		span: sp,
+		place: notLive,
+		span:  sp,
 	}
 }
 

@@ -61,6 +61,8 @@ func dedup(es []entry) []entry {
 // span is a range of key numbers.
 type span struct{ lo, hi uint32 }
 
+func (s span) has(key uint32) bool { return s.lo <= key && key < s.hi }
+
 // chains gives the entries of sources as few sorted runs: those whose keys follow each other are put into one.
 func chains(parts [][]entry) [][]entry {
 	type chain struct {

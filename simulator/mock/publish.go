@@ -22,30 +22,30 @@ func (w *Work) Cost() int64 {
 // Publish makes the next outputs live and takes away what goes with them, as the engine does in one step.
 func (w *Work) Publish() error {
 	t, step := w.t, w.step()
-	job, ok := w.present(t)
+	job, ok := w.present()
 	if !ok {
 		return fmt.Errorf("job %d (%s): one of its inputs is gone while it is done", w.number, w.Job.Reason)
 	}
-	all := slices.Clip(w.done)
+	add := make([]compaction.Output, 0, len(step))
 	for _, o := range step {
 		out := compaction.Output{Rect: o.tile, Folded: o.folded}
 		if o.layer != nil {
 			o.layer.Generation = t.generation
 			out.Layer = o.layer.Layer
 		}
-		all = append(all, out)
+		add = append(add, out)
 	}
 	s := t.Snapshot()
-	progress := compaction.MovedBy(s, &job, all)
-	gone := goneWith(&job, progress, len(all) == len(w.outputs))
-	if err := compaction.CheckStep(s, &job, w.done, all[len(w.done):], gone); err != nil {
+	progress := w.moved(s, job, add)
+	gone := goneWith(&job, progress, len(w.done)+len(add) == len(w.outputs))
+	if err := compaction.CheckStep(s, &job, w.done, add, gone); err != nil {
 		return fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)
 	}
 	for _, p := range progress {
 		t.live[p.Layer].Moved = p.Moved
-		t.index = nil
+		t.changed()
 	}
-	w.done = all
+	w.done = append(w.done, add...)
 	leaving := make([]*Layer, len(gone))
 	for i, g := range gone {
 		leaving[i] = t.live[g]
@@ -58,6 +58,20 @@ func (w *Work) Publish() error {
 		}
 	}
 	return t.remove(leaving, job.Kind.String())
+}
+
+// moved says what a step means for the job's inputs. What earlier steps have moved stands in the layers, and a step has all of its
+// keys, so only inputs that have some of these are looked at, beside the step's own outputs.
+func (w *Work) moved(s *compaction.Snapshot, job compaction.Job, add []compaction.Output) []compaction.Progress {
+	keys := w.step()[0].tile.Keys
+	inputs := job.Inputs
+	job.Inputs = nil
+	for _, i := range inputs {
+		if s.Layers[i].Keys.Overlaps(keys) {
+			job.Inputs = append(job.Inputs, i)
+		}
+	}
+	return compaction.MovedBy(s, &job, add)
 }
 
 // goneWith gives the layers that go with a step: inputs of which nothing is left, and with the last one what else the job makes obsolete.

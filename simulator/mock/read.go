@@ -115,8 +115,15 @@ func newestBelow(over []*indexed, pos page.LSN) (delta, image *indexed) {
 
 // readDelta takes a key's entries with LSNs in [floor, pos) and says whether nothing older is needed.
 func (t *Timeline) readDelta(l *Layer, key uint32, floor, pos page.LSN, r *Read) bool {
-	lo := below(l.entries, key, t.log.after(floor-1))
-	hi := lo + below(l.entries[lo:], key, t.log.after(pos-1))
+	low, high := uint32(0), none
+	if l.LSNs.Start < floor {
+		low = t.log.after(floor - 1)
+	}
+	if pos < l.LSNs.End {
+		high = t.log.after(pos - 1)
+	}
+	lo := below(l.entries, key, low)
+	hi := lo + belowNear(l.entries[lo:], key, high)
 	return t.take(l.entries, t.anchorsOf(l), lo, hi, r)
 }
 
@@ -177,6 +184,7 @@ func (t *Timeline) readMemory(key uint32, at page.LSN, r *Read) bool {
 func (t *Timeline) readSorted(key uint32, at page.LSN, r *Read) bool {
 	if t.memSort == nil {
 		t.memSort = &Layer{entries: sortByKey(slices.Clone(t.mem))}
+		t.memSort.LSNs = page.LSNRange{Start: t.memStart, End: t.log.end + 1}
 	}
 	return t.readDelta(t.memSort, key, t.memStart, at+1, r)
 }

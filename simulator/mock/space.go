@@ -25,6 +25,12 @@ type Region struct {
 type Space struct {
 	regions []region
 	end     uint32
+
+	changed page.LSN // of the last change of a length
+	live    struct { // what Live gave last
+		at  page.LSN
+		set page.Set
+	}
 }
 
 type region struct {
@@ -140,6 +146,9 @@ func (s *Space) spans(rs []page.Range) []span {
 // resize notes that a region has another length from an LSN on.
 func (s *Space) resize(i int, from page.LSN, blocks uint32) error {
 	r := &s.regions[i]
+	if s.changed = max(s.changed, from); from <= s.live.at {
+		s.live.at = 0
+	}
 	if blocks > r.Room {
 		return fmt.Errorf("region %d cannot grow to %d blocks: it has room for %d", i, blocks, r.Room)
 	}
@@ -174,6 +183,9 @@ func (r *region) blocksAt(x page.LSN) uint32 {
 
 // Live gives the dense keys that exist at an LSN.
 func (s *Space) Live(x page.LSN) page.Set {
+	if at := s.live.at; at != 0 && (x == at || s.changed <= min(x, at)) {
+		return s.live.set
+	}
 	var out []page.Range
 	for i := range s.regions {
 		r := &s.regions[i]
@@ -181,7 +193,8 @@ func (s *Space) Live(x page.LSN) page.Set {
 			out = append(out, page.Range{Start: r.First, End: r.First.Add(n)})
 		}
 	}
-	return page.NewSet(out...)
+	s.live.at, s.live.set = x, page.NewSet(out...)
+	return s.live.set
 }
 
 // Bytes is the size of all dense pages at an LSN.

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -30,7 +31,8 @@ type Timeline struct {
 	memSort  *Layer // mem sorted, nil until a read wants it
 
 	live           []*Layer
-	index          []indexed // live, for reads; nil after a change
+	index          []indexed          // live, for reads; nil after a change
+	descs          []compaction.Layer // live, for planners; nil after a change
 	doomed         []compaction.ID
 	generation     uint32
 	imagesInDeltas bool
@@ -38,6 +40,7 @@ type Timeline struct {
 	initial page.LSN
 	cutoff  page.LSN
 	retain  []compaction.ReadPoint
+	unread  [][]span // of each of retain, the keys that nobody reads there
 
 	imageCheck     page.LSN
 	imageCheckTime time.Duration
@@ -165,7 +168,7 @@ func (t *Timeline) Flush(s compaction.Strategy) error {
 	rects := []compaction.Rect{whole}
 	if f, ok := s.(compaction.Flusher); ok {
 		if spec := f.Flush(t.Snapshot(), whole.LSNs); spec.Cut != nil {
-			rects = t.cut(spec.Cut(), es)
+			rects = t.cut(spec.Cut(), es, true)
 		}
 	}
 	n := 0
@@ -186,17 +189,20 @@ func (t *Timeline) Flush(s compaction.Strategy) error {
 	return nil
 }
 
-// Snapshot is what a strategy sees now. Layers are in the order of Live.
+// Snapshot is what a strategy sees now. Layers are in the order of Live. Nobody may change it.
 func (t *Timeline) Snapshot() *compaction.Snapshot {
+	if t.descs == nil {
+		t.descs = make([]compaction.Layer, len(t.live))
+		for i, l := range t.live {
+			t.descs[i] = l.Layer
+		}
+	}
 	s := &compaction.Snapshot{
-		Layers: make([]compaction.Layer, len(t.live)), Doomed: t.doomed, Generation: t.generation,
+		Layers: t.descs, Doomed: t.doomed, Generation: t.generation,
 		LastRecordLSN: t.log.end, DiskConsistentLSN: t.Flushed(), InitialLSN: t.initial,
 		Cutoff: t.cutoff, Retain: t.retain,
 		Live: t.space.Live(t.Flushed()), LiveLSN: t.Flushed(), UnflushedBytes: t.memBytes,
 		Options: t.opts,
-	}
-	for i, l := range t.live {
-		s.Layers[i] = l.Layer
 	}
 	if t.imageCheck != 0 {
 		s.ImageCheck = compaction.ImageCheck{LSN: t.imageCheck, Age: t.now - t.imageCheckTime}
@@ -238,23 +244,32 @@ func (t *Timeline) Branch() page.LSN {
 	x := t.log.end
 	if n := len(t.retain); n == 0 || t.retain[n-1].LSN != x {
 		t.retain = append(slices.Clip(t.retain), compaction.ReadPoint{LSN: x})
+		t.unread = append(t.unread, nil)
 	}
 	return x
 }
 
 // DropBranch ends a read point.
 func (t *Timeline) DropBranch(x page.LSN) {
-	t.retain = slices.DeleteFunc(slices.Clone(t.retain), func(p compaction.ReadPoint) bool { return p.LSN == x })
+	if i, found := t.retained(x); found {
+		t.retain = slices.Delete(slices.Clone(t.retain), i, i+1)
+		t.unread = slices.Delete(t.unread, i, i+1)
+	}
 }
 
 // Release notes that nobody reads some keys any more at a read point.
 func (t *Timeline) Release(x page.LSN, keys page.Range) {
-	t.retain = slices.Clone(t.retain)
-	for i := range t.retain {
-		if p := &t.retain[i]; p.LSN == x {
-			p.Released = page.NewSet(append([]page.Range{keys}, p.Released...)...).Ranges()
-		}
+	if i, found := t.retained(x); found {
+		t.retain = slices.Clone(t.retain)
+		p := &t.retain[i]
+		p.Released = page.NewSet(append([]page.Range{keys}, p.Released...)...).Ranges()
+		t.unread[i] = t.space.spans(p.Released)
 	}
+}
+
+// retained finds a read point of a branch.
+func (t *Timeline) retained(x page.LSN) (int, bool) {
+	return slices.BinarySearchFunc(t.retain, x, func(p compaction.ReadPoint, x page.LSN) int { return cmp.Compare(p.LSN, x) })
 }
 
 // Exists reports whether a key exists at an LSN and, if that is a read point that has released keys, is read there.
@@ -263,10 +278,8 @@ func (t *Timeline) Exists(key uint32, at page.LSN) bool {
 		return false
 	}
 	if at < t.cutoff {
-		for _, p := range t.retain {
-			if p.LSN == at {
-				return !page.NewSet(p.Released...).Contains(t.space.Key(key))
-			}
+		if i, found := t.retained(at); found {
+			return !slices.ContainsFunc(t.unread[i], func(s span) bool { return s.has(key) })
 		}
 	}
 	return true
@@ -307,8 +320,9 @@ func (t *Timeline) MoveCutoff(x page.LSN) { t.cutoff = max(t.cutoff, min(x, t.Fl
 
 // add makes a layer live.
 func (t *Timeline) add(l *Layer, kind string) {
+	l.place = len(t.live)
 	t.live = append(t.live, l)
-	t.index = nil
+	t.changed()
 	t.counts.created(kind, l)
 	if t.refs != nil {
 		t.refs.add(l.entries)
@@ -318,13 +332,22 @@ func (t *Timeline) add(l *Layer, kind string) {
 	}
 }
 
+// changed lets go of what was derived from the live layers.
+func (t *Timeline) changed() { t.index, t.descs = nil, nil }
+
 // remove takes layers away.
 func (t *Timeline) remove(gone []*Layer, kind string) error {
 	if len(gone) == 0 {
 		return nil
 	}
-	t.live = slices.DeleteFunc(t.live, func(l *Layer) bool { return slices.Contains(gone, l) })
-	t.index = nil
+	for _, l := range gone {
+		l.place = notLive
+	}
+	t.live = slices.DeleteFunc(t.live, func(l *Layer) bool { return l.place == notLive })
+	for i, l := range t.live {
+		l.place = i
+	}
+	t.changed()
 	for _, l := range gone {
 		t.doomed = append(slices.Clip(t.doomed), l.ID)
 		t.counts.deleted(l)

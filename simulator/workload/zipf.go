@@ -126,14 +126,22 @@ func log2(x uint64) uint64 {
 	return out
 }
 
-// exp2 gives 2 to the power of x, which has fraction bits, from square roots of 2 taken over and over.
+// roots are the square root of 2, that of it, and so on, in 2.62 fixed point.
+var roots = func() (all [fraction]uint64) {
+	root := uint64(1) << 63
+	for i := range all {
+		root = sqrt(root)
+		all[i] = root
+	}
+	return all
+}()
+
+// exp2 gives 2 to the power of x, which has fraction bits, as a product of roots of 2.
 func exp2(x uint64) uint64 {
 	m := uint64(1) << 62 // 2.62 fixed point
-	root := uint64(1) << 63
 	for i := range fraction {
-		root = sqrt(root) // of 2, then of that, ...: 2.62
 		if x>>(fraction-1-i)&1 != 0 {
-			hi, lo := bits.Mul64(m, root)
+			hi, lo := bits.Mul64(m, roots[i])
 			m = hi<<2 | lo>>62
 		}
 	}
