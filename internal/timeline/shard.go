@@ -92,8 +92,6 @@ func (u *uploads) inherits(q *upload.Queue, d layer.Desc) bool {
 	if !ok || r.Shard == shardBits(u.t.meta.Shard) {
 		return false
 	}
-	q.Index(func(p *index.Part) {
-		p.Layers[d.Name()] = index.Layer{Size: d.Size, Generation: d.Generation, Shard: shardText(r.Shard), Sum: index.Sum(r.Sum), Trailer: d.Checked}
-	})
+	q.Inherit(d, shardText(r.Shard), index.Sum(r.Sum))
 	return true
 }

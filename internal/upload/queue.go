@@ -162,6 +162,16 @@ func (q *Queue) Layer(d layer.Desc, path string) error {
 	return nil
 }
 
+// Inherit has the indexes from the next on name a layer that is in the remote as the object of another shard. A call of Index
+// must follow.
+func (q *Queue) Inherit(d layer.Desc, shard string, sum index.Sum) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.changeLocked(func(p *index.Part) {
+		p.Layers[d.Name()] = index.Layer{Size: d.Size, Generation: d.Generation, Shard: shard, Sum: sum, Trailer: d.Checked}
+	})
+}
+
 func shardOf(p Place) string {
 	if p.Shard == "" {
 		return ""
