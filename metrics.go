@@ -27,6 +27,7 @@ func newCollector(e *Engine) *collector {
 	c.addGC()
 	c.addDisk()
 	c.addBlocks()
+	c.addRelSizes()
 	c.addMems()
 	c.addMemory()
 	return c

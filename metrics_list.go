@@ -5,6 +5,7 @@ import (
 
 	"github.com/stratapg/strata/cache"
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/datadir/relsize"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -124,6 +125,20 @@ func (c *collector) addBlocks() {
 		c.add("block_cache_bytes", "Size of the blocks held.", gauge, func(m *Metrics) int64 { return m.Blocks.Bytes[k] }, "kind", k.String())
 	}
 	c.add("block_cache_limit_bytes", "Size of the blocks that may be held.", gauge, func(m *Metrics) int64 { return m.Blocks.Limit })
+}
+
+// addRelSizes defines what the caches of relation sizes did.
+func (c *collector) addRelSizes() {
+	for kind, of := range map[string]func(*Metrics) *relsize.CacheStats{
+		"primary": func(m *Metrics) *relsize.CacheStats { return &m.RelSizes.Primary },
+		"replica": func(m *Metrics) *relsize.CacheStats { return &m.RelSizes.Replica },
+	} {
+		c.add("relsize_cache_hits_total", "Sizes of relations found in a cache.", counter, func(m *Metrics) int64 { return of(m).Hits }, "cache", kind)
+		c.add("relsize_cache_misses_total", "Sizes of relations not found in a cache.", counter, func(m *Metrics) int64 { return of(m).Misses }, "cache", kind)
+		c.add("relsize_cache_evictions_total", "Sizes of relations that gave way to others.", counter, func(m *Metrics) int64 { return of(m).Evictions }, "cache", kind)
+		c.add("relsize_cache_entries", "Sizes of relations held.", gauge, func(m *Metrics) int64 { return of(m).Entries }, "cache", kind)
+	}
+	c.add("relsize_cache_newer_total", "Misses of the primary cache as the relation has changed since the LSN asked for.", counter, func(m *Metrics) int64 { return m.RelSizes.Newer })
 }
 
 // addMems defines what holds values not yet written.

@@ -47,8 +47,8 @@ type Options struct {
 	Pressure Pressure
 	// Memory is what the engine may hold in large buffers and caches, of all timelines together; default 1
 	// GiB, at least 64 MiB. Half of it is for values not yet written, which go to a scratch file beyond that, a
-	// quarter for compaction, an eighth for index blocks, a sixteenth each for reads in flight and for
-	// transfers. Nearly all of it lies outside the Go heap: docs/design/memory.md tells how to set GOMEMLIMIT.
+	// quarter for compaction, seven 64ths for index blocks, a sixteenth each for reads in flight and for
+	// transfers, a 64th for sizes of relations. Nearly all of it lies outside the Go heap: docs/design/memory.md tells how to set GOMEMLIMIT.
 	Memory int64
 	// MaxOpenFiles bounds the descriptors of layer files that are kept open, of all timelines together; at least
 	// 8. Default: what the process's limit leaves room for. Layers beyond it are opened again when they are read.

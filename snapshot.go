@@ -48,7 +48,7 @@ func (s *Snapshot) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN,
 
 // Cluster sees the cluster's databases, relations and files as of the snapshot's LSN, which must be one that
 // ResolveLSN gives.
-func (s *Snapshot) Cluster() *datadir.Snapshot { return datadir.At(s, s.LSN(), s.version) }
+func (s *Snapshot) Cluster() *datadir.Snapshot { return datadir.At(s.s, s.LSN(), s.version) }
 
 // Page is Timeline.Page at the snapshot's LSN.
 func (s *Snapshot) Page(ctx context.Context, rel page.RelTag, block uint32) ([]byte, error) {

@@ -112,7 +112,7 @@ func (tl *Timeline) GetVectored(ctx context.Context, keys page.Set, lsn page.LSN
 // Cluster sees the cluster's databases, relations and files as of lsn, which must be one that ResolveLSN
 // gives.
 func (tl *Timeline) Cluster(lsn page.LSN) *datadir.Snapshot {
-	return datadir.At(tl, lsn, tl.t.Meta().Version)
+	return datadir.At(tl.t, lsn, tl.t.Meta().Version)
 }
 
 // Page gives a block of a relation's fork as of lsn. The error wraps ErrNotFound, and says how long the

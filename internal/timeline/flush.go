@@ -134,7 +134,7 @@ func (t *Timeline) checkDir() error {
 }
 
 func (t *Timeline) publishFrozen(f *frozen) error {
-	at := position{f.lsns.End - 1, f.prev}
+	at := position{last: f.lsns.End - 1, prev: f.prev}
 	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}, Add: f.written}
 	layers, err := t.view.Load().layers.Apply(e.Add, nil)
 	if err != nil {

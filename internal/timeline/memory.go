@@ -11,28 +11,30 @@ import (
 type MemoryShares struct {
 	budget *budget.Budget
 	// Blocks is the block cache's, Layers that of values not yet written, Reads that of reads in flight, Jobs
-	// that of compaction and of indexes being written, Transfers that of uploads and downloads.
-	Blocks, Layers, Reads, Jobs, Transfers *budget.Share
+	// that of compaction and of indexes being written, Transfers that of uploads and downloads, Sizes that of the
+	// caches of relation sizes.
+	Blocks, Layers, Reads, Jobs, Transfers, Sizes *budget.Share
 }
 
-// memoryParts says what each share gets of the whole, in sixteenths.
+// memoryParts says what each share gets of the whole, in 64ths.
 var memoryParts = []struct {
 	name  string
 	parts int64
 	share func(m *MemoryShares) **budget.Share
 }{
-	{"layers", 8, func(m *MemoryShares) **budget.Share { return &m.Layers }},
-	{"jobs", 4, func(m *MemoryShares) **budget.Share { return &m.Jobs }},
-	{"blocks", 2, func(m *MemoryShares) **budget.Share { return &m.Blocks }},
-	{"reads", 1, func(m *MemoryShares) **budget.Share { return &m.Reads }},
-	{"transfers", 1, func(m *MemoryShares) **budget.Share { return &m.Transfers }},
+	{"layers", 32, func(m *MemoryShares) **budget.Share { return &m.Layers }},
+	{"jobs", 16, func(m *MemoryShares) **budget.Share { return &m.Jobs }},
+	{"blocks", 7, func(m *MemoryShares) **budget.Share { return &m.Blocks }},
+	{"reads", 4, func(m *MemoryShares) **budget.Share { return &m.Reads }},
+	{"transfers", 4, func(m *MemoryShares) **budget.Share { return &m.Transfers }},
+	{"sizes", 1, func(m *MemoryShares) **budget.Share { return &m.Sizes }},
 }
 
 // newMemoryShares splits a total of bytes.
 func newMemoryShares(total int64) (*MemoryShares, error) {
 	m := &MemoryShares{budget: budget.New(total)}
 	for _, p := range memoryParts {
-		s, err := m.budget.Share(p.name, total/16*p.parts)
+		s, err := m.budget.Share(p.name, total/64*p.parts)
 		if err != nil {
 			return nil, fmt.Errorf("memory of %d bytes: %w", total, err)
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/datadir/relsize"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -59,7 +60,9 @@ type Metrics struct {
 	// of Options.Memory.
 	Disk   virtualfile.DiskMetrics
 	Blocks cache.Stats
-	Shares []ShareStats
+	// RelSizes is what the caches of relation sizes did.
+	RelSizes relsize.Stats
+	Shares   []ShareStats
 }
 
 // counters is Metrics while it changes.
@@ -71,6 +74,7 @@ type counters struct {
 	reads, readKeys, layerVisits                   atomic.Int64
 	redos, redoRecords, redoErrors                 atomic.Int64
 	fileOpens, heldBytes                           atomic.Int64
+	relSizes                                       relsize.Counters
 	removedLayers, removedBytes, removeErrors      atomic.Int64
 	evictedLayers, evictedBytes                    atomic.Int64
 	compactionCounters
@@ -85,7 +89,8 @@ func (c *counters) snapshot() Metrics {
 		ManifestEdits: c.manifestEdits.Load(), ManifestBytes: c.manifestBytes.Load(),
 		ManifestRewrites: c.manifestRewrites.Load(),
 		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),
-		Redos: c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
+		RelSizes: c.relSizes.Stats(),
+		Redos:    c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
 		FileOpens:     c.fileOpens.Load(),
 		EvictedLayers: c.evictedLayers.Load(), EvictedBytes: c.evictedBytes.Load(),
 		RemovedLayers: c.removedLayers.Load(), RemovedBytes: c.removedBytes.Load(), RemoveErrors: c.removeErrors.Load(),

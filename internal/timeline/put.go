@@ -69,7 +69,9 @@ func (t *Timeline) store(ctx context.Context, b *page.Batch) error {
 	if first && b.Len() > 0 {
 		t.beganOpen()
 	}
-	t.at.Store(&position{b.End, b.Prev})
+	next := position{last: b.End, prev: b.Prev, relations: t.at.Load().relations}
+	t.noteSizes(b, &next.relations)
+	t.at.Store(&next)
 	t.lastLSN.advance(b.End)
 	t.env.memory.Add(open.Size() - before)
 	t.env.counters.putBatches.Add(1)

@@ -41,7 +41,7 @@ func (joiner) Redo(_ context.Context, dst []byte, r *walredo.Request) ([]byte, e
 func (joiner) Close() error { return nil }
 
 // readEnv makes an Env in dir, closed at the end of the test, when nothing may be left open.
-func readEnv(t *testing.T, fsys virtualfile.FS, dir string, change func(*Config)) *Env {
+func readEnv(t testing.TB, fsys virtualfile.FS, dir string, change func(*Config)) *Env {
 	c := Config{
 		FS: fsys, CheckpointDistance: 1 << 30, MaxFrozen: 2, MaxOpenFiles: 64, Scratch: filepath.Join(dir, "scratch"),
 		Memory: 64 << 20, ValidateIO: true, MinManifestRewrite: 1 << 20, Redoer: joiner{},
@@ -64,7 +64,7 @@ func readEnv(t *testing.T, fsys virtualfile.FS, dir string, change func(*Config)
 	return e
 }
 
-func newTestTimeline(t *testing.T, e *Env, dir, name string, at page.LSN, ancestor *Timeline) *Timeline {
+func newTestTimeline(t testing.TB, e *Env, dir, name string, at page.LSN, ancestor *Timeline) *Timeline {
 	m := manifest.Meta{Name: name, Timeline: page.TimelineID{byte(len(name)), name[0]}, Version: pg.V17, InitialLSN: at, WALSegSize: 16 << 20}
 	if ancestor != nil {
 		m.Ancestor, m.AncestorLSN = ancestor.ID(), at

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/datadir/relsize"
 	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
@@ -36,6 +37,9 @@ type Timeline struct {
 	// at, after the values are in the view.
 	at      atomic.Pointer[position]
 	durable atomic.Pointer[position]
+	// sizes are those of relations that need not be read.
+	sizes   *relsize.Caches
+	logical logicalSize
 	// lastLSN and durableLSN follow them, for those who wait; ended is closed at Close.
 	lastLSN, durableLSN lsnWatch
 	ended               chan struct{}
@@ -61,7 +65,10 @@ type Timeline struct {
 }
 
 // position is a point in the WAL and where the record that ends there begins.
-type position struct{ last, prev page.LSN }
+type position struct {
+	last, prev page.LSN
+	relations  grown // since the timeline was opened; of the end alone
+}
 
 // frozen is an in-memory layer that waits to be written. The flusher's turn guards what follows: rects, into which
 // deltas it goes, which stay the same for all attempts; written, which is set once their files are there; and placed, once
@@ -140,7 +147,8 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	}
 	t.mu.changed = make(chan struct{})
 	t.kept.start(s.Cutoff)
-	p := &position{s.DiskConsistentLSN, s.PrevRecordLSN}
+	t.sizes, t.logical.asking = relsize.New(env.Shares.Sizes, &env.counters.relSizes), newTurn()
+	p := &position{last: s.DiskConsistentLSN, prev: s.PrevRecordLSN}
 	t.at.Store(p)
 	t.durable.Store(p)
 	t.lastLSN.advance(p.last)

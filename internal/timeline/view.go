@@ -128,6 +128,7 @@ func (t *Timeline) endViews() {
 	v := t.view.Load()
 	v.gone = retired{mems: v.mems()}
 	v.release()
+	t.sizes.Close()
 }
 
 // letGo frees what no view has any more: after the last view, all of it.
