@@ -56,10 +56,11 @@ func (t *Timeline) addPointsBelow(lsn page.LSN, released map[page.LSN]page.Set) 
 }
 
 // covered gives the keys for which no read of a branch, now or later, comes to its ancestor at the branch LSN: those
-// that branches do not inherit, and those of its images at or below all that can be read of its own history. An image
-// layer tells of every key in its range, of absent ones too. What the view has is durable.
+// that branches do not inherit, and those of its images at or below all that can be read of its own history, also once the
+// local disk is lost and remote storage has to do. An image layer tells of every key in its range, of absent ones too. What
+// the view has is durable.
 func (t *Timeline) covered() page.Set {
-	lowest := t.begin()
+	lowest := t.surelyFrom()
 	for _, p := range t.readPoints() {
 		if p.LSN >= t.meta.InitialLSN && !releasedAll(p) {
 			lowest = min(lowest, p.LSN)
@@ -67,7 +68,7 @@ func (t *Timeline) covered() page.Set {
 	}
 	ranges := []page.Range{page.NotInherited}
 	for _, run := range t.view.Load().layers.ImageCoverage(page.FullRange, lowest+1) {
-		if !run.Image.None() {
+		if !run.Image.None() && t.surely(run.Image.Desc()) {
 			ranges = append(ranges, run.Keys)
 		}
 	}

@@ -26,6 +26,7 @@ type Timeline struct {
 	// generation is that of the layers it writes.
 	generation uint32
 	kept       kept
+	remoteKept remoteKept
 	files      *layerFiles
 	compact    *compactor
 	uploads    *uploads // nil without remote storage
