@@ -72,6 +72,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			Redoer:             e.redo.Redoer,
 			Remote:             storage,
 			Download:           o.Remote.Download,
+			Upload:             o.Remote.Upload,
 			Logger:             o.Logger,
 			Events:             o.Events,
 			Clock:              clock.System,

@@ -30,6 +30,7 @@ func newCollector(e *Engine) *collector {
 	c.addRelSizes()
 	c.addMems()
 	c.addMemory()
+	c.addRemote()
 	return c
 }
 

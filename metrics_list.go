@@ -163,3 +163,26 @@ func (c *collector) addMemory() {
 	}
 	c.add("off_heap_bytes", "Memory outside the Go heap, of the whole process.", gauge, func(m *Metrics) int64 { return m.OffHeapBytes })
 }
+
+// addRemote defines what went to remote storage and came from there, and what left the local disk because it is there.
+func (c *collector) addRemote() {
+	c.add("uploaded_layers_total", "Layers brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.Layers })
+	c.add("uploaded_bytes_total", "Bytes brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.Bytes }, "what", "layers")
+	c.add("uploaded_bytes_total", "Bytes brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.IndexBytes }, "what", "indexes")
+	c.add("uploaded_indexes_total", "Indexes brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.Indexes })
+	c.add("upload_failures_total", "Attempts to bring something to remote storage that failed.", counter, func(m *Metrics) int64 { return m.Uploads.Failures })
+	c.add("upload_debt_layers", "Layers that wait to be brought to remote storage.", gauge, func(m *Metrics) int64 { return m.Uploads.Owed })
+	c.add("upload_debt_bytes", "Their size.", gauge, func(m *Metrics) int64 { return m.Uploads.OwedBytes })
+	c.add("upload_debt_waits_total", "Flushes that waited as too much was still to be brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.Waits })
+	c.add("remote_deletions_pending", "Objects of remote storage that wait to be deleted.", gauge, func(m *Metrics) int64 { return m.Uploads.Deletions.Pending })
+	c.add("remote_deletions_total", "Objects of remote storage that were deleted.", counter, func(m *Metrics) int64 { return m.Uploads.Deletions.Deleted })
+	c.add("remote_deletions_dropped_total", "Deletions left to another writer, that has taken over.", counter, func(m *Metrics) int64 { return m.Uploads.Deletions.Dropped })
+	c.add("remote_deletion_failures_total", "Attempts to delete that failed.", counter, func(m *Metrics) int64 { return m.Uploads.Deletions.Failures })
+	c.add("downloaded_layers_total", "Layers fetched from remote storage.", counter, func(m *Metrics) int64 { return m.Downloads.Layers })
+	c.add("downloaded_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.Downloads.Bytes })
+	c.add("download_failures_total", "Downloads that were given up.", counter, func(m *Metrics) int64 { return m.Downloads.Failures })
+	c.add("download_stalls_total", "Downloads begun again as nothing came any more.", counter, func(m *Metrics) int64 { return m.Downloads.Stalls })
+	c.add("downloads_running", "Downloads that run, or wait to.", gauge, func(m *Metrics) int64 { return m.Downloads.Running })
+	c.add("evicted_layers_total", "Layer files that left the local disk.", counter, func(m *Metrics) int64 { return m.EvictedLayers })
+	c.add("evicted_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.EvictedBytes })
+}

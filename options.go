@@ -185,7 +185,7 @@ func (o Options) Validate() error {
 	bound("MaxSnapshotAge", int64(o.MaxSnapshotAge), 1, math.MaxInt64)
 	bound("MaxHeldBytes", o.MaxHeldBytes, 1, math.MaxInt64)
 	bound("ImageCompression.Level", int64(o.ImageCompression.Level), 1, maxImageCompression)
-	errs = append(errs, o.Compaction.validate(), o.GC.validate())
+	errs = append(errs, o.Compaction.validate(), o.GC.validate(), o.Remote.validate())
 	if o.IOMode > virtualfile.DirectRW {
 		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
 	}

@@ -2,12 +2,15 @@ package strata
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/stratapg/strata/internal/evict"
 	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 )
@@ -24,6 +27,8 @@ type RemoteOptions struct {
 	// Generation is that of the default tenant's writer here, given out by a controller, if the store has none yet; 0 takes
 	// the next from the remote itself.
 	Generation uint32
+	// Upload says how layers get there.
+	Upload UploadOptions
 	// Download says how layers are fetched.
 	Download DownloadOptions
 	// Evict says when layers leave the local disk again; default never.
@@ -58,8 +63,69 @@ func (tl *Timeline) Download(ctx context.Context, progress func(DownloadProgress
 	return tl.t.Download(ctx, progress)
 }
 
+// UploadOptions say how layers get to remote storage. The zero value is good.
+type UploadOptions = timeline.UploadConfig
+
+// Validator says whether the generation of a writer is the last that was given out: UploadOptions.Validator. An embedder
+// with a controller asks that one.
+type Validator = upload.Validator
+
+// RemotePlace is whose objects are meant, of a Validator's question.
+type RemotePlace = upload.Place
+
+// UploadStatus is what a timeline owes to remote storage.
+type UploadStatus = upload.Status
+
+// RemoteConsistentLSN is up to where remote storage alone is enough, and no other writer has taken over: WAL below it
+// need not be kept for this timeline. It is 0 without a remote, and until an index was uploaded since the store was opened.
+func (tl *Timeline) RemoteConsistentLSN() page.LSN { return tl.t.RemoteConsistentLSN() }
+
+// UploadStatus is what the timeline owes to remote storage, and what is wrong with it.
+func (tl *Timeline) UploadStatus() UploadStatus { return tl.t.UploadStatus() }
+
+// WaitUploads returns once all that is durable now is in remote storage as well, and our generation was found to be the last
+// after that; else ErrStale. Without a remote it returns at once.
+func (tl *Timeline) WaitUploads(ctx context.Context) error { return tl.t.WaitUploads(ctx) }
+
 // DownloadOptions say how layers are fetched from remote storage. The zero value is good.
 type DownloadOptions = timeline.DownloadConfig
+
+// Bounds of RemoteOptions.
+const (
+	maxTransfers  = 1024
+	maxPercentage = 100
+)
+
+func (o *RemoteOptions) validate() error {
+	var errs []error
+	bound := func(name string, v, high int64) {
+		if v < 0 || v > high {
+			errs = append(errs, fmt.Errorf("strata.Options.Remote.%s is %d: want 0 to %d", name, v, high))
+		}
+	}
+	bound("Upload.Parallel", int64(o.Upload.Parallel), maxTransfers)
+	bound("Upload.BytesPerSecond", o.Upload.BytesPerSecond, math.MaxInt64)
+	bound("Upload.CloseTime", int64(o.Upload.CloseTime), math.MaxInt64)
+	bound("Upload.DeleteDelay", int64(o.Upload.DeleteDelay), math.MaxInt64)
+	bound("Download.Concurrent", int64(o.Download.Concurrent), maxTransfers)
+	bound("Download.Stall", int64(o.Download.Stall), math.MaxInt64)
+	bound("Download.Attempts", int64(o.Download.Attempts), math.MaxInt32)
+	bound("Download.Pause", int64(o.Download.Pause), math.MaxInt64)
+	bound("Evict.Period", int64(o.Evict.Period), math.MaxInt64)
+	bound("Evict.MaxUsagePct", int64(o.Evict.MaxUsagePct), maxPercentage)
+	bound("Evict.MinAvailBytes", o.Evict.MinAvailBytes, math.MaxInt64)
+	bound("Evict.MaxBytes", o.Evict.MaxBytes, math.MaxInt64)
+	bound("Evict.MaxAge", int64(o.Evict.MaxAge), math.MaxInt64)
+	bound("Evict.CoveredAge", int64(o.Evict.CoveredAge), math.MaxInt64)
+	bound("Evict.ReserveBytes", o.Evict.ReserveBytes, math.MaxInt64)
+	if l := o.Evict.EvictLimits; o.Evict.Period > 0 && l == (EvictLimits{ReserveBytes: l.ReserveBytes}) {
+		errs = append(errs, errors.New("strata.Options.Remote.Evict.Period is set, and none of the limits: nothing would ever be evicted"))
+	}
+	if o.Storage != nil && o.Open != nil {
+		errs = append(errs, errors.New("strata.Options.Remote.Storage and Open are both set: they exclude each other"))
+	}
+	return errors.Join(errs...)
+}
 
 // openRemote gives the storage of a store, nil if it has none.
 func (e *Engine) openRemote(ctx context.Context) (remote.Storage, error) {

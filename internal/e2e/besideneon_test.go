@@ -62,10 +62,8 @@ func TestLegacyBesideNeon(t *testing.T) {
 	requireSameCluster(t, tl, pg.V17, final, tl.LastRecordLSN(), 0)
 
 	var theirs []layer.Desc
-	for name, l := range neonRemote(filepath.Join(dir, "remote")).index(t, neonMain, 2).Layers {
-		d, err := layer.ParseName(name)
-		require.NoError(t, err)
-		d.Size = l.Size
+	for _, d := range neonRemote(filepath.Join(dir, "remote")).index(t, neonMain, 2).Descs() {
+		d.Generation = 0
 		theirs = append(theirs, d)
 	}
 	c := besides(tl.Layers(), theirs, tl.Info().InitialLSN)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/internal/timeline/manifest"
@@ -58,19 +58,31 @@ func (a *Adoption) place(ctx context.Context, dir string, s *manifest.State) err
 			}
 			continue
 		}
-		l := a.Index.Layers[d.Name()]
-		r := manifest.Remote{Layer: d, Sum: uint64(l.Sum)}
-		r.Layer.Size = 0
-		if l.Shard != "" {
-			v, err := strconv.ParseUint(l.Shard, 16, 16)
-			if err != nil {
-				return fmt.Errorf("layer %s: shard %q: %w", d.Name(), l.Shard, err)
-			}
-			r.Shard = uint16(v)
+		r, err := a.remote(d)
+		if err != nil {
+			return fmt.Errorf("layer %s: %w", d.Name(), err)
 		}
 		s.Remote = append(s.Remote, r)
 	}
 	return nil
+}
+
+// remote gives what the index says of where a layer is.
+func (a *Adoption) remote(d layer.Desc) (r manifest.Remote, err error) {
+	l, ok := a.Index.Layers.Find(&d)
+	if !ok {
+		return r, errors.New("the index does not name it")
+	}
+	d.Size = 0
+	r = manifest.Remote{Layer: d, Sum: uint64(l.Sum)}
+	if l.Shard != "" {
+		v, err := strconv.ParseUint(l.Shard, 16, 16)
+		if err != nil {
+			return r, fmt.Errorf("shard %q: %w", l.Shard, err)
+		}
+		r.Shard = uint16(v)
+	}
+	return r, nil
 }
 
 // state is what the index alone says.
@@ -98,12 +110,31 @@ func (a *Adoption) state() (s manifest.State, err error) {
 	if err := a.inherit(&s); err != nil {
 		return s, err
 	}
-	if s.Layers, err = a.Index.Descs(); err != nil {
-		return s, err
+	s.Layers = slices.DeleteFunc(a.Index.Descs(), func(d layer.Desc) bool { return fromTheFuture(d, m.DiskConsistentLSN) })
+	s.Moved, err = a.moved()
+	return s, err
+}
+
+// moved takes over which keys of layers other layers hold too.
+func (a *Adoption) moved() (out []manifest.Moved, err error) {
+	o := a.Index.Origin
+	if o == nil {
+		return nil, nil
 	}
-	s.Layers = slices.DeleteFunc(s.Layers, func(d layer.Desc) bool { return fromTheFuture(d, m.DiskConsistentLSN) })
-	slices.SortFunc(s.Layers, func(a, b layer.Desc) int { return strings.Compare(a.Name(), b.Name()) })
-	return s, nil
+	for _, name := range slices.Sorted(maps.Keys(o.Moved)) {
+		d, err := layer.ParseName(name)
+		if err != nil {
+			return nil, fmt.Errorf("moved keys: %w", err)
+		}
+		l, ok := a.Index.Layers.Find(&d)
+		if !ok || fromTheFuture(d, a.Index.Metadata.DiskConsistentLSN) {
+			continue
+		}
+		d = l.Desc
+		d.Size = 0
+		out = append(out, manifest.Moved{Layer: d, Keys: o.Moved[name]})
+	}
+	return out, nil
 }
 
 // fromTheFuture says that a layer holds what is not durable: its writer made it of records that it lost again.
@@ -145,13 +176,9 @@ func (a *Adoption) complete(ctx context.Context, env *Env, dir string, s *manife
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	known := make(map[string]manifest.Remote, len(s.Remote))
-	for _, r := range s.Remote {
-		known[r.Layer.FileName()] = r
-	}
-	probe, err := env.timelineOf(dir, *s, m, func(d layer.Desc) (r manifest.Remote, ok bool) {
-		r, ok = known[d.FileName()]
-		return r, ok
+	probe, err := env.timelineOf(dir, *s, m, func(d layer.Desc) (manifest.Remote, bool) {
+		r, err := a.remote(d)
+		return r, err == nil && a.Place == nil
 	}, nil)
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
@@ -41,21 +40,23 @@ func (o *Opened) forsake(d layer.Desc, why error) bool {
 	return true
 }
 
-// countAbsent sees which of the layers that remote storage has are not here.
+// countAbsent sees how many of the layers that remote storage has are not here.
 func (f *layerFiles) countAbsent(remote []manifest.Remote) error {
 	if len(remote) == 0 {
 		return nil
 	}
+	absent := len(remote)
 	names, err := f.env.FS.List(f.dir)
 	if err != nil {
 		return err
 	}
-	here := 0
-	for i := range remote {
-		if _, ok := slices.BinarySearch(names, remote[i].Layer.FileName()); ok {
-			here++
+	for _, name := range names {
+		if d, err := layer.ParseName(name); err == nil && d.FileName() == name {
+			if r, ok := f.remote(d); ok && r.Layer.Generation == d.Generation {
+				absent--
+			}
 		}
 	}
-	f.absent.Store(int64(len(remote) - here))
+	f.absent.Store(int64(absent))
 	return nil
 }

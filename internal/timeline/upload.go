@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/stratapg/strata/internal/clock"
@@ -25,8 +26,9 @@ type UploadConfig struct {
 	Parallel int
 	// BytesPerSecond bounds the uploads of all timelines together; 0 is no bound.
 	BytesPerSecond int64
-	// MaxDebt is how many bytes of layers of a timeline may wait for their upload before no more are written from memory,
-	// and Put waits in turn; 0 is no bound but the disk.
+	// MaxDebt is how many bytes of layers of a timeline may wait for their upload, beside those that waited already when it was
+	// opened, before no more are written from memory, and Put waits in turn. Default: 64 times the checkpoint distance; a
+	// negative one is no bound but the disk.
 	MaxDebt int64
 	// CloseTime is how long Close waits for uploads; what is left then is uploaded once the timeline is opened
 	// again. Default 10 s.
@@ -39,7 +41,11 @@ type UploadConfig struct {
 	sleep func(ctx context.Context, d time.Duration) error
 }
 
-const defaultCloseTime = 10 * time.Second
+const (
+	defaultCloseTime = 10 * time.Second
+	// defaultDebt is MaxDebt in checkpoint distances: hours at the pace of most clusters.
+	defaultDebt = 64
+)
 
 // uploadEnv is what the uploads of a store have in common. Nil is a store without a remote, or one that is only read.
 type uploadEnv struct {
@@ -47,6 +53,7 @@ type uploadEnv struct {
 	bandwidth *upload.Bandwidth
 	deletions *upload.Deletions
 	counters  upload.Counters
+	waits     atomic.Int64
 }
 
 // deletionDir is the folder of the lists of what is to be deleted from remote storage.
@@ -59,6 +66,9 @@ func newUploadEnv(c *Config) (*uploadEnv, error) {
 	u := &uploadEnv{c: c.Upload, bandwidth: upload.NewBandwidth(c.Upload.BytesPerSecond, c.Clock)}
 	if u.c.CloseTime == 0 {
 		u.c.CloseTime = defaultCloseTime
+	}
+	if u.c.MaxDebt == 0 {
+		u.c.MaxDebt = defaultDebt * c.CheckpointDistance
 	}
 	if u.c.sleep == nil {
 		u.c.sleep = clock.Sleep
@@ -83,11 +93,13 @@ func (u *uploadEnv) stop() {
 type UploadMetrics struct {
 	upload.Counts
 	Deletions upload.DeletionCounts
+	// Waits are flushes that waited for UploadConfig.MaxDebt.
+	Waits int64
 }
 
 func (u *uploadEnv) metrics() (m UploadMetrics) {
 	if u != nil {
-		m = UploadMetrics{u.counters.Counts(), u.deletions.Counts()}
+		m = UploadMetrics{u.counters.Counts(), u.deletions.Counts(), u.waits.Load()}
 	}
 	return m
 }
@@ -112,8 +124,10 @@ type uploads struct {
 		queue *upload.Queue
 		err   error                        // why there is none
 		trial error                        // why there is none yet
-		early []layer.Desc                 // removed before there was one
+		freed []layer.Desc                 // removed before there was one
 		names map[upload.Object]layer.Desc // whose names wait for a deletion
+		// ahead are the bytes published while there is no queue, backlog those that waited when it came and still do.
+		ahead, backlog int64
 	}
 }
 
@@ -191,18 +205,15 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 	if err := u.checkDisk(part, wrote, &s); err != nil {
 		return err
 	}
-	there, names := compareIndex(part, &s), objectsOf(&s)
-	surplus, err := surplusOf(part, names)
-	if err != nil {
-		return err
-	}
+	layers, surplus := t.log.Layers(), surplusOf(part, t.log.Layers())
+	lacking := slices.DeleteFunc(s.Layers, func(d layer.Desc) bool { return t.isThere(part, &d) })
 	q := upload.New(upload.Config{Remote: t.env.Remote, FS: t.env.FS, Place: u.place(), Generation: t.generation,
 		Validator: t.env.uploads.c.Validator, Deletions: t.env.uploads.deletions, Parallel: t.env.uploads.c.Parallel,
 		Bandwidth: t.env.uploads.bandwidth, Counters: &t.env.uploads.counters, Logger: t.env.Logger, Clock: t.env.Clock,
 		Sleep: t.env.uploads.c.sleep, Released: u.released, Indexed: u.indexed}, part)
 	q.Forget(surplus...)
-	for _, d := range s.Layers {
-		if there[d.Name()] || u.inherits(q, d) {
+	for _, d := range lacking {
+		if u.inherits(q, d) {
 			continue
 		}
 		if err := q.Layer(d, filepath.Join(t.dir, d.FileName())); err != nil {
@@ -210,8 +221,8 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 		}
 	}
 	q.Index(func(p *index.Part) { describe(p, &s, t.initdbLSN()) })
-	u.open(q, slices.DeleteFunc(objects, func(o upload.Object) bool { return names[o] || o == upload.IndexObject(t.generation) }))
-	t.env.uploads.deletions.Resume(u.place(), t.generation, func(o upload.Object) bool { return names[o] })
+	u.open(q, slices.DeleteFunc(objects, func(o upload.Object) bool { return namesObject(layers, o) || o == upload.IndexObject(t.generation) }))
+	t.env.uploads.deletions.Resume(u.place(), t.generation, func(o upload.Object) bool { return namesObject(layers, o) })
 	return nil
 }
 
@@ -244,11 +255,12 @@ func (u *uploads) open(q *upload.Queue, surplus []upload.Object) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.mu.queue, u.mu.trial = q, nil
+	u.mu.backlog = max(0, q.Owed()-u.mu.ahead)
 	q.Delete(surplus...)
-	for i := range u.mu.early {
-		u.deleteLocked(&u.mu.early[i])
+	for i := range u.mu.freed {
+		u.deleteLocked(&u.mu.freed[i])
 	}
-	u.mu.early = nil
+	u.mu.freed = nil
 }
 
 func (u *uploads) get() *upload.Queue {
@@ -263,6 +275,9 @@ func (u *uploads) get() *upload.Queue {
 // published hands an edit over that is durable in the manifest. The caller has the flusher's turn.
 func (u *uploads) published(e *manifest.Edit) {
 	q := u.get()
+	if q == nil && u != nil {
+		u.early(e)
+	}
 	if q == nil || len(e.Add)+len(e.Remove)+len(e.Moved) == 0 && e.Position == nil && e.Cutoff == 0 {
 		return
 	}
@@ -275,6 +290,30 @@ func (u *uploads) published(e *manifest.Edit) {
 	q.Index(func(p *index.Part) { amend(p, e) })
 }
 
+// early counts what is published before there is a queue, which finds it in the manifest then.
+func (u *uploads) early(e *manifest.Edit) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := range e.Add {
+		u.mu.ahead += e.Add[i].Size
+	}
+}
+
+// debt is what was published and is to be uploaded, but for what waited when the timeline was opened.
+func (u *uploads) debt() int64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case u.mu.err != nil:
+		return 0 // nothing is uploaded any more
+	case u.mu.queue == nil:
+		return u.mu.ahead
+	}
+	owed := u.mu.queue.Owed()
+	u.mu.backlog = min(u.mu.backlog, owed)
+	return owed - u.mu.backlog
+}
+
 // removed has the object deleted of a layer that no reader has any more. It reports whether the layer's name is taken until that
 // has happened.
 func (u *uploads) removed(d layer.Desc) (taken bool) {
@@ -284,7 +323,7 @@ func (u *uploads) removed(d layer.Desc) (taken bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.mu.queue == nil {
-		u.mu.early = append(u.mu.early, d)
+		u.mu.freed = append(u.mu.freed, d)
 	} else {
 		u.deleteLocked(&d)
 	}
@@ -334,14 +373,16 @@ func (u *uploads) indexed(ctx context.Context, landed []upload.Landed) {
 
 // room waits until there is less debt than UploadConfig.MaxDebt, or the timeline is closed.
 func (u *uploads) room(ctx context.Context) error {
-	if u == nil || u.t.env.uploads.c.MaxDebt == 0 {
+	if u == nil {
 		return nil
 	}
+	most := u.t.env.uploads.c.MaxDebt
+	if most < 0 || u.debt() < most {
+		return nil
+	}
+	u.t.env.uploads.waits.Add(1)
 	const look = 20 * time.Millisecond
-	for !u.t.closed.Load() {
-		if q := u.get(); q == nil || q.Status().Bytes < u.t.env.uploads.c.MaxDebt {
-			return nil
-		}
+	for !u.t.closed.Load() && u.debt() >= most {
 		if err := clock.Sleep(ctx, look); err != nil {
 			return fmt.Errorf("waiting for uploads: %w", err)
 		}

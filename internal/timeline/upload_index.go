@@ -1,8 +1,6 @@
 package timeline
 
 import (
-	"slices"
-
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/internal/upload/index"
@@ -10,41 +8,42 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// compareIndex says which layers of a manifest remote storage has for good, by their names.
-func compareIndex(part *index.Part, s *manifest.State) map[string]bool {
-	there := map[string]bool{}
+// isThere says whether remote storage has a layer of the manifest for good.
+func (t *Timeline) isThere(part *index.Part, d *layer.Desc) bool {
 	if part == nil {
-		return there
+		return false
 	}
-	noted := make(map[string]bool, len(s.Remote))
-	for i := range s.Remote {
-		noted[s.Remote[i].Layer.FileName()] = true
+	l, ok := part.Layers.Find(d)
+	if !ok || l.Desc.Generation != d.Generation || l.Desc.Size != d.Size {
+		return false
 	}
-	for i := range s.Layers {
-		d := &s.Layers[i]
-		if l, ok := part.Layers[d.Name()]; ok && l.Generation == d.Generation && l.Size == d.Size && noted[d.FileName()] {
-			there[d.Name()] = true
-		}
-	}
-	return there
+	_, noted := t.log.Remote(*d)
+	return noted
 }
 
 // surplusOf gives the layers that an index names and a manifest does not.
-func surplusOf(part *index.Part, names map[upload.Object]bool) ([]layer.Desc, error) {
+func surplusOf(part *index.Part, layers *layer.Map) (out []layer.Desc) {
 	if part == nil {
-		return nil, nil
+		return nil
 	}
-	all, err := part.Descs()
-	return slices.DeleteFunc(all, func(d layer.Desc) bool { return names[upload.ObjectOf(&d)] }), err
+	for l := range part.Layers.All() {
+		if !names(layers, l.Desc) {
+			out = append(out, l.Desc)
+		}
+	}
+	return out
 }
 
-// objectsOf gives what a manifest names.
-func objectsOf(s *manifest.State) map[upload.Object]bool {
-	names := make(map[upload.Object]bool, len(s.Layers))
-	for i := range s.Layers {
-		names[upload.ObjectOf(&s.Layers[i])] = true
-	}
-	return names
+func names(layers *layer.Map, d layer.Desc) bool {
+	own, ok := layers.Find(d)
+	return ok && own.Generation == d.Generation
+}
+
+// namesObject says whether a manifest names the layer of an object.
+func namesObject(layers *layer.Map, o upload.Object) bool {
+	d, err := layer.ParseName(o.Name)
+	d.Generation = o.Generation
+	return err == nil && names(layers, d)
 }
 
 // initdbLSN is where the whole history begins, which is what Neon keeps.

@@ -156,7 +156,7 @@ func (q *Queue) Layer(d layer.Desc, path string) error {
 	q.oweLocked(1, d.Size)
 	q.changeLocked(func(p *index.Part) { // with the lock held
 		q.mu.fresh[d.Name()] = d
-		p.Layers[d.Name()] = index.Layer{Size: d.Size, Generation: d.Generation, Shard: shardOf(q.c.Place), Sum: index.Sum(f.sum), Trailer: d.Checked}
+		_ = p.Layers.Put(index.Layer{Desc: d, Shard: shardOf(q.c.Place), Sum: index.Sum(f.sum)}) // cannot fail: it was uploaded
 	})
 	q.pumpLocked()
 	return nil
@@ -168,7 +168,7 @@ func (q *Queue) Inherit(d layer.Desc, shard string, sum index.Sum) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.changeLocked(func(p *index.Part) {
-		p.Layers[d.Name()] = index.Layer{Size: d.Size, Generation: d.Generation, Shard: shard, Sum: sum, Trailer: d.Checked}
+		_ = p.Layers.Put(index.Layer{Desc: d, Shard: shard, Sum: sum}) // cannot fail: an index has had it
 	})
 }
 
@@ -198,8 +198,8 @@ func (q *Queue) Forget(ds ...layer.Desc) {
 			q.endFileLocked(name)
 		}
 		q.changeLocked(func(p *index.Part) {
-			if p.Layers[d.Name()].Generation == d.Generation {
-				delete(p.Layers, d.Name())
+			if l, ok := p.Layers.Find(&d); ok && l.Desc.Generation == d.Generation {
+				p.Layers.Remove(&d)
 				delete(q.mu.fresh, d.Name())
 			}
 		})
@@ -242,12 +242,11 @@ func (q *Queue) Delete(objects ...Object) {
 
 // Uploaded gives the entry of a layer in the index that was uploaded last, if it has one.
 func (q *Queue) Uploaded(d *layer.Desc) (index.Layer, bool) {
-	name := d.Name()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	l, ok := q.mu.part.Layers[name]
-	_, fresh := q.mu.fresh[name]
-	return l, ok && l.Generation == d.Generation && !fresh
+	l, ok := q.mu.part.Layers.Find(d)
+	_, fresh := q.mu.fresh[d.Name()]
+	return l, ok && l.Desc.Generation == d.Generation && !fresh
 }
 
 // RemoteConsistentLSN is up to where the remote alone is enough: an index that says so was uploaded, and after

@@ -122,7 +122,7 @@ func TestUpload(t *testing.T) {
 	require.NoError(t, b.q.Wait(t.Context()))
 	p, g := b.load(7)
 	require.Equal(t, uint32(1), g)
-	require.Len(t, p.Layers, 20)
+	require.Equal(t, 20, p.Layers.Len())
 	require.Len(t, b.keys(), 21)
 	last := ds[19].LSNs.End - 1
 	require.Equal(t, last, p.Metadata.DiskConsistentLSN)
@@ -130,9 +130,10 @@ func TestUpload(t *testing.T) {
 	for i := range ds {
 		l, ok := b.q.Uploaded(&ds[i])
 		require.True(t, ok)
-		require.Equal(t, p.Layers[ds[i].Name()], l)
+		named, _ := p.Layers.Find(&ds[i])
+		require.Equal(t, named, l)
 		require.NotZero(t, l.Sum)
-		require.Equal(t, ds[i].Size, l.Size)
+		require.Equal(t, ds[i].Size, l.Desc.Size)
 	}
 	require.Equal(t, upload.Status{Projected: last, RemoteConsistentLSN: last}, b.q.Status())
 }
@@ -148,8 +149,9 @@ func TestForgotten(t *testing.T) {
 	require.NoError(t, b.q.Wait(t.Context()))
 	require.Equal(t, []upload.Object{upload.ObjectOf(&d)}, b.gone.objects)
 	p, _ := b.load(1)
-	require.Len(t, p.Layers, 1)
-	require.Contains(t, p.Layers, kept.Name())
+	require.Equal(t, 1, p.Layers.Len())
+	_, named := p.Layers.Find(&kept)
+	require.True(t, named)
 	_, ok := b.q.Uploaded(&d)
 	require.False(t, ok)
 }
@@ -216,7 +218,7 @@ func TestShutdown(t *testing.T) {
 	b.publish(1)
 	require.NoError(t, b.q.Shutdown(t.Context(), true))
 	p, _ := b.load(1)
-	require.Len(t, p.Layers, 1)
+	require.Equal(t, 1, p.Layers.Len())
 
 	b.q = b.open(1, p)
 	begun := make(chan struct{}, 9)
@@ -232,7 +234,7 @@ func TestShutdown(t *testing.T) {
 	require.ErrorIs(t, <-wait, upload.ErrStopped)
 	require.ErrorIs(t, b.q.Wait(t.Context()), upload.ErrStopped)
 	p, _ = b.load(1)
-	require.Len(t, p.Layers, 1)
+	require.Equal(t, 1, p.Layers.Len())
 }
 
 // TestGenerations: the newest index that is not above ours is ours to read; one above says that we are stale.
@@ -252,8 +254,9 @@ func TestGenerations(t *testing.T) {
 	require.NoError(t, b.q.Wait(t.Context()))
 	p, g = b.load(12)
 	require.Equal(t, uint32(12), g)
-	require.Len(t, p.Layers, 2)
-	require.Equal(t, uint32(12), p.Layers[d.Name()].Generation)
+	require.Equal(t, 2, p.Layers.Len())
+	named, _ := p.Layers.Find(&d)
+	require.Equal(t, uint32(12), named.Desc.Generation)
 	_, _, err = upload.Load(t.Context(), b.store, place, 11)
 	require.ErrorIs(t, err, upload.ErrStale)
 	require.Contains(t, b.keys(), place.LayerKey(d.Name(), 12, ""))

@@ -219,8 +219,9 @@ func (q *Queue) land() []Landed {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	out := make([]Landed, 0, len(q.mu.fresh))
-	for name, d := range q.mu.fresh {
-		out = append(out, Landed{d, q.mu.part.Layers[name].Sum})
+	for _, d := range q.mu.fresh {
+		l, _ := q.mu.part.Layers.Find(&d)
+		out = append(out, Landed{d, l.Sum})
 	}
 	clear(q.mu.fresh)
 	return out

@@ -33,6 +33,16 @@ type Status struct {
 // Idle reports whether nothing is owed.
 func (s Status) Idle() bool { return s.Layers == 0 && !s.Index && s.Deletes == 0 }
 
+// Owed is Status.Bytes, and 0 once another writer has taken over: nobody waits for that to be paid.
+func (q *Queue) Owed() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.mu.stale {
+		return 0
+	}
+	return q.mu.bytes
+}
+
 // Status gives what is owed.
 func (q *Queue) Status() Status {
 	q.mu.Lock()

@@ -86,9 +86,10 @@ func (l *Log) Layers() *layer.Map { return l.live.layers }
 
 // Remote gives what is known of a layer that remote storage has. Alone of all methods it may be called from other goroutines.
 func (l *Log) Remote(d layer.Desc) (r Remote, ok bool) {
+	f := remoteOf(&d)
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	f, ok := l.live.remote[idOf(d)]
+	f, ok = l.live.remote.Find(&f)
 	return Remote{d, f.sum, f.shard}, ok
 }
 

@@ -15,6 +15,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/stratapg/strata/internal/sorted"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
@@ -138,13 +139,7 @@ type live struct {
 	layers *layer.Map
 	moved  map[layerID]page.Set
 	chains map[layerID]page.Chains
-	remote map[layerID]remoteFile
-}
-
-// remoteFile is Remote without its layer.
-type remoteFile struct {
-	sum   uint64
-	shard uint16
+	remote *sorted.Set[remoteFile]
 }
 
 func newLive(s State) (*live, error) {
@@ -157,20 +152,22 @@ func newLive(s State) (*live, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &live{State: s, layers: m, moved: map[layerID]page.Set{}, chains: make(map[layerID]page.Chains, len(s.Chains)), remote: make(map[layerID]remoteFile, len(s.Remote))}
+	l := &live{State: s, layers: m, moved: map[layerID]page.Set{}, chains: make(map[layerID]page.Chains, len(s.Chains)), remote: sorted.New(compareRemote)}
 	l.Layers, l.Moved, l.Chains, l.Remote = nil, nil, nil, nil
 	e := &Edit{Moved: s.Moved, Chains: s.Chains, Remote: s.Remote}
 	if m, err = l.check(e); err != nil {
 		return nil, err
 	}
+	e.Remote = nil
 	l.apply(e, m)
+	l.remote = remoteFiles(s.Remote)
 	return l, nil
 }
 
 func (l *live) clone() *live {
 	c := *l
 	c.chains = maps.Clone(l.chains)
-	c.moved, c.remote = maps.Clone(l.moved), maps.Clone(l.remote)
+	c.moved, c.remote = maps.Clone(l.moved), l.remote.Clone()
 	return &c
 }
 
@@ -224,7 +221,8 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 	for _, d := range e.Remove {
 		delete(l.moved, idOf(d))
 		delete(l.chains, idOf(d))
-		delete(l.remote, idOf(d))
+		f := remoteOf(&d)
+		l.remote.Delete(&f)
 	}
 	if e.Position != nil {
 		l.DiskConsistentLSN, l.PrevRecordLSN = e.Position.DiskConsistentLSN, e.Position.PrevRecordLSN
@@ -239,7 +237,9 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 		l.chains[idOf(e.Chains[i].Layer)] = e.Chains[i].Chains
 	}
 	for i := range e.Remote {
-		l.remote[idOf(e.Remote[i].Layer)] = remoteFile{e.Remote[i].Sum, e.Remote[i].Shard}
+		f := remoteOf(&e.Remote[i].Layer)
+		f.sum, f.shard = e.Remote[i].Sum, e.Remote[i].Shard
+		l.remote.Put(f)
 	}
 }
 
@@ -248,7 +248,7 @@ func (l *live) state() State {
 	s := l.State
 	s.Layers = slices.SortedFunc(l.layers.All(), compareLayers)
 	s.Chains = l.chainsOf(s.Layers)
-	if len(l.moved)+len(l.remote) == 0 {
+	if len(l.moved)+l.remote.Len() == 0 {
 		return s
 	}
 	for _, d := range s.Layers {
@@ -257,7 +257,8 @@ func (l *live) state() State {
 		if keys := l.moved[id]; !keys.Empty() {
 			s.Moved = append(s.Moved, Moved{d, keys.Ranges()})
 		}
-		if r, ok := l.remote[id]; ok {
+		f := remoteOf(&d)
+		if r, ok := l.remote.Find(&f); ok {
 			s.Remote = append(s.Remote, Remote{d, r.sum, r.shard})
 		}
 	}

@@ -29,8 +29,8 @@ const MaxSize = 1 << 30
 // Part is one index_part.json.
 type Part struct {
 	Version int
-	// Layers by their bare names, with the object in remote storage that each is.
-	Layers map[string]Layer
+	// Layers, with the object in remote storage that each is.
+	Layers Layers
 	// Metadata is what a timeline is born with and how far it is durable.
 	Metadata Metadata
 	// DeletedAt, ArchivedAt and InvisibleAt are zero where that has not happened. A timeline with DeletedAt is
@@ -69,7 +69,7 @@ const (
 
 // New gives the index of a timeline that has nothing yet.
 func New() *Part {
-	return &Part{Version: Version, Layers: map[string]Layer{}, Rest: map[string]json.RawMessage{}}
+	return &Part{Version: Version, Rest: map[string]json.RawMessage{}}
 }
 
 // Parse reads a document.
@@ -96,15 +96,19 @@ func (p *Part) take() error {
 	if err := p.field(fieldVersion, &p.Version); err != nil {
 		return err
 	}
-	if err := p.field(fieldLayers, &p.Layers); err != nil {
-		return err
-	}
+	layers, ok := p.Rest[fieldLayers]
+	delete(p.Rest, fieldLayers)
 	if err := p.field(fieldDisk, &disk); err != nil {
 		return err
 	}
-	if p.Layers == nil || disk == nil {
+	if !ok || disk == nil {
 		return fmt.Errorf("%s and %s must be there", fieldLayers, fieldDisk)
 	}
+	all, err := parseLayers(layers)
+	if err != nil {
+		return fmt.Errorf("%s: %w", fieldLayers, err)
+	}
+	p.Layers = *all
 	if err := p.takeMetadata(); err != nil {
 		return err
 	}
@@ -123,8 +127,7 @@ func (p *Part) take() error {
 			*at = time.Time(*d)
 		}
 	}
-	_, err := p.Descs()
-	return err
+	return nil
 }
 
 // field decodes one field if it is there, and takes it out of Rest.
@@ -178,36 +181,13 @@ func (m *Metadata) check() error {
 	return nil
 }
 
-// Descs gives the layers as descriptions; an entry that no layer can be is an error. The order is unspecified.
-func (p *Part) Descs() ([]layer.Desc, error) {
-	out := make([]layer.Desc, 0, len(p.Layers))
-	for name, l := range p.Layers {
-		d, err := layer.ParseName(name)
-		if err == nil && d.Name() != name {
-			err = errors.New("want a name without a generation")
-		}
-		if err == nil && l.Size <= 0 {
-			err = fmt.Errorf("file_size is %d", l.Size)
-		}
-		if err == nil && l.Shard != "" && !isShard(l.Shard) {
-			err = fmt.Errorf("shard is %q: want four hex digits", l.Shard)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: layer %s: %w", fieldLayers, name, err)
-		}
-		d.Size, d.Generation, d.Checked = l.Size, l.Generation, l.Trailer
-		out = append(out, d)
+// Descs gives the layers as descriptions.
+func (p *Part) Descs() []layer.Desc {
+	out := make([]layer.Desc, 0, p.Layers.Len())
+	for l := range p.Layers.All() {
+		out = append(out, l.Desc)
 	}
-	return out, nil
-}
-
-func isShard(s string) bool {
-	for _, c := range s {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(s) == 4
+	return out
 }
 
 // Encode writes the document in compact JSON.
@@ -216,7 +196,7 @@ func (p *Part) Encode() ([]byte, error) {
 	for name, raw := range p.Rest {
 		out[name] = raw
 	}
-	out[fieldVersion], out[fieldLayers], out[fieldMetadata] = p.Version, p.Layers, p.Metadata
+	out[fieldVersion], out[fieldMetadata] = p.Version, p.Metadata
 	out[fieldDisk] = p.Metadata.DiskConsistentLSN
 	for name, at := range map[string]time.Time{fieldDeleted: p.DeletedAt, fieldArchived: p.ArchivedAt, fieldInvisible: p.InvisibleAt} {
 		if !at.IsZero() {
@@ -230,7 +210,9 @@ func (p *Part) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("index_part.json: %w", err)
 	}
-	return b, nil
+	// The layers, of which there may be very many, go before the rest without any detour.
+	whole := p.Layers.append([]byte(`{"` + fieldLayers + `":`))
+	return append(append(whole, ','), b[1:]...), nil
 }
 
 // naiveTime is UTC without a zone, as chrono's NaiveDateTime writes it.

@@ -1,27 +1,26 @@
 package index
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 
+	"github.com/stratapg/strata/internal/sorted"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 )
 
 // Layer is what the index says of one layer file.
 type Layer struct {
-	// Size is the object's length in bytes.
-	Size int64
-	// Generation is the writer's, 0 for files from before there were any.
-	Generation uint32
+	// Desc has the object's length, and the writer's generation, 0 for files from before there were any. Checked says that
+	// the file ends in Strata's checksums of its blocks.
+	Desc layer.Desc
 	// Shard is the shard whose object it is, as four hex digits (number, count); empty if there are none.
 	Shard string
 	// Sum is the checksum of the whole file, 0 if it is not known. Neon writes none.
 	Sum Sum
-	// Trailer says that the file ends in Strata's checksums of its blocks.
-	Trailer bool
-	// Rest is an object of JSON with every other field, as it was read; empty if there are none.
+	// Rest is every other field of its object of JSON, as they were read, without the braces.
 	Rest string
 }
 
@@ -30,66 +29,84 @@ type Sum uint64
 
 const sumDigits = 16
 
-// MarshalText writes 16 hex digits.
-func (s Sum) MarshalText() ([]byte, error) {
-	return fmt.Appendf(nil, "%0*x", sumDigits, uint64(s)), nil
-}
-
-// UnmarshalText reads them.
-func (s *Sum) UnmarshalText(b []byte) error {
-	v, err := strconv.ParseUint(string(b), 16, 64)
-	if err != nil || len(b) != sumDigits {
-		return fmt.Errorf("checksum is %.20q: want %d hex digits", b, sumDigits)
+func parseSum(s string) (Sum, error) {
+	v, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || len(s) != sumDigits {
+		return 0, fmt.Errorf("checksum is %.20q: want %d hex digits", s, sumDigits)
 	}
-	*s = Sum(v)
-	return nil
+	return Sum(v), nil
 }
 
-// layerForm is a Layer as JSON has it.
-type layerForm struct {
-	Size       int64  `json:"file_size"`
-	Generation uint32 `json:"generation,omitempty"`
-	Shard      string `json:"shard,omitempty"`
-	Sum        Sum    `json:"xxh64,omitempty"`
-	Trailer    bool   `json:"trailer,omitempty"`
-}
-
-// layerFields are the names in layerForm.
-var layerFields = []string{"file_size", "generation", "shard", "xxh64", "trailer"}
-
-// MarshalJSON writes the known fields and then the others.
-func (l Layer) MarshalJSON() ([]byte, error) {
-	b, err := json.Marshal(layerForm{l.Size, l.Generation, l.Shard, l.Sum, l.Trailer})
-	if err != nil || l.Rest == "" {
-		return b, err
-	}
-	return append(append(b[:len(b)-1], ','), l.Rest[1:]...), nil
-}
-
-// UnmarshalJSON keeps what it does not know.
-func (l *Layer) UnmarshalJSON(b []byte) error {
-	var f layerForm
-	if err := json.Unmarshal(b, &f); err != nil {
-		return err
-	}
-	*l = Layer{f.Size, f.Generation, f.Shard, f.Sum, f.Trailer, ""}
-	strict := json.NewDecoder(bytes.NewReader(b))
-	strict.DisallowUnknownFields()
-	if strict.Decode(&f) == nil {
+// parseLayers reads layer_metadata.
+func parseLayers(raw []byte) (*Layers, error) {
+	s := &Layers{}
+	var rows []row
+	var again []byte
+	err := eachField(raw, func(name string, value []byte) error {
+		l, err := parseLayer(name, value)
+		var r row
+		if err == nil {
+			r, err = packed(&l)
+		}
+		if again = r.appendName(again[:0]); err == nil && string(again) != name {
+			err = errors.New("want a name without a generation")
+		}
+		if err != nil {
+			return fmt.Errorf("layer %.200s: %w", name, err)
+		}
+		if rows = append(rows, r); l.Rest != "" {
+			s.keep(&r, l.Rest)
+		}
 		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
-	rest := map[string]json.RawMessage{}
-	if err := json.Unmarshal(b, &rest); err != nil {
-		return err
+	var twice *row
+	if s.rows, twice = sorted.Collect(compareRows, rows); twice != nil {
+		return nil, fmt.Errorf("layer %s: it is there twice", twice.appendName(nil))
 	}
-	for _, name := range layerFields {
-		delete(rest, name)
+	return s, nil
+}
+
+func parseLayer(name string, value []byte) (l Layer, err error) {
+	if l.Desc, err = layer.ParseName(name); err != nil {
+		return l, err
 	}
-	if len(rest) == 0 {
+	err = eachField(value, func(name string, value []byte) error {
+		if err := l.field(name, value); err != nil {
+			return fmt.Errorf("%.100s: %w", name, err)
+		}
 		return nil
+	})
+	return l, err
+}
+
+// field takes one field of a layer's object.
+func (l *Layer) field(name string, value []byte) (err error) {
+	switch name {
+	case "file_size":
+		l.Desc.Size, err = strconv.ParseInt(string(value), 10, 64)
+	case "generation":
+		var g uint64
+		g, err = strconv.ParseUint(string(value), 10, 32)
+		l.Desc.Generation = uint32(g)
+	case "shard":
+		l.Shard, err = text(value)
+	case "xxh64":
+		var s string
+		if s, err = text(value); err == nil {
+			l.Sum, err = parseSum(s)
+		}
+	case "trailer":
+		err = json.Unmarshal(value, &l.Desc.Checked)
+	default:
+		if l.Rest != "" {
+			l.Rest += ","
+		}
+		quoted, _ := json.Marshal(name) // a string can always be written
+		l.Rest += string(quoted) + ":" + string(value)
 	}
-	r, err := json.Marshal(rest)
-	l.Rest = string(r)
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/upload/index"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 )
 
@@ -24,9 +25,13 @@ func TestLayerFields(t *testing.T) {
 	entry := `{"file_size":7,"generation":3,"shard":"0102","xxh64":"00000000000000ff","trailer":true,"later":{"x":[1,2]},"also":"y"}`
 	p, err := index.Parse([]byte(document(15, entry, "")))
 	require.NoError(t, err)
-	l := p.Layers[oneLayer]
+	d, err := layer.ParseName(oneLayer)
+	require.NoError(t, err)
+	l, ok := p.Layers.Find(&d)
+	require.True(t, ok)
 	require.Equal(t, index.Sum(0xFF), l.Sum)
-	require.True(t, l.Trailer)
+	require.True(t, l.Desc.Checked)
+	require.Equal(t, "0102", l.Shard)
 	b, err := p.Encode()
 	require.NoError(t, err)
 	require.JSONEq(t, strings.Replace(document(15, entry, ""), `"metadata"`, `"metadata_bytes"`, 1), string(b))
