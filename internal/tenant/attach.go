@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/internal/upload/index"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/remote"
 )
 
 // ErrDeleted says that a timeline's index says that it was deleted.
@@ -39,27 +41,47 @@ func (s *Store) Attach(ctx context.Context, o AttachOptions) (*Tenant, []*timeli
 	if err != nil {
 		return nil, nil, fmt.Errorf("attach tenant %s: %w", o.Tenant, err)
 	}
-	ids := o.Timelines
-	if len(ids) == 0 {
-		if ids, err = upload.Timelines(ctx, s.env.Remote, upload.Place{Tenant: o.Tenant, Shard: o.Shard.Suffix()}); err != nil {
-			return nil, nil, err
-		}
+	tls, err := t.attachAll(ctx, o.Timelines)
+	if err != nil {
+		return nil, nil, fmt.Errorf("attach tenant %s: %w", o.Tenant, err)
+	}
+	return t, tls, nil
+}
+
+// attachAll attaches timelines, or all that are neither offloaded nor deleted.
+func (t *Tenant) attachAll(ctx context.Context, wanted []page.TimelineID) ([]*timeline.Timeline, error) {
+	if err := t.take(ctx); err != nil {
+		return nil, err
+	}
+	defer t.resumeDeletions()
+	defer t.give()
+	t.setState(Attaching)
+	defer t.setState(Active)
+	f, err := t.survey(ctx, wanted)
+	if err != nil {
+		return nil, err
 	}
 	var out []*timeline.Timeline
-	for _, id := range ids {
-		tl, err := t.attach(ctx, id, 0)
-		if errors.Is(err, ErrDeleted) && len(o.Timelines) == 0 {
-			continue
-		}
+	for _, id := range f.wanted {
+		tl, err := t.attach(ctx, f, id, 0)
 		if err != nil {
-			return nil, nil, fmt.Errorf("attach timeline %s of tenant %s: %w", id, o.Tenant, err)
+			return nil, fmt.Errorf("timeline %s: %w", id, err)
 		}
 		out = append(out, tl)
 	}
-	if len(out) == 0 {
-		return nil, nil, fmt.Errorf("%w: remote storage has none of tenant %s", ErrTimelineNotFound, o.Tenant)
+	out = out[:f.asked]
+	if len(out) == 0 && !slices.ContainsFunc(f.absent, func(r record) bool { return r.word != wordDeleting }) {
+		return nil, fmt.Errorf("%w: remote storage has none of tenant %s", ErrTimelineNotFound, t.id)
 	}
-	return t, out, nil
+	return out, nil
+}
+
+func (t *Tenant) setState(s State) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mu.state == Active || t.mu.state == Attaching {
+		t.mu.state = s
+	}
 }
 
 // attachTenant gives the tenant its generation, and makes it if it is not here.
@@ -89,6 +111,9 @@ func (s *Store) attachTenant(ctx context.Context, o AttachOptions) (*Tenant, err
 			return nil, err
 		}
 		if err := s.makeShardDir(o.Tenant, o.Shard); err != nil {
+			return nil, err
+		}
+		if err := s.undetach(o.Tenant); err != nil {
 			return nil, err
 		}
 	}
@@ -163,25 +188,49 @@ func (s *Store) openGeneration(ctx context.Context, id page.TenantShardID) error
 const maxAncestors = 1000
 
 // attach makes a timeline of its index, after those it branches from.
-func (t *Tenant) attach(ctx context.Context, id page.TimelineID, depth int) (*timeline.Timeline, error) {
-	if tl, err := t.Timeline(id.String()); !errors.Is(err, ErrTimelineNotFound) {
-		return tl, err
+func (t *Tenant) attach(ctx context.Context, f *finds, id page.TimelineID, depth int) (*timeline.Timeline, error) {
+	if s, err := t.find(id.String()); err == nil {
+		state, tl := t.stateOf(s)
+		if state == Active {
+			return tl, nil
+		}
+		if state == Deleting {
+			return nil, ErrDeleted
+		}
+		if state != Detached {
+			return nil, s.unusable()
+		}
+	} else if !errors.Is(err, ErrTimelineNotFound) {
+		return nil, err
 	}
 	if depth == maxAncestors {
 		return nil, fmt.Errorf("%w: it has more than %d ancestors", timeline.ErrCorrupt, maxAncestors)
 	}
-	p := upload.Place{Tenant: t.id, Timeline: id, Shard: t.shard.Suffix()}
-	part, _, err := upload.Load(ctx, t.store.env.Remote, p, t.store.env.Generation(t.ShardID()))
-	if err != nil {
-		return nil, err
+	part := f.parts[id].Part
+	if part == nil {
+		return nil, remote.Wrap("attach", t.place(id).Prefix(), remote.ErrNotFound)
 	}
 	if !part.DeletedAt.IsZero() {
 		return nil, fmt.Errorf("%w at %s", ErrDeleted, part.DeletedAt)
 	}
-	a := timeline.Adoption{Tenant: t.id, Shard: t.shard, ID: id, Name: t.nameFor(id, part), Index: part}
+	a := timeline.Adoption{Tenant: t.id, Shard: t.shard, ID: id, Index: part}
 	if up := part.Metadata.Ancestor; up != nil {
-		if a.Ancestor, err = t.attach(ctx, *up, depth+1); err != nil {
+		var err error
+		if a.Ancestor, err = t.attach(ctx, f, *up, depth+1); err != nil {
 			return nil, fmt.Errorf("its ancestor %s: %w", *up, err)
+		}
+	}
+	if s, err := t.find(id.String()); err == nil {
+		return t.bringBack(ctx, s)
+	}
+	a.Name = t.nameFor(id, part)
+	if !part.ArchivedAt.IsZero() {
+		r := record{word: wordArchived, id: id, name: a.Name, archived: part.ArchivedAt, lsn: part.Metadata.AncestorLSN}
+		if a.Ancestor != nil {
+			r.ancestor = a.Ancestor.ID()
+		}
+		if err := t.record(r); err != nil {
+			return nil, err
 		}
 	}
 	return t.Adopt(ctx, a)

@@ -38,8 +38,10 @@ type Options struct {
 	// Generation is that of DefaultTenant's writer here, if it has none yet; 0 takes the next from the remote.
 	Generation uint32
 	// Evict says when layers leave the disk that remote storage has too.
-	Evict  EvictConfig
-	Config timeline.Config
+	Evict EvictConfig
+	// Isolate opens the store even if timelines or tenants cannot be opened: those are Broken.
+	Isolate bool
+	Config  timeline.Config
 }
 
 // Store is an open store.
@@ -50,6 +52,7 @@ type Store struct {
 	lock io.Closer // nil if there is nothing to lock
 	// generation is Options.Generation.
 	generation uint32
+	isolate    bool
 	env        *timeline.Env
 
 	mu struct {
@@ -68,7 +71,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// What could not be written or synced once is not trusted again, by none of the store's parts.
 	o.Config.FS = virtualfile.Sticky(o.Config.FS)
-	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), tasks: tasks.New()}
+	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, isolate: o.Isolate, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), tasks: tasks.New()}
 	s.mu.tenants = map[page.TenantShardID]*Tenant{}
 	defer func() {
 		if err != nil {
@@ -102,6 +105,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", s.dir, err), s.closeTenants(), s.env.Close())
 	}
 	done()
+	s.resume()
 	if o.Config.Remote != nil && !o.Config.ReadOnly && o.Evict.Period > 0 {
 		s.env.NoteUse()
 		if err := s.tasks.Go(s.evictInBackground(o.Evict)); err != nil {
@@ -266,6 +270,12 @@ func (s *Store) openTenants(ctx context.Context) error {
 		return err
 	}
 	for _, n := range names {
+		if strings.HasSuffix(n, virtualfile.TempSuffix) {
+			if err := s.dropUnfinished(filepath.Join(s.dir, tenantsName, n)); err != nil {
+				return err
+			}
+			continue
+		}
 		id, err := page.ParseTenantShardID(n)
 		if err != nil || id.String() != n {
 			s.setAside(filepath.Join(s.dir, tenantsName, n), "no tenant's folder")
@@ -278,12 +288,17 @@ func (s *Store) openTenants(ctx context.Context) error {
 			continue
 		}
 		t, err := s.openTenant(ctx, id)
-		if err != nil {
+		if err != nil && (!s.isolate || ctx.Err() != nil) {
 			return err
+		}
+		if err != nil {
+			s.env.Logger.Error("a tenant is broken; others are not", "tenant", id, "err", err)
+			t = newTenant(s, id.Tenant, page.ShardIdentity{ShardIndex: id.Shard})
+			t.mu.state, t.mu.err = Broken, err
 		}
 		s.mu.tenants[id] = t
 	}
-	if len(s.shardsLocked(s.file.DefaultTenant)) == 0 {
+	if len(s.shardsLocked(s.file.DefaultTenant)) == 0 && !s.detachedDefault() {
 		return fmt.Errorf("%w: directory %s of the default tenant is missing", timeline.ErrCorrupt, s.tenantDir(page.TenantShardID{Tenant: s.file.DefaultTenant}))
 	}
 	return nil
@@ -317,6 +332,11 @@ func (s *Store) Shard(id page.TenantShardID) (*Tenant, error) {
 		return nil, fmt.Errorf("store %s: %w", s.dir, timeline.ErrClosed)
 	}
 	if t := s.mu.tenants[id]; t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.mu.state == Broken {
+			return nil, fmt.Errorf("store %s: tenant %s: %w: %w", s.dir, id, ErrBroken, t.mu.err)
+		}
 		return t, nil
 	}
 	if shards := s.shardsLocked(id.Tenant); len(shards) > 0 {
@@ -366,6 +386,9 @@ func (s *Store) CreateShard(ctx context.Context, tenant page.TenantID, shard pag
 	if err := s.makeShardDir(tenant, shard); err != nil {
 		return nil, fmt.Errorf("new tenant %s: %w", id, err)
 	}
+	if err := s.undetach(tenant); err != nil {
+		return nil, fmt.Errorf("new tenant %s: %w", id, err)
+	}
 	if err := s.openGeneration(ctx, id); err != nil {
 		return nil, fmt.Errorf("new tenant %s: %w", id, err)
 	}
@@ -397,7 +420,7 @@ func (s *Store) closeTenants() error {
 	s.mu.Unlock()
 	var errs []error
 	for _, t := range tenants {
-		errs = append(errs, t.close())
+		errs = append(errs, t.close(true))
 	}
 	return errors.Join(errs...)
 }

@@ -10,11 +10,12 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline"
-	"github.com/stratapg/strata/internal/timeline/manifest"
-	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/virtualfile"
 )
 
 var (
@@ -31,151 +32,101 @@ type Tenant struct {
 	shard page.ShardIdentity
 	dir   string // where the timelines are
 
-	making chan struct{} // a timeline is being made; holds one, so that names stay unique
-	mu     struct {
+	// turn is that of whoever archives, offloads, detaches, deletes or attaches timelines. It guards records, which are
+	// those of the file, and unsure, which is set while it is not known what the file has.
+	turn    chan struct{}
+	records records
+	unsure  bool
+	tasks   *tasks.Group
+	makers  sync.WaitGroup // timelines that are being made; it grows under mu
+
+	mu struct {
 		sync.Mutex
-		timelines map[page.TimelineID]*timeline.Timeline
-		closed    bool
+		slots  map[page.TimelineID]*slot
+		state  State
+		err    error // why it is Broken
+		closed bool
 	}
 }
 
 func newTenant(s *Store, id page.TenantID, shard page.ShardIdentity) *Tenant {
-	t := &Tenant{store: s, id: id, shard: shard, making: make(chan struct{}, 1)}
+	t := &Tenant{store: s, id: id, shard: shard, turn: make(chan struct{}, 1), tasks: tasks.New()}
 	t.dir = filepath.Join(s.tenantDir(t.ShardID()), timelinesName)
-	t.mu.timelines = map[page.TimelineID]*timeline.Timeline{}
+	t.mu.slots = map[page.TimelineID]*slot{}
 	return t
 }
 
 // ID is the tenant's id.
 func (t *Tenant) ID() page.TenantID { return t.id }
 
-// openTenant opens every timeline of a tenant.
-func (s *Store) openTenant(ctx context.Context, id page.TenantShardID) (_ *Tenant, err error) {
-	shard, err := s.readShard(id)
-	if err != nil {
-		return nil, err
-	}
-	t := newTenant(s, id.Tenant, shard)
-	names, err := s.fs.List(s.tenantDir(id))
-	if err != nil {
-		return nil, err
-	}
-	if !slices.Contains(names, timelinesName) {
-		return nil, fmt.Errorf("%w: tenant directory %s has %q, and no %q", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
-	}
-	for _, n := range names {
-		if n != timelinesName && n != tenantFileName && n != shardFileName && !strings.HasSuffix(n, virtualfile.TempSuffix) {
-			s.setAside(filepath.Join(s.tenantDir(id), n), "no file of a tenant")
-		}
-	}
-	if err := s.openGeneration(ctx, id); err != nil {
-		return nil, err
-	}
-	if err := s.keep(s.tenantDir(id), t.dir); err != nil {
-		return nil, err
-	}
-	if names, err = s.fs.List(t.dir); err != nil {
-		return nil, err
-	}
-	opened := map[page.TimelineID]*timeline.Opened{}
-	defer func() {
-		if err != nil {
-			for _, o := range opened {
-				err = errors.Join(err, o.Close())
-			}
-			err = errors.Join(err, t.close())
-		}
-	}()
-	for _, n := range names {
-		path := filepath.Join(t.dir, n)
-		if strings.HasSuffix(n, virtualfile.TempSuffix) {
-			if err := s.dropUnfinished(path); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		tid, err := page.ParseTimelineID(n)
-		if err != nil || tid.String() != n {
-			s.setAside(path, "no timeline's folder")
-			continue
-		}
-		if opened[tid], err = timeline.Open(ctx, s.env, path, id, tid); err != nil {
-			delete(opened, tid)
-			return nil, err
-		}
-	}
-	return t, t.startAll(opened)
+// place is where a timeline's objects are.
+func (t *Tenant) place(id page.TimelineID) upload.Place {
+	return upload.Place{Tenant: t.id, Timeline: id, Shard: t.shard.Suffix()}
 }
 
-// setAside moves away what lies where only a store's own folders are, unless it has been moved there.
-func (s *Store) setAside(path, reason string) {
-	if filepath.Base(path) != virtualfile.SetAsideDir {
-		s.env.SetAside(path, reason)
+// take takes the turn of those who change what timelines there are.
+func (t *Tenant) take(ctx context.Context) error {
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-}
-
-// dropUnfinished removes a timeline that was never finished.
-func (s *Store) dropUnfinished(path string) error {
-	if s.env.ReadOnly {
-		return nil
-	}
-	if err := s.fs.RemoveAll(path); err != nil {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.usableLocked(); err != nil {
+		<-t.turn
 		return err
-	}
-	s.env.LeftOver(path, "the timeline was never finished")
-	return s.fs.SyncDir(filepath.Dir(path))
-}
-
-// startAll starts timelines, ancestors first, and takes each out of opened.
-func (t *Tenant) startAll(opened map[page.TimelineID]*timeline.Opened) error {
-	for len(opened) > 0 {
-		started := 0
-		for id, o := range opened {
-			a, branch := o.Ancestor()
-			parent := t.mu.timelines[a]
-			if branch && parent == nil {
-				continue
-			}
-			tl, err := o.Start(parent)
-			if err != nil {
-				return err
-			}
-			t.mu.timelines[id] = tl
-			delete(opened, id)
-			started++
-		}
-		if started == 0 {
-			for id, o := range opened {
-				a, _ := o.Ancestor()
-				return fmt.Errorf("%w: timeline %s branches from %s, which is missing or descends from it", timeline.ErrCorrupt, id, a)
-			}
-		}
 	}
 	return nil
 }
 
-// Timeline finds a timeline by name or id.
+func (t *Tenant) give() { <-t.turn }
+
+// usableLocked says why a tenant cannot be used.
+func (t *Tenant) usableLocked() error {
+	switch {
+	case t.mu.closed:
+		return fmt.Errorf("tenant %s: %w", t.ShardID(), timeline.ErrClosed)
+	case t.mu.state == Broken:
+		return fmt.Errorf("tenant %s: %w: %w", t.ShardID(), ErrBroken, t.mu.err)
+	}
+	return nil
+}
+
+// Timeline finds a timeline by name or id. One that is there and cannot be used is ErrBroken or ErrNotActive.
 func (t *Tenant) Timeline(nameOrID string) (*timeline.Timeline, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.mu.closed {
-		return nil, fmt.Errorf("tenant %s: %w", t.id, timeline.ErrClosed)
+	s, err := t.findLocked(nameOrID)
+	if err == nil {
+		err = s.unusable()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.tl, nil
+}
+
+// findLocked finds a timeline in whatever state.
+func (t *Tenant) findLocked(nameOrID string) (*slot, error) {
+	if err := t.usableLocked(); err != nil {
+		return nil, err
 	}
 	if id, err := page.ParseTimelineID(nameOrID); err == nil {
-		if tl := t.mu.timelines[id]; tl != nil {
-			return tl, nil
+		if s := t.mu.slots[id]; s != nil {
+			return s, nil
 		}
 		return nil, fmt.Errorf("%w: %s", ErrTimelineNotFound, id)
 	}
-	var found *timeline.Timeline
-	for _, tl := range t.mu.timelines {
-		if tl.Name() != nameOrID {
+	var found *slot
+	for _, s := range t.mu.slots {
+		if s.name != nameOrID {
 			continue
 		}
 		if found != nil {
-			return nil, fmt.Errorf("timelines %s and %s are both called %q; say which by its id", found.ID(), tl.ID(), nameOrID)
+			return nil, fmt.Errorf("timelines %s and %s are both called %q; say which by its id", found.id, s.id, nameOrID)
 		}
-		found = tl
+		found = s
 	}
 	if found == nil {
 		return nil, fmt.Errorf("%w: %q", ErrTimelineNotFound, nameOrID)
@@ -183,13 +134,15 @@ func (t *Tenant) Timeline(nameOrID string) (*timeline.Timeline, error) {
 	return found, nil
 }
 
-// Timelines lists the timelines by name, then id.
+// Timelines lists the active timelines by name, then id.
 func (t *Tenant) Timelines() []*timeline.Timeline {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	out := make([]*timeline.Timeline, 0, len(t.mu.timelines))
-	for _, tl := range t.mu.timelines {
-		out = append(out, tl)
+	out := make([]*timeline.Timeline, 0, len(t.mu.slots))
+	for _, s := range t.mu.slots {
+		if s.state == Active {
+			out = append(out, s.tl)
+		}
 	}
 	slices.SortFunc(out, func(a, b *timeline.Timeline) int {
 		return cmp.Or(strings.Compare(a.Name(), b.Name()), strings.Compare(a.ID().String(), b.ID().String()))
@@ -197,123 +150,77 @@ func (t *Tenant) Timelines() []*timeline.Timeline {
 	return out
 }
 
-// beginCreate takes the turn of those who make timelines, and makes sure that name and id are free. An id of
-// zeros is replaced by a random one.
-func (t *Tenant) beginCreate(ctx context.Context, name string, id *page.TimelineID) error {
-	if t.store.env.ReadOnly {
-		return fmt.Errorf("new timeline %s: %w", name, timeline.ErrReadOnly)
-	}
-	if err := manifest.CheckName(name); err != nil {
-		return err
-	}
-	if *id == (page.TimelineID{}) {
-		*id = page.TimelineID(randomID())
-	}
-	select {
-	case t.making <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+// closers is how many timelines are closed at once.
+const closers = 32
+
+func (t *Tenant) isClosed() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var err error
-	if t.mu.closed {
-		err = fmt.Errorf("tenant %s: %w", t.id, timeline.ErrClosed)
-	} else if t.mu.timelines[*id] != nil {
-		err = fmt.Errorf("%w: id %s", ErrTimelineExists, *id)
-	}
-	for _, tl := range t.mu.timelines {
-		if tl.Name() == name {
-			err = fmt.Errorf("%w: %q (id %s); choose another name", ErrTimelineExists, name, tl.ID())
-		}
-	}
-	if err != nil {
-		<-t.making
-	}
-	return err
+	return t.mu.closed
 }
 
-// made registers a new timeline.
-func (t *Tenant) made(tl *timeline.Timeline, err error) (*timeline.Timeline, error) {
-	if err != nil {
-		return nil, err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.mu.timelines[tl.ID()] = tl
-	return tl, nil
-}
-
-// Create makes an empty timeline. Tenant and ancestor of m do not count.
-func (t *Tenant) Create(ctx context.Context, m manifest.Meta) (*timeline.Timeline, error) {
-	if err := t.beginCreate(ctx, m.Name, &m.Timeline); err != nil {
-		return nil, err
-	}
-	defer func() { <-t.making }()
-	m.Tenant, m.Shard, m.Ancestor, m.AncestorLSN = t.id, t.shard, page.TimelineID{}, 0
-	return t.made(timeline.Create(ctx, t.store.env, t.dir, m, 0, nil, nil))
-}
-
-// Branch makes a child of parent that begins at the last whole record at or before lsn.
-func (t *Tenant) Branch(ctx context.Context, parent *timeline.Timeline, name string, id page.TimelineID, lsn page.LSN) (*timeline.Timeline, error) {
-	if m := parent.Meta(); m.Owner() != t.ShardID() {
-		return nil, fmt.Errorf("branch %s: timeline %s belongs to tenant %s, not to %s", name, parent.Name(), m.Owner(), t.ShardID())
-	}
-	if err := t.beginCreate(ctx, name, &id); err != nil {
-		return nil, err
-	}
-	defer func() { <-t.making }()
-	return t.made(parent.Branch(ctx, t.dir, name, id, lsn))
-}
-
-// ImportOptions say how an import stores pages.
-type ImportOptions struct {
-	LayerSize   int64 // bytes, about, of one layer file
-	Compression layer.Compression
-}
-
-// Import makes a timeline whose first state is what source puts into the sink: every key once, in ascending
-// order. Nothing is visible until all of it is durable. prev is where the record that ends at m.InitialLSN
-// begins. Tenant and ancestor of m do not count.
-func (t *Tenant) Import(ctx context.Context, m manifest.Meta, prev page.LSN, o ImportOptions, source func(sink *timeline.ImageSink) error) (*timeline.Timeline, error) {
-	if err := t.beginCreate(ctx, m.Name, &m.Timeline); err != nil {
-		return nil, err
-	}
-	defer func() { <-t.making }()
-	m.Tenant, m.Shard, m.Ancestor, m.AncestorLSN = t.id, t.shard, page.TimelineID{}, 0
-	return t.made(timeline.Create(ctx, t.store.env, t.dir, m, prev, nil, func(dir string) ([]layer.Desc, error) {
-		sink := timeline.NewImageSink(t.store.env, dir, &m, o.LayerSize, o.Compression)
-		if err := source(sink); err != nil {
-			sink.Abort()
-			return nil, err
-		}
-		return sink.Close(ctx)
-	}))
-}
-
-// Adopt makes a timeline of what an index of Neon's lists. The tenant of a must be this one.
-func (t *Tenant) Adopt(ctx context.Context, a timeline.Adoption) (*timeline.Timeline, error) {
-	if a.Tenant != t.id || a.Shard != t.shard {
-		return nil, fmt.Errorf("adopt timeline %s: its layers belong to tenant %s (%s), not to %s (%s)", a.ID, a.Tenant, a.Shard, t.id, t.shard)
-	}
-	if err := t.beginCreate(ctx, a.Name, &a.ID); err != nil {
-		return nil, err
-	}
-	defer func() { <-t.making }()
-	return t.made(timeline.Adopt(ctx, t.store.env, t.dir, a))
-}
-
-// close closes every timeline.
-func (t *Tenant) close() error {
+// close closes every timeline, branches before what they branch from. Together they wait for uploads no longer than one does. Without
+// write what is only in memory is given up, and uploads end at once.
+func (t *Tenant) close(write bool) error {
 	t.mu.Lock()
 	t.mu.closed = true
+	if t.mu.state == Active {
+		t.mu.state = Stopping
+	}
+	for _, s := range t.mu.slots {
+		if s.stop != nil {
+			s.stop()
+		}
+	}
 	t.mu.Unlock()
-	// Whoever makes a timeline now ends first.
-	t.making <- struct{}{}
-	defer func() { <-t.making }()
+	t.tasks.Stop()
+	t.makers.Wait()
+	t.turn <- struct{}{} // whoever has it ends first
+	defer t.give()
+	ctx, cancel := context.WithTimeout(context.Background(), t.store.env.CloseTime())
+	defer cancel()
+	var mu sync.Mutex
 	var errs []error
-	for _, tl := range t.Timelines() {
-		errs = append(errs, tl.Close())
+	for _, level := range t.levels() {
+		var g errgroup.Group
+		g.SetLimit(closers)
+		for _, tl := range level {
+			g.Go(func() error {
+				end := tl.Abandon
+				if write {
+					end = func() error { return tl.CloseBy(ctx) }
+				}
+				if err := end(); err != nil {
+					mu.Lock()
+					defer mu.Unlock()
+					errs = append(errs, err)
+				}
+				return nil
+			})
+		}
+		_ = g.Wait() // all are in errs
 	}
 	return errors.Join(errs...)
+}
+
+// levels gives the open timelines, those first that are farthest from their root.
+func (t *Tenant) levels() [][]*timeline.Timeline {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var out [][]*timeline.Timeline
+	for _, s := range t.mu.slots {
+		if s.tl == nil {
+			continue
+		}
+		depth := 0
+		for up := t.mu.slots[s.ancestor]; up != nil && depth < maxAncestors; up = t.mu.slots[up.ancestor] {
+			depth++
+		}
+		for len(out) <= depth {
+			out = append(out, nil)
+		}
+		out[depth] = append(out[depth], s.tl)
+	}
+	slices.Reverse(out)
+	return out
 }

@@ -41,7 +41,7 @@ func Adopt(ctx context.Context, env *Env, parent string, a Adoption) (*Timeline,
 	if err != nil {
 		return nil, fmt.Errorf("adopt timeline %s: %w", a.ID, err)
 	}
-	return createAs(ctx, env, parent, s, a.Ancestor, func(dir string, s *manifest.State) error {
+	return createAs(ctx, env, parent, s, a.Ancestor, a.Index.ArchivedAt, func(dir string, s *manifest.State) error {
 		if err := a.place(ctx, dir, s); err != nil {
 			return err
 		}

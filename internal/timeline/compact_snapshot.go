@@ -37,7 +37,7 @@ func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) 
 	if len(v.frozen) > 0 {
 		s.DiskConsistentLSN = v.frozen[0].lsns.Start - 1
 	}
-	s.Cutoff = t.begin()
+	s.Cutoff = t.planFrom()
 	s.Retain = t.readPoints() // after the cutoff: what is held from now on lies above it
 	for i := range descs {
 		l := &s.Layers[i]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
@@ -18,7 +19,7 @@ import (
 // failed: then a crash may bring it back, whole.
 func Create(ctx context.Context, env *Env, parent string, m manifest.Meta, prev page.LSN, ancestor *Timeline, fill func(dir string) ([]layer.Desc, error)) (*Timeline, error) {
 	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev}
-	return createAs(ctx, env, parent, s, ancestor, func(dir string, s *manifest.State) (err error) {
+	return createAs(ctx, env, parent, s, ancestor, time.Time{}, func(dir string, s *manifest.State) (err error) {
 		if fill != nil {
 			s.Layers, err = fill(dir)
 		}
@@ -27,10 +28,10 @@ func Create(ctx context.Context, env *Env, parent string, m manifest.Meta, prev 
 }
 
 // createAs is Create of any state. fill completes it.
-func createAs(ctx context.Context, env *Env, parent string, s manifest.State, ancestor *Timeline, fill func(dir string, s *manifest.State) error) (*Timeline, error) {
+func createAs(ctx context.Context, env *Env, parent string, s manifest.State, ancestor *Timeline, archived time.Time, fill func(dir string, s *manifest.State) error) (*Timeline, error) {
 	dir := filepath.Join(parent, s.Timeline.String())
 	temp := dir + virtualfile.TempSuffix
-	tl, err := create(ctx, env, dir, temp, s, ancestor, fill)
+	tl, err := create(ctx, env, dir, temp, s, ancestor, archived, fill)
 	if err != nil {
 		return nil, fmt.Errorf("new timeline %s: %w", s.Name, err)
 	}
@@ -40,7 +41,7 @@ func createAs(ctx context.Context, env *Env, parent string, s manifest.State, an
 	return tl, nil
 }
 
-func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, ancestor *Timeline, fill func(dir string, s *manifest.State) error) (*Timeline, error) {
+func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, ancestor *Timeline, archived time.Time, fill func(dir string, s *manifest.State) error) (*Timeline, error) {
 	if !s.InitialLSN.Aligned() || s.InitialLSN == page.InvalidLSN {
 		return nil, fmt.Errorf("it cannot begin at LSN %s: not a multiple of 8 above 0", s.InitialLSN)
 	}
@@ -57,7 +58,7 @@ func create(ctx context.Context, env *Env, dir, temp string, s manifest.State, a
 	if err != nil {
 		return nil, errors.Join(err, withdraw(env, dir, temp))
 	}
-	tl, err := newTimeline(env, dir, log, ancestor)
+	tl, err := newTimeline(env, dir, log, ancestor, archived)
 	if err != nil {
 		return nil, errors.Join(err, log.Close(), withdraw(env, dir, temp))
 	}
@@ -109,6 +110,7 @@ type ImageSink struct {
 	generation uint32
 	options    layer.WriterOptions
 
+	end    context.Context // whoever feeds it is told when it has ended; nil is never
 	w      *layer.ImageWriter
 	layers []layer.Desc
 }
@@ -121,10 +123,16 @@ func NewImageSink(env *Env, dir string, m *manifest.Meta, targetSize int64, c la
 		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked, Budget: env.Shares.Jobs}}
 }
 
+// EndWith has PutImage fail once a context has ended, whatever that of its caller.
+func (s *ImageSink) EndWith(ctx context.Context) { s.end = ctx }
+
 // PutImage adds the value of a key.
 func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.end != nil && s.end.Err() != nil {
+		return s.end.Err()
 	}
 	if !key.Storable() {
 		return fmt.Errorf("key %s has no valid form", key)

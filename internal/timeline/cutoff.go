@@ -20,11 +20,14 @@ type kept struct {
 	// grace is until when, in nanoseconds since 1970, nothing is collected; 0 for a timeline made since the store was
 	// opened.
 	grace atomic.Int64
-	mu    struct {
+	// all says that nothing may be collected.
+	all atomic.Bool
+	mu  struct {
 		sync.Mutex
 		planned  page.LSN // at least the cutoff
 		held     []*held  // ascending
 		children []*Timeline
+		absent   map[page.TimelineID]page.LSN // branches that are not here
 	}
 }
 

@@ -23,9 +23,11 @@ type layerFiles struct {
 		sync.Mutex
 		n int
 	}
-	remote remoteLookup // what is known of layers in remote storage
-	absent atomic.Int64 // layers whose files are there only
-	opened int64        // when the timeline was, in ns
+	remote remoteLookup   // what is known of layers in remote storage
+	absent atomic.Int64   // layers whose files are there only
+	opened int64          // when the timeline was, in ns
+	cut    atomic.Bool    // nobody opens or fetches a file any more
+	flying sync.WaitGroup // downloads; it grows under mu, while cut is not set
 }
 
 // bucket heads a list of nodes that are never changed.
@@ -105,6 +107,9 @@ func (f *layerFiles) readerFor(ctx context.Context, d *layer.Desc, c *layer.Coll
 	}
 	if r := file.reader.Load(); r != nil {
 		return r, nil
+	}
+	if f.cut.Load() {
+		return nil, fmt.Errorf("layer %s: %w", d.Name(), ErrClosed)
 	}
 	if c != nil {
 		c.Missing(ctx)
@@ -193,6 +198,34 @@ func (f *layerFiles) drop(d *layer.Desc) {
 	f.mu.n--
 	f.mu.Unlock()
 	f.shut(file)
+}
+
+// cutOff has no file opened or fetched any more.
+func (f *layerFiles) cutOff() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cut.Store(true)
+}
+
+// landed gives a channel that is closed once no download runs. cutOff was called before.
+func (f *layerFiles) landed() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		f.flying.Wait()
+		close(ended)
+	}()
+	return ended
+}
+
+// takeOff counts a download, unless it is too late for one.
+func (f *layerFiles) takeOff() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cut.Load() {
+		return false
+	}
+	f.flying.Add(1)
+	return true
 }
 
 // close closes all. Nobody may read any more.

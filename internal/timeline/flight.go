@@ -30,11 +30,15 @@ func (f *layerFiles) join(file *layerFile) (*flight, error) {
 		fl.waiters++
 		return fl, nil
 	}
+	if !f.takeOff() {
+		return nil, fmt.Errorf("layer %s: %w", file.desc.Name(), ErrClosed)
+	}
 	ctx, cancel := context.WithCancel(context.Background()) // ended by the last to leave, or with the store
 	fl := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1}
 	err := f.env.downloads.tasks.Go(func(end context.Context) {
 		defer context.AfterFunc(end, cancel)()
 		defer cancel()
+		defer f.flying.Done()
 		fl.err = f.download(ctx, file, fl)
 		file.state.Lock()
 		if file.state.flight == fl {
@@ -45,6 +49,7 @@ func (f *layerFiles) join(file *layerFile) (*flight, error) {
 	})
 	if err != nil {
 		cancel()
+		f.flying.Done()
 		return nil, fmt.Errorf("layer %s: %w", file.desc.Name(), ErrClosed)
 	}
 	file.state.flight = fl

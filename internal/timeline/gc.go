@@ -85,6 +85,9 @@ func (t *Timeline) gc(ctx context.Context, req GCRequest) (r GCReport, err error
 	if left := time.Unix(0, t.kept.grace.Load()).Sub(t.env.Clock()); left > 0 && !req.DryRun {
 		return r, fmt.Errorf("%w: %s are left since the store was opened", ErrLeaseGrace, left.Round(time.Second))
 	}
+	if err := t.checkKeepsAll(); err != nil {
+		return r, err
+	}
 	if err := t.compact.turn.take(ctx); err != nil {
 		return r, err
 	}
@@ -207,7 +210,7 @@ func (t *Timeline) collectNow(ctx context.Context) {
 		return
 	}
 	_, err := t.gc(ctx, GCRequest{Horizon: t.env.GC.Horizon, PITR: t.env.GC.PITR})
-	if errors.Is(err, ErrLeaseGrace) || ctx.Err() != nil {
+	if errors.Is(err, ErrLeaseGrace) || errors.Is(err, ErrKeepsAll) || ctx.Err() != nil {
 		return
 	}
 	if t.plans.breakers.note(causeGC, err) {

@@ -29,6 +29,9 @@ func (t *Timeline) readPoints() []compaction.ReadPoint {
 	for _, lsn := range t.heldLSNs() {
 		released[lsn] = page.Set{}
 	}
+	for _, lsn := range t.absent() {
+		released[lsn] = page.Set{}
+	}
 	for _, c := range t.branches() {
 		c.addPointsBelow(c.meta.AncestorLSN, released)
 	}

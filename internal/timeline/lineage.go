@@ -54,6 +54,9 @@ func (l *lineage) release() {
 // at once.
 func (l *lineage) gather(ctx context.Context, c *layer.Collector, inherited bool) error {
 	visits := 0
+	if l.timelines[0].files.cut.Load() {
+		return l.timelines[0].closedError()
+	}
 	if l.lacksFiles() {
 		defer l.fetchAhead(c, inherited).leave()
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
@@ -28,6 +29,8 @@ type Opened struct {
 	state manifest.State
 	log   *manifest.Log
 	found found
+	// Archived is when the timeline was archived; zero if it was not.
+	Archived time.Time
 }
 
 // Open reads a timeline's manifest and compares it with the files beside it: a layer that is missing, of
@@ -69,6 +72,10 @@ func (o *Opened) Ancestor() (id page.TimelineID, ok bool) {
 	return o.state.Ancestor, o.state.AncestorLSN != 0
 }
 
+// Name is the timeline's name; AncestorLSN where it branches off, 0 if it does not.
+func (o *Opened) Name() string          { return o.state.Name }
+func (o *Opened) AncestorLSN() page.LSN { return o.state.AncestorLSN }
+
 // Close lets go of a timeline that is not to be started.
 func (o *Opened) Close() error { return o.log.Close() }
 
@@ -88,7 +95,7 @@ func (o *Opened) Start(ancestor *Timeline) (*Timeline, error) {
 	if err := o.tidy(); err != nil {
 		return nil, fmt.Errorf("timeline %s: %w", o.state.Name, err)
 	}
-	t, err := newTimeline(o.env, o.dir, o.log, ancestor)
+	t, err := newTimeline(o.env, o.dir, o.log, ancestor, o.Archived)
 	if err == nil {
 		t.kept.grace.Store(o.env.Clock().Add(o.env.GC.LeaseGrace).UnixNano())
 	}

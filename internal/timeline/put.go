@@ -32,6 +32,9 @@ func (t *Timeline) TryPut(ctx context.Context, b *page.Batch) error {
 
 // put stores a batch if room gives no error. The caller has the writer's turn.
 func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context.Context) error) error {
+	if err := t.checkSealed(); err != nil {
+		return err
+	}
 	if err := t.flushError(); err != nil {
 		t.wakeFlusher()
 		return t.refusal(err)

@@ -3,6 +3,8 @@ package timeline
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -125,6 +127,13 @@ func (l *snapshots) remove(s *Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.mu.all, s)
+}
+
+// list gives them all.
+func (l *snapshots) list() []*Snapshot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Keys(l.mu.all))
 }
 
 // oldest gives the one that was made first, and how many there are.

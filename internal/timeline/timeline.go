@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -44,6 +43,9 @@ type Timeline struct {
 	// lastLSN and durableLSN follow them, for those who wait; ended is closed at Close.
 	lastLSN, durableLSN lsnWatch
 	ended               chan struct{}
+	gone                chan struct{} // closed when nobody has a view any more
+	archived            atomic.Int64  // when, in ns since 1970; 0 if it is not
+	sealed              atomic.Pointer[error]
 
 	writer     turn // Put, Freeze; guards pace
 	pace       pace
@@ -113,13 +115,14 @@ func (t turn) take(ctx context.Context) error {
 func (t turn) give() { <-t }
 
 // newTimeline makes the running form of what a manifest says. The layers must have been checked.
-func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline) (*Timeline, error) {
+func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline, archived time.Time) (*Timeline, error) {
 	s := log.State()
 	t, err := env.timelineOf(dir, s, log.Layers(), log.Remote, ancestor)
 	if err != nil {
 		return nil, err
 	}
 	t.log = log
+	t.noteArchived(archived)
 	err = t.files.countAbsent(s.Remote)
 	if !env.ReadOnly && err == nil {
 		t.startBackground()
@@ -144,7 +147,7 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 		env: env, dir: dir, meta: s.Meta, ancestor: ancestor, generation: env.Generation(s.Owner()),
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
 		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(),
-		ended: make(chan struct{}),
+		ended: make(chan struct{}), gone: make(chan struct{}),
 	}
 	t.mu.changed = make(chan struct{})
 	t.kept.start(s.Cutoff)
@@ -242,50 +245,4 @@ func (t *Timeline) Info() Info {
 		i.MemoryBytes += f.mem.Size()
 	}
 	return i
-}
-
-// Close writes what is in memory, so that reopening loses nothing, and ends the background work. It may be
-// called twice. After an error what was not written is lost: its WAL has to be ingested again.
-func (t *Timeline) Close() error {
-	t.closing.Do(func() {
-		ctx := context.Background()
-		_ = t.writer.take(ctx) // cannot fail: the context never ends
-		t.closed.Store(true)
-		close(t.ended)
-		if !t.env.ReadOnly {
-			t.freeze()
-		}
-		t.writer.give()
-		t.endBackground()
-		if !t.env.ReadOnly {
-			t.closeErr = t.flushUpTo(ctx, page.MaxLSN)
-			if t.closeErr != nil {
-				t.closeErr = fmt.Errorf("timeline %s: what follows LSN %s is not on disk: %w", t.meta.Name, t.DiskConsistentLSN(), t.closeErr)
-			}
-		}
-		t.uploads.stop()
-		t.closeErr = errors.Join(t.closeErr, t.shut())
-	})
-	return t.closeErr
-}
-
-// shut lets go of the manifest.
-func (t *Timeline) shut() error {
-	_ = t.flusher.take(context.Background())
-	defer t.flusher.give()
-	t.releaseMemory()
-	t.env.heights.drop(t)
-	t.endViews()
-	t.endRemovals()
-	return t.log.Close()
-}
-
-// releaseMemory takes what was never written out of the count of all timelines.
-func (t *Timeline) releaseMemory() {
-	v := t.view.Load()
-	n := v.open.Size()
-	for _, f := range v.frozen {
-		n += f.mem.Size()
-	}
-	t.env.memory.Add(-n)
 }

@@ -220,7 +220,10 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 			return errors.Join(err, q.Shutdown(ctx, false))
 		}
 	}
-	q.Index(func(p *index.Part) { describe(p, &s, t.initdbLSN()) })
+	q.Index(func(p *index.Part) {
+		describe(p, &s, t.initdbLSN())
+		p.ArchivedAt = t.Archived()
+	})
 	u.open(q, slices.DeleteFunc(objects, func(o upload.Object) bool { return namesObject(layers, o) || o == upload.IndexObject(t.generation) }))
 	t.env.uploads.deletions.Resume(u.place(), t.generation, func(o upload.Object) bool { return namesObject(layers, o) })
 	return nil
@@ -390,21 +393,21 @@ func (u *uploads) room(ctx context.Context) error {
 	return nil
 }
 
-// stop ends the uploads; what is not up within the time for it is scheduled again with the next start.
-func (u *uploads) stop() {
+// stop ends the uploads, with flush once all are up; what is not up when ctx ends is scheduled again with the next start.
+func (u *uploads) stop(ctx context.Context, flush bool) {
 	if u == nil {
 		return
 	}
-	u.t.removeDead()
-	ctx, cancel := context.WithTimeout(context.Background(), u.t.env.uploads.c.CloseTime)
-	defer cancel()
-	select {
-	case <-u.ready:
-	case <-ctx.Done():
+	if flush {
+		u.t.removeDead()
+		select {
+		case <-u.ready:
+		case <-ctx.Done():
+		}
 	}
 	u.tasks.Stop()
 	if q := u.get(); q != nil {
-		if err := q.Shutdown(ctx, true); err != nil {
+		if err := q.Shutdown(ctx, flush); err != nil {
 			u.t.env.Logger.Warn("closed before all was uploaded", "timeline", u.t.meta.Name, "err", err)
 		}
 	}

@@ -148,6 +148,7 @@ func (t *Timeline) letGo(r *retired, more bool) {
 	}
 	if !more {
 		t.files.close()
+		close(t.gone)
 		t.env.release()
 	}
 }

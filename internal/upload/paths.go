@@ -82,3 +82,6 @@ func objectNamed(name string) Object {
 	}
 	return Object{name, 0}
 }
+
+// ObjectNamed takes the name of an object within its timeline apart.
+func ObjectNamed(name string) Object { return objectNamed(name) }
