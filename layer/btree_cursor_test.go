@@ -122,14 +122,16 @@ func walkDamaged(t testing.TB, blocks []byte, keyLen int, from []byte) {
 		err := c.seek(ctx, from)
 		var last []byte
 		for n := 0; err == nil; n++ {
-			require.Less(t, n, most)
+			if n == most {
+				t.Fatal("no end")
+			}
 			var key []byte
 			var ok bool
 			if key, _, ok, err = step(ctx); !ok {
 				break
 			}
-			if last != nil {
-				require.Equal(t, back, bytes.Compare(key, last) < 0, "keys go one way")
+			if last != nil && back != (bytes.Compare(key, last) < 0) {
+				t.Fatalf("%x after %x: keys go one way", key, last)
 			}
 			last = append(last[:0], key...)
 		}

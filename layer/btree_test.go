@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/stratapg/strata/cache"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -212,7 +213,7 @@ func TestTreeWalkEndsOnDamagedBlocks(t *testing.T) {
 	pairs := spread(18)
 	blocks, root := buildTree(t, pairs)
 	for blk := 0; blk <= int(root); blk++ {
-		for off := range 64 {
+		for off := 0; off < 64; off += testkit.Size(3, 1, 1) {
 			for _, flip := range []byte{0x01, 0x80, 0xFF} {
 				bad := bytes.Clone(blocks)
 				bad[blk*blockSize+off] ^= flip
@@ -231,7 +232,9 @@ func TestTreeWalkEndsOnDamagedBlocks(t *testing.T) {
 					if !ok {
 						break
 					}
-					require.Less(t, n, 1<<20)
+					if n == 1<<20 {
+						t.Fatal("no end")
+					}
 				}
 			}
 		}

@@ -159,7 +159,7 @@ func TestReadsAreEqualUnderAllOptions(t *testing.T) {
 		return append(ds, desc)
 	}
 	var sets []page.Set
-	for range 20 {
+	for range testkit.Size(3, 20, 100) {
 		a := rnd.IntN(keys)
 		sets = append(sets, page.SetOfKeys(modelKey(a), modelKey(rnd.IntN(keys))), page.NewSet(page.Range{Start: modelKey(a), End: modelKey(a + 1 + rnd.IntN(keys-a))}))
 	}

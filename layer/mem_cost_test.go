@@ -62,7 +62,7 @@ func fillIndex(m *Mem, n int, last func(i uint32) uint32) (most float64) {
 // with ten million entries as with none.
 func TestMemEntriesAreCheap(t *testing.T) {
 	const maxBytes = 48
-	n := testkit.Size(1_000_000, 1_000_000, 10_000_000)
+	n := testkit.Size(300_000, 1_000_000, 10_000_000)
 	for name, last := range map[string]func(i uint32) uint32{
 		"sequential": func(i uint32) uint32 { return i },
 		"random":     func(i uint32) uint32 { return i * 2654435761 },

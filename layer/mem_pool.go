@@ -212,11 +212,12 @@ func (p *MemPool) count(fn func(s *MemStats)) {
 	fn(&p.mu.MemStats)
 }
 
-// memArena cuts the tables of an index from blocks that grow from 64 KiB to 1 MiB, so that small layers stay
-// small and large ones cost few system calls. What it gave is freed all at once.
+// memArena cuts the tables of an index from blocks of 64 KiB to 1 MiB, a sixteenth of what there is at the most, so that
+// small layers stay small and large ones cost few system calls. What it gave is freed all at once.
 type memArena struct {
 	blocks []memBlock
-	rest   []byte
+	rest   []byte // of the last
+	scrap  []byte // what was left of one before it, for something small
 	bytes  int64
 	pool   *MemPool
 }
@@ -224,19 +225,31 @@ type memArena struct {
 const (
 	minArenaBlock = 64 << 10
 	maxArenaBlock = defaultMemChunk
+	// arenaParts bounds what a new block adds to what there is: so much of the memory may lie idle in it.
+	arenaParts = 32
 )
 
 // alloc gives n bytes, a multiple of 8, of unspecified content.
 func (a *memArena) alloc(n int) unsafe.Pointer {
-	if len(a.rest) < n {
-		size := max(n, minArenaBlock<<min(len(a.blocks), 4))
+	from := &a.rest
+	if len(a.scrap) >= n {
+		from = &a.scrap
+	} else if len(a.rest) < n {
+		if len(a.rest) > len(a.scrap) {
+			a.scrap = a.rest
+		}
+		size := minArenaBlock
+		for size < maxArenaBlock && int64(size) < a.bytes/arenaParts {
+			size *= 2
+		}
+		size = max(n, size)
 		b, _ := a.pool.take(size, true)
 		a.blocks = append(a.blocks, b)
 		a.bytes += int64(b.Len())
 		a.rest = b.Bytes()
 	}
-	p := unsafe.Pointer(unsafe.SliceData(a.rest))
-	a.rest = a.rest[n:]
+	p := unsafe.Pointer(unsafe.SliceData(*from))
+	*from = (*from)[n:]
 	return p
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stratapg/strata/cache"
 	shares "github.com/stratapg/strata/internal/budget"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -197,12 +198,13 @@ func openMerged(t testing.TB, disk *virtualfile.Disk, dir string, ds []Desc) (ou
 // Hundreds of layers, all open at once, take no more memory than was said; layers side by side take that of
 // two, however many there are.
 func TestMergeStaysWithinItsMemory(t *testing.T) {
-	const layers, values, size = 300, 200, 700
+	layers, values := testkit.Size(100, 300, 300), testkit.Size(100, 200, 200)
+	const size = 700
 	for name, c := range map[string]struct {
 		apart bool
 		limit int64
 	}{
-		"one above another": {false, layers * minMergeInput},
+		"one above another": {false, int64(layers) * minMergeInput},
 		"side by side":      {true, 2 * minMergeInput},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,8 +98,9 @@ func rewriteDelta(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 	require.NoError(t, err)
 	require.NoError(t, r.Iterate(context.Background(), func(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
 		v, err := page.DecodeValue(value)
-		require.NoError(t, err)
-		require.Equal(t, willInit, v.Initializes())
+		if err != nil || willInit != v.Initializes() {
+			t.Fatalf("%s at %s: initializes %t, %v", k, lsn, willInit, err)
+		}
 		n, values = n+1, values+1
 		return w.Add(k, lsn, willInit, value)
 	}))
@@ -126,8 +128,9 @@ func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 	}
 	read := func(r *Reader) (out []pair) {
 		require.NoError(t, r.Iterate(ctx, func(k page.Key, lsn page.LSN, willInit bool, value []byte) error {
-			require.Equal(t, d.LSNs.Start, lsn)
-			require.True(t, willInit)
+			if d.LSNs.Start != lsn || !willInit {
+				t.Fatalf("%s at %s: initializes %t", k, lsn, willInit)
+			}
 			out = append(out, pair{k, string(value)})
 			return nil
 		}))
@@ -137,14 +140,16 @@ func rewriteImage(t *testing.T, fs virtualfile.FS, r *Reader, id Identity, d Des
 	w, err = NewImageWriter(diskFor(t, fs), "packed", id, d.Keys, d.LSNs.Start, d.Generation, WriterOptions{})
 	require.NoError(t, err)
 	for _, p := range original {
-		require.NoError(t, w.Add(p.key, []byte(p.value)))
+		if err := w.Add(p.key, []byte(p.value)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	out, err = w.Finish(context.Background(), d.Keys.End)
 	require.NoError(t, err)
 	again, err := openOn(t, fs, "packed", id, out)
 	require.NoError(t, err)
 	defer again.Close()
-	require.Equal(t, original, read(again))
+	require.True(t, slices.Equal(original, read(again)), d.Name())
 	return n
 }
 

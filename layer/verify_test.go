@@ -29,7 +29,7 @@ func TestVerifyPassesWhatIsWhole(t *testing.T) {
 		require.NotZero(t, n)
 	})
 	require.Equal(t, 103, files)
-	for _, l := range corpus(t, 40) {
+	for _, l := range corpus(t, testkit.Size(10, 40, 200)) {
 		v, err := Verify(context.Background(), diskFor(t, l.fs()), "/", testID, l.desc, nil)
 		require.NoError(t, err, l.name)
 		require.Equal(t, l.desc, v.Desc)
@@ -146,7 +146,7 @@ func flips(r *rand.Rand, size, step int) func(yield func(bit int) bool) {
 // Whichever bit of a file is flipped, Verify finds it, whether or not the manifest promises a trailer.
 func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 7))
-	tried, layers := 0, corpus(t, testkit.Size(25, 200, 200))
+	tried, layers := 0, corpus(t, testkit.Size(10, 200, 200))
 	for i, l := range layers {
 		b := bytes.Clone(l.content)
 		mem := virtualfile.NewMem()
@@ -154,9 +154,9 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 		f, err := mem.OpenAppend(l.desc.FileName())
 		require.NoError(t, err)
 		disk := diskOn(mem)
-		step := max(1, len(b)/100)
+		step := max(1, len(b)/testkit.Size(25, 100, 100))
 		if i == 0 {
-			step = 1 // every byte
+			step = testkit.Size(16, 1, 1) // every byte
 		}
 		for bit := range flips(r, len(b), step) {
 			flip := func() {
@@ -184,7 +184,7 @@ func TestVerifyFindsEveryFlippedBit(t *testing.T) {
 // never another value, and never none.
 func TestReadsOfFlippedFilesGiveErrorsOrTheTruth(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 8))
-	layers := corpus(t, testkit.Size(25, 200, 200))
+	layers := corpus(t, testkit.Size(10, 200, 200))
 	tried, errs, right := 0, 0, 0
 	for _, l := range layers {
 		b := bytes.Clone(l.content)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	shares "github.com/stratapg/strata/internal/budget"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -82,6 +83,7 @@ func (w *writing) writeUnder(ctx context.Context, fsys virtualfile.FS) (Desc, er
 // layer's name is there unless the layer is whole, and a second attempt succeeds whatever the first left.
 func TestWritingSurvivesEveryFault(t *testing.T) {
 	for _, w := range writings() {
+		w.entries = min(w.entries, testkit.Size(12_000, 30_000, 30_000))
 		t.Run(w.name, func(t *testing.T) {
 			for nth := 1; ; nth++ {
 				fault := &virtualfile.Fault{Nth: nth, Torn: 512}
@@ -121,6 +123,7 @@ func TestWritingSurvivesEveryFault(t *testing.T) {
 // The context ends at every operation of writing a layer: either the layer is there and whole, or nothing is left.
 func TestCancelledWritingLeavesNothing(t *testing.T) {
 	for _, w := range writings() {
+		w.entries = min(w.entries, testkit.Size(12_000, 30_000, 30_000))
 		t.Run(w.name, func(t *testing.T) {
 			cancelled := 0
 			for nth := 1; ; nth++ {
