@@ -41,6 +41,8 @@ var (
 	ErrTimelineNotFound = tenant.ErrTimelineNotFound
 	// ErrTimelineExists: the name or id is taken.
 	ErrTimelineExists = tenant.ErrTimelineExists
+	// ErrWrongShard: a key that another shard of the tenant has.
+	ErrWrongShard = timeline.ErrWrongShard
 	// ErrStale: another writer has taken over, with a higher generation.
 	ErrStale = timeline.ErrStale
 	// ErrNoRemote: the store keeps layers in remote storage, and was opened without.

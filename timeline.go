@@ -11,6 +11,7 @@ import (
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
 )
 
 type (
@@ -167,6 +168,9 @@ func (tl *Timeline) Ingest(ctx context.Context, o IngestOptions) (IngestResult, 
 // BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
 // version starts. After an error what was written does not start.
 func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
+	if s := tl.Shard(); !s.Alone() {
+		return BaseBackupResult{}, fmt.Errorf("base backup of one shard: %w: all of the tenant's %d have to be asked; use a ShardSet", ErrWrongShard, s.Count)
+	}
 	lsn := o.LSN
 	if lsn == page.InvalidLSN {
 		lsn = tl.LastRecordLSN()
@@ -180,12 +184,16 @@ func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOpt
 		return BaseBackupResult{}, err
 	}
 	defer release()
-	bo := basebackup.Options{LSN: lsn, Version: tl.t.Meta().Version}
+	r, err := basebackup.Full(ctx, w, tl, backupOptions(o, lsn, tl.t.Meta().Version))
+	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
+}
+
+func backupOptions(o BaseBackupOptions, lsn page.LSN, version pg.Version) basebackup.Options {
+	bo := basebackup.Options{LSN: lsn, Version: version}
 	if o.Progress != nil {
 		bo.Progress = func(p basebackup.Progress) {
 			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})
 		}
 	}
-	r, err := basebackup.Full(ctx, w, tl, bo)
-	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
+	return bo
 }

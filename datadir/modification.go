@@ -20,6 +20,7 @@ const DefaultSizeCache = 65536
 // a call between Begin and End fails, Abort forgets that record and stores those before it.
 type Modification struct {
 	store   Store
+	shard   page.ShardIdentity // whose store it is
 	version pg.Version
 	batch   page.Batch
 	index   RecordIndex
@@ -45,6 +46,7 @@ func NewModification(store Store, version pg.Version, sizeCache int) *Modificati
 	}
 	return &Modification{
 		store:   store,
+		shard:   ShardOf(store),
 		version: version,
 		done:    RecordSpan{store.PrevRecordLSN(), store.LastRecordLSN()},
 		sizes:   newSizeCache(sizeCache),

@@ -37,6 +37,9 @@ func (m *Modification) slruDir(ctx context.Context, kind page.SLRU) (*slruDir, e
 
 // SLRUSegments lists the segments in ascending order. The caller must not keep or change them.
 func (m *Modification) SLRUSegments(ctx context.Context, kind page.SLRU) ([]uint32, error) {
+	if m.elsewhere() {
+		return nil, nil
+	}
 	d, err := m.slruDir(ctx, kind)
 	if err != nil {
 		return nil, err
@@ -46,6 +49,9 @@ func (m *Modification) SLRUSegments(ctx context.Context, kind page.SLRU) ([]uint
 
 // HasSLRUPage reports whether a page of an SLRU exists.
 func (m *Modification) HasSLRUPage(ctx context.Context, kind page.SLRU, pageNo uint32) (bool, error) {
+	if m.elsewhere() {
+		return false, nil
+	}
 	d, err := m.slruDir(ctx, kind)
 	if err != nil {
 		return false, err
@@ -66,6 +72,9 @@ func (m *Modification) HasSLRUPage(ctx context.Context, kind page.SLRU, pageNo u
 
 // PutSLRUZeroPage makes a page of an SLRU all zeros, as where a server starts a new one.
 func (m *Modification) PutSLRUZeroPage(ctx context.Context, kind page.SLRU, pageNo uint32) error {
+	if m.elsewhere() {
+		return nil
+	}
 	seg, n := pageNo/pg.SLRUSegPages, pageNo%pg.SLRUSegPages
 	if err := m.reachSLRU(ctx, kind, seg, n, true); err != nil {
 		return err
@@ -76,6 +85,9 @@ func (m *Modification) PutSLRUZeroPage(ctx context.Context, kind page.SLRU, page
 
 // PutSLRUValue makes v the next version of a page of an SLRU. A page that is not there starts as zeros.
 func (m *Modification) PutSLRUValue(ctx context.Context, kind page.SLRU, pageNo uint32, v *page.Value) error {
+	if m.elsewhere() {
+		return nil
+	}
 	seg, n := pageNo/pg.SLRUSegPages, pageNo%pg.SLRUSegPages
 	if err := m.reachSLRU(ctx, kind, seg, n, false); err != nil {
 		return err
@@ -131,6 +143,9 @@ func (m *Modification) storedPages(ctx context.Context, kind page.SLRU, seg uint
 
 // DropSLRUSegments removes every segment that drop names.
 func (m *Modification) DropSLRUSegments(ctx context.Context, kind page.SLRU, drop func(segment uint32) bool) error {
+	if m.elsewhere() {
+		return nil
+	}
 	d, err := m.slruDir(ctx, kind)
 	if err != nil {
 		return err

@@ -67,6 +67,9 @@ func (m *Modification) PutOrigin(id uint16, lsn page.LSN) {
 
 // PutAuxFile stores an auxiliary file; empty content removes it.
 func (m *Modification) PutAuxFile(ctx context.Context, path string, content []byte) error {
+	if m.elsewhere() {
+		return nil
+	}
 	if len(content) == 0 {
 		content = nil
 	}

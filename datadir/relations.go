@@ -17,7 +17,7 @@ var zeroPage [pg.BlockSize]byte
 
 // PutBlockImage makes image the block's next version. The relation is created or extended as needed.
 func (m *Modification) PutBlockImage(ctx context.Context, rel page.RelTag, block uint32, image []byte) error {
-	if err := m.reach(ctx, rel, block, true); err != nil {
+	if err := m.reach(ctx, rel, block, true); err != nil || !m.shard.Keeps(rel.Block(block)) {
 		return err
 	}
 	m.batch.PutImage(rel.Block(block), m.cur.End, image)
@@ -29,7 +29,7 @@ func (m *Modification) PutBlockImage(ctx context.Context, rel page.RelTag, block
 // block was not there before, as PostgreSQL's redo does, also if the relation had such a block before it
 // was truncated.
 func (m *Modification) PutBlockRecord(ctx context.Context, rel page.RelTag, block uint32, willInit bool, record []byte) error {
-	if err := m.reach(ctx, rel, block, willInit); err != nil {
+	if err := m.reach(ctx, rel, block, willInit); err != nil || !m.shard.Keeps(rel.Block(block)) {
 		return err
 	}
 	m.batch.PutRecord(rel.Block(block), m.cur.End, willInit, record)
@@ -38,7 +38,7 @@ func (m *Modification) PutBlockRecord(ctx context.Context, rel page.RelTag, bloc
 
 // PutBlockValue makes v the block's next version, as PutBlockRecord.
 func (m *Modification) PutBlockValue(ctx context.Context, rel page.RelTag, block uint32, v *page.Value) error {
-	if err := m.reach(ctx, rel, block, v.Initializes()); err != nil {
+	if err := m.reach(ctx, rel, block, v.Initializes()); err != nil || !m.shard.Keeps(rel.Block(block)) {
 		return err
 	}
 	m.batch.PutValue(rel.Block(block), m.cur.End, v)
@@ -73,11 +73,12 @@ func (m *Modification) extend(ctx context.Context, rel page.RelTag, block uint32
 		return fmt.Errorf("relation %s: block %d lies %d blocks behind the end; at most %d are filled with zeros", rel, block, block-n, MaxGapBlocks)
 	}
 	for b := n; b < block; b++ {
-		m.batch.PutImage(rel.Block(b), m.beforeEnd(), zeroPage[:])
-		m.gapPages++
+		if m.putZero(rel.Block(b)) {
+			m.gapPages++
+		}
 	}
 	if !willInit {
-		m.batch.PutImage(rel.Block(block), m.beforeEnd(), zeroPage[:])
+		m.putZero(rel.Block(block))
 	}
 	m.setSize(rel, n, block+1)
 	return nil

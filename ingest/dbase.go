@@ -107,9 +107,14 @@ func (i *Ingester) copyRelation(ctx context.Context, src *datadir.Snapshot, from
 	if err := i.m.CreateRelation(ctx, to); err != nil {
 		return err
 	}
+	shard, copied := datadir.ShardOf(i.store), int64(0)
 	for b := uint32(0); b < size; b += copyChunk {
 		n := min(copyChunk, size-b)
-		err := i.store.GetVectored(ctx, page.NewSet(page.Range{Start: from.Block(b), End: from.Block(b + n)}), src.LSN(),
+		keys := shard.Restrict(page.NewSet(page.Range{Start: from.Block(b), End: from.Block(b + n)}))
+		if keys.Empty() {
+			continue
+		}
+		err := i.store.GetVectored(ctx, keys, src.LSN(),
 			func(k page.Key, v []byte, err error) error {
 				if err == nil && len(v) != pg.BlockSize {
 					err = fmt.Errorf("%w: %d bytes", datadir.ErrCorrupt, len(v))
@@ -117,11 +122,18 @@ func (i *Ingester) copyRelation(ctx context.Context, src *datadir.Snapshot, from
 				if err != nil {
 					return fmt.Errorf("copy %s: %w", k.Describe(), err)
 				}
+				copied++
 				return i.m.PutBlockImage(ctx, to, k.F6, v)
 			})
 		if err != nil {
 			return err
 		}
+	}
+	if err := i.m.GrowRelation(ctx, to, size); err != nil {
+		return err
+	}
+	if own := shard.Pages(to.Blocks(size)); copied != own {
+		return fmt.Errorf("copy relation %s: %d of %d blocks are there", from, copied, own)
 	}
 	if got, _, err := i.m.RelSize(ctx, to); err != nil || got != size {
 		return fmt.Errorf("copy relation %s: %d of %d blocks are there (%v)", from, got, size, err)

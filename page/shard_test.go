@@ -184,6 +184,15 @@ func TestShardRanges(t *testing.T) {
 			}
 		}
 		require.Equal(t, want, kept)
+		var owned int
+		for k := start; k.Less(r.End); k = k.Next() {
+			if s.Owns(k) {
+				owned++
+			}
+		}
+		if r.End.F5 == start.F5 {
+			require.Equal(t, owned, count(s.Share(page.NewSet(r))))
+		}
 		if r.End.F5 == start.F5 && !s.Alone() {
 			require.EqualValues(t, len(want), count(got), "nothing of others' is left of a run of blocks")
 		}

@@ -67,14 +67,14 @@ func (s ShardIdentity) Pages(r Range) int64 {
 		return int64(min(run.n/uint64(s.Count), math.MaxUint32))
 	}
 	var n uint64
-	for part := range s.parts(run) {
+	for part := range s.parts(run, s.Keeps) {
 		n += part.n
 	}
 	return int64(min(n, math.MaxUint32))
 }
 
-// parts gives what the shard keeps of a run of a relation's keys, in order; neighbours are in one piece.
-func (s ShardIdentity) parts(run blockRun) iter.Seq[blockRun] {
+// parts gives what the shard has of a run of a relation's keys, in order; neighbours are in one piece.
+func (s ShardIdentity) parts(run blockRun, has func(Key) bool) iter.Seq[blockRun] {
 	return func(yield func(blockRun) bool) {
 		var have blockRun
 		from, end := uint64(run.first.F6), uint64(run.first.F6)+run.n
@@ -90,7 +90,7 @@ func (s ShardIdentity) parts(run blockRun) iter.Seq[blockRun] {
 				to = min(end, sizeBlock)
 			}
 			switch {
-			case !s.Keeps(k):
+			case !has(k):
 			case have.n > 0 && uint64(have.first.F6)+have.n == from:
 				have.n += to - from
 			default:
@@ -109,7 +109,13 @@ func (s ShardIdentity) parts(run blockRun) iter.Seq[blockRun] {
 
 // Restrict takes out of keys what the shard does not keep. Where that cannot be told of a range without looking at each
 // of its keys, because its ends differ in more than their last field or it is very long, all of it stays: Keeps tells.
-func (s ShardIdentity) Restrict(keys Set) Set {
+func (s ShardIdentity) Restrict(keys Set) Set { return s.restrict(keys, s.Keeps) }
+
+// Share takes out of keys what does not belong to the shard, so that the shares of all shards have each key once. What
+// cannot be told stays, as with Restrict: Owns tells.
+func (s ShardIdentity) Share(keys Set) Set { return s.restrict(keys, s.Owns) }
+
+func (s ShardIdentity) restrict(keys Set, has func(Key) bool) Set {
 	if s.Alone() {
 		return keys
 	}
@@ -120,11 +126,11 @@ func (s ShardIdentity) Restrict(keys Set) Set {
 		case !ok || run.first.dealt() && run.n/uint64(s.StripeSize) > maxStripes:
 			out = append(out, r)
 		case run.n == 1 || run.first.F1 != prefixRel || run.first.F4 == 0:
-			if s.Keeps(run.first) {
+			if has(run.first) {
 				out = append(out, r)
 			}
 		default:
-			for p := range s.parts(run) {
+			for p := range s.parts(run, has) {
 				end := p.first
 				if last := uint64(p.first.F6) + p.n; last > math.MaxUint32 {
 					end.F5, end.F6 = end.F5+1, 0
