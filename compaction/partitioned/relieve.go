@@ -166,7 +166,8 @@ func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
 }
 
 // runs gives all runs of a stack. A narrow layer in a run with a wide one takes its neighbours with it, so each layer counts
-// with its bytes for each byte of live pages of its keys, times those of the widest.
+// with its bytes for each byte of live pages of its keys, times those of the widest; all together with no more than the WAL
+// between their LSNs, for a narrow layer may be that of a hot spot whose neighbours are thin.
 func (p *planner) runs(seg *segment) []run {
 	n := min(len(seg.stack), 4*p.limit)
 	width, density := make([]float64, n), make([]float64, n)
@@ -180,7 +181,8 @@ func (p *planner) runs(seg *segment) []run {
 		widest, sum := width[from], density[from]
 		for to := from + 1; to < n; to++ {
 			widest, sum = max(widest, width[to]), sum+density[to]
-			out = append(out, run{from, to, widest * sum})
+			wal := float64(p.s.Layers[seg.stack[from]].LSNs.End - p.s.Layers[seg.stack[to]].LSNs.Start)
+			out = append(out, run{from, to, min(widest*sum, wal)})
 		}
 	}
 	return out
