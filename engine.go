@@ -22,7 +22,8 @@ type Engine struct {
 }
 
 // Open opens the store in Options.Dir, and with it every timeline in it. A layer file that is missing, of
-// the wrong size, or of another timeline is an error that names it. Close must be called.
+// the wrong size, or of another timeline makes its timeline StateBroken, for a reason that names it, or with Options.Strict is
+// an error of Open. Close must be called.
 func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -43,6 +44,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	store, err := tenant.Open(ctx, tenant.Options{
 		DefaultTenant:   o.Tenant,
+		Isolate:         !o.Strict,
 		RemoteURL:       e.options.Remote.URL,
 		Generation:      o.Remote.Generation,
 		Evict:           tenant.EvictConfig{Limits: o.Remote.Evict.EvictLimits, Period: o.Remote.Evict.Period},

@@ -53,4 +53,14 @@ var (
 	ErrTenantNotFound = tenant.ErrTenantNotFound
 	// ErrTenantExists: the id is taken.
 	ErrTenantExists = tenant.ErrTenantExists
+	// ErrBroken: a timeline or tenant could not be opened; others can be used.
+	ErrBroken = tenant.ErrBroken
+	// ErrNotActive: a timeline or tenant is there and cannot be used in its present state.
+	ErrNotActive = tenant.ErrNotActive
+	// ErrHasBranches: other timelines branch from it, and go first.
+	ErrHasBranches = tenant.ErrHasBranches
+	// ErrArchived: a timeline can be read and nothing else.
+	ErrArchived = timeline.ErrArchived
+	// ErrOnlyHere: what is to leave the local disk is nowhere else.
+	ErrOnlyHere = tenant.ErrOnlyHere
 )

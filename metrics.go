@@ -65,7 +65,7 @@ func (e *Engine) register() error {
 	if r == nil {
 		return nil
 	}
-	all := []prometheus.Collector{newCollector(e)}
+	all := []prometheus.Collector{newCollector(e), newStateCollector(e)}
 	if e.redo.pool != nil {
 		all = append(all, newRedoCollector(e))
 	}

@@ -28,6 +28,9 @@ type Options struct {
 	// AllowDamaged opens a store some of whose layer files are missing or damaged, so that what is sound can be
 	// read and the rest be found (VerifyLayer). Reads that need a damaged layer fail. It goes with ReadOnly.
 	AllowDamaged bool
+	// Strict fails Open if a timeline or tenant cannot be opened. Without it that one alone is StateBroken, and all others are
+	// as they were.
+	Strict bool
 	// FS is where Dir is; default: the operating system's files.
 	FS virtualfile.FS
 

@@ -34,7 +34,7 @@ func wrap(tl *timeline.Timeline, err error) (*Timeline, error) {
 	return &Timeline{tl}, nil
 }
 
-// Timelines describes all timelines, by name.
+// Timelines describes all active timelines, by name; Statuses lists those too that are not.
 func (t *Tenant) Timelines() []TimelineInfo {
 	tls := t.t.Timelines()
 	out := make([]TimelineInfo, len(tls))
@@ -47,7 +47,8 @@ func (t *Tenant) Timelines() []TimelineInfo {
 // defaultWALSegSize is PostgreSQL's default wal_segment_size.
 const defaultWALSegSize = 16 << 20
 
-// Create makes an empty timeline for embedders who Put themselves.
+// Create makes an empty timeline for embedders who Put themselves. Called again with an id and the same options it gives the
+// timeline as it is, so that it may be repeated by whoever does not know how it went; so may Import and Branch.
 func (t *Tenant) Create(ctx context.Context, o CreateOptions) (*Timeline, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, Import
 	if o.Flavour != pg.Stock && o.Flavour != pg.Neon {
 		return nil, ImportResult{}, fmt.Errorf("ImportOptions.Flavour is %d: want pg.Stock or pg.Neon", o.Flavour)
 	}
-	if err := t.free(o.Name); err != nil {
+	if err := t.free(o.Name, o.ID); err != nil {
 		return nil, ImportResult{}, err // before gigabytes are looked at
 	}
 	d, err := ingest.OpenDataDir(o.PGData)
@@ -115,8 +116,8 @@ func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, Import
 	return tl, ImportResult{LSN: d.LSN, Relations: stats.Relations, Pages: stats.Pages, Bytes: stats.Bytes}, nil
 }
 
-// free says whether a timeline of that name may be made.
-func (t *Tenant) free(name string) error {
+// free says whether a timeline of that name may be made, or is there already under that id.
+func (t *Tenant) free(name string, id page.TimelineID) error {
 	if t.options.ReadOnly {
 		return fmt.Errorf("new timeline %s: %w", name, ErrReadOnly)
 	}
@@ -124,6 +125,8 @@ func (t *Tenant) free(name string) error {
 		return err
 	}
 	switch tl, err := t.t.Timeline(name); {
+	case err == nil && tl.ID() == id:
+		return nil
 	case err == nil:
 		return fmt.Errorf("%w: %q (id %s); choose another name", ErrTimelineExists, name, tl.ID())
 	case errors.Is(err, ErrTimelineNotFound):
