@@ -29,6 +29,7 @@ const (
 	killDir      = "STRATA_KILL_DIR"
 	killEndpoint = "STRATA_KILL_ENDPOINT"
 	killBucket   = "STRATA_KILL_BUCKET"
+	killPrefix   = "STRATA_KILL_PREFIX"
 )
 
 // TestMain finds goroutines that outlive their timeline, but for idle connections to a server; or is the child.
@@ -43,8 +44,8 @@ func TestMain(m *testing.M) {
 	}
 }
 
-func openKillStore(ctx context.Context, endpoint, bucket string) (remote.Storage, error) {
-	s, err := s3store.Open(ctx, s3store.Options{Endpoint: endpoint, Bucket: bucket})
+func openKillStore(ctx context.Context, endpoint, bucket, prefix string) (remote.Storage, error) {
+	s, err := s3store.Open(ctx, s3store.Options{Endpoint: endpoint, Bucket: bucket, Prefix: prefix})
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +60,7 @@ func killValue(k int, lsn page.LSN) string {
 // uploadUntilKilled writes, flushes and compacts, and prints after each step up to where the remote alone is said to be enough.
 func uploadUntilKilled() error {
 	ctx := context.Background()
-	store, err := openKillStore(ctx, os.Getenv(killEndpoint), os.Getenv(killBucket))
+	store, err := openKillStore(ctx, os.Getenv(killEndpoint), os.Getenv(killBucket), os.Getenv(killPrefix))
 	if err != nil {
 		return err
 	}
@@ -93,11 +94,16 @@ func uploadUntilKilled() error {
 // reported is in the remote, what it made durable is on its disk, and in the end the bucket holds what the index names.
 func TestKilledWithS3(t *testing.T) {
 	server := testkit.StartS3(t)
+	for run := range testkit.Size(1, 1, 4) {
+		t.Run(fmt.Sprintf("run=%d", run), func(t *testing.T) { killAgainAndAgain(t, server, uint64(run), testkit.Size(3, 8, 50)) })
+	}
+}
+
+func killAgainAndAgain(t *testing.T, server *testkit.S3, seed uint64, kills int) {
 	dir := t.TempDir()
-	store, err := openKillStore(t.Context(), server.Endpoint, server.Bucket)
+	store, err := openKillStore(t.Context(), server.Endpoint, server.Bucket, t.Name())
 	require.NoError(t, err)
-	rnd := testkit.Rand(t, 1)
-	kills := testkit.Size(3, 8, 200)
+	rnd := testkit.Rand(t, seed)
 	var reported, durable page.LSN
 	for range kills {
 		r, d := killOnce(t, server, dir, time.Duration(rnd.IntN(400))*time.Millisecond)
@@ -123,7 +129,7 @@ func TestKilledWithS3(t *testing.T) {
 // killOnce runs a child for a while after its first step.
 func killOnce(t *testing.T, server *testkit.S3, dir string, after time.Duration) (reported, durable page.LSN) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), killDir+"="+dir, killEndpoint+"="+server.Endpoint, killBucket+"="+server.Bucket)
+	cmd.Env = append(os.Environ(), killDir+"="+dir, killEndpoint+"="+server.Endpoint, killBucket+"="+server.Bucket, killPrefix+"="+t.Name())
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/remote"
@@ -122,7 +122,7 @@ func (u *uploader) config() (c Config, err error) {
 		MinManifestRewrite: 600, Redoer: joiner{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: time.Now,
 		Compaction: CompactionConfig{Strategy: strategy, Options: compaction.Options{CheckpointDistance: 4 << 10, CompactionTargetSize: 8 << 10,
 			CompactionThreshold: 2, ImageCreationThreshold: 1, ImageCheckDistance: 1, MaxVisits: 3, MaxRecords: 4}},
-		Remote: u.faults, Upload: UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly},
+		Remote: u.faults, Download: DownloadConfig{Attempts: 3, Pause: time.Microsecond}, Upload: UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly},
 	}
 	if u.change != nil {
 		u.change(&c)
@@ -217,16 +217,34 @@ func (u *uploader) settle() {
 }
 
 // same reads everything at an LSN, and compares.
-func (u *uploader) same(lsn page.LSN) {
+func (u *uploader) same(lsn page.LSN) { require.NoError(u.t, u.trySame(lsn)) }
+
+// trySame is same, where a read may fail, but not be wrong.
+func (u *uploader) trySame(lsn page.LSN) error {
 	got := map[page.Key]string{}
 	err := u.tl.GetVectored(context.Background(), page.NewSet(page.FullRange), lsn, func(k page.Key, v []byte, err error) error {
 		got[k] = string(v)
 		return err
 	})
-	require.NoError(u.t, err)
+	if err != nil {
+		return err
+	}
 	for k := range uploadKeys {
 		require.Equal(u.t, u.past.at(k, lsn), got[blockKey(k)], "key %d at %s", k, lsn)
 	}
+	return nil
+}
+
+// evict has all layers leave the disk that may.
+func (u *uploader) evict() {
+	resident, _, err := u.tl.Resident()
+	require.NoError(u.t, err)
+	var ds []layer.Desc
+	for _, r := range resident {
+		ds = append(ds, r.Desc)
+	}
+	_, err = u.tl.Evict(context.Background(), ds...)
+	require.NoError(u.t, err)
 }
 
 // sameAll compares at every LSN up to one.
@@ -462,97 +480,155 @@ func (u *uploader) clean() {
 	}
 }
 
-// TestUploadModel does at random what processes do: write, compact, fail, die, come back on their disk or attach elsewhere while the old
-// one still runs. After each attachment from the remote alone all that was reported is right.
+// TestUploadModel does at random what processes do: write, compact, evict, fail, die at any call of the remote, come back on their
+// disk or attach elsewhere while the old one still runs and writes. After each attachment from the remote alone all that was reported
+// is right, and what a stale process reads is right or an error.
 func TestUploadModel(t *testing.T) {
 	steps := testkit.Size(40, 250, 100_000)
-	perSeed := min(steps, 500)
-	for seed := range uint64(steps / perSeed) {
-		runModel(t, seed, perSeed)
+	perRun := min(steps, 500)
+	runs, withTwo, done := steps/perRun, 0, map[string]int{}
+	for seed := range uint64(runs) {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			m := newUploadModel(t, seed)
+			m.run(perRun)
+			if m.done["attach"] > 0 && m.done["stale"] > 0 {
+				withTwo++
+			}
+			for name, n := range m.done {
+				done[name] += n
+			}
+		})
+	}
+	t.Logf("%d runs, %d of them with two writers: %v", runs, withTwo, done)
+}
+
+// uploadModel is one run: a writer, and perhaps the one that it has replaced.
+type uploadModel struct {
+	t      *testing.T
+	rnd    *rand.Rand
+	store  remote.Storage
+	leases upload.Leases
+	a      *uploader
+	old    *uploader
+	taken  page.LSN // where the new one took over
+	done   map[string]int
+}
+
+func newUploadModel(t *testing.T, seed uint64) *uploadModel {
+	store := memstore.New()
+	m := &uploadModel{t: t, rnd: rand.New(rand.NewPCG(seed, 9)), store: store, leases: upload.Leases{Remote: store}, done: map[string]int{}}
+	m.a = newUploader(t, store, m.acquire(), &past{})
+	return m
+}
+
+func (m *uploadModel) acquire() uint32 {
+	g, err := m.leases.Acquire(m.t.Context(), uploadPlace, 0)
+	require.NoError(m.t, err)
+	return g
+}
+
+// excused passes over what remote storage may do to those who need it.
+func (m *uploadModel) excused(err error) bool {
+	if errors.Is(err, remote.ErrUnavailable) || errors.Is(err, ErrStale) {
+		return true
+	}
+	require.NoError(m.t, err)
+	return false
+}
+
+// uploadOps are the steps with their weights.
+var uploadOps = []struct {
+	name   string
+	weight int
+	do     func(*uploadModel)
+}{
+	{"put", 8, func(m *uploadModel) { require.NoError(m.t, m.a.put()) }},
+	{"flush", 4, func(m *uploadModel) { require.NoError(m.t, m.a.tl.Flush(m.t.Context())) }},
+	{"compact", 2, func(m *uploadModel) { m.excused(m.a.compact()) }},
+	{"evict", 2, func(m *uploadModel) { m.a.evict() }},
+	{"read", 2, func(m *uploadModel) { m.excused(m.a.trySame(m.somewhere(m.a))) }},
+	{"wait", 1, func(m *uploadModel) {
+		m.a.faults.Set()
+		m.a.settle()
+	}},
+	{"time", 2, func(m *uploadModel) { time.Sleep(time.Duration(m.rnd.IntN(3)) * testDelay) }},
+	{"faults", 1, func(m *uploadModel) {
+		m.a.faults.Set(&faultstore.Fault{Chance: m.rnd.Float64() / 2}, &faultstore.Fault{Chance: m.rnd.Float64() / 2, Effect: faultstore.LostReply})
+	}},
+	{"dying", 1, func(m *uploadModel) { // the remote hears no more of it from some call on
+		m.a.faults.Set(&faultstore.Fault{Nth: 1 + m.rnd.IntN(20), Sticky: true}, &faultstore.Fault{Chance: 0.2, Effect: faultstore.LostReply})
+	}},
+	{"sound", 3, func(m *uploadModel) { m.a.faults.Set() }},
+	{"restart", 1, (*uploadModel).restart},
+	{"attach", 1, (*uploadModel).attach},
+	{"stale", 2, (*uploadModel).staleWorks},
+}
+
+func (m *uploadModel) somewhere(u *uploader) page.LSN {
+	return readFirst + page.LSN(m.rnd.Int64N(int64(u.past.last-readFirst)/8+1))*8
+}
+
+func (m *uploadModel) restart() {
+	durable := m.a.tl.DiskConsistentLSN()
+	m.a.kill()
+	m.a.past.cut(durable)
+	m.a.generation = m.acquire()
+	require.NoError(m.t, m.a.start())
+	m.a.same(durable)
+}
+
+// attach makes a new writer of the remote alone. The old one goes on, and does not know.
+func (m *uploadModel) attach() {
+	m.endOld()
+	m.old = m.a
+	reported := m.old.tl.RemoteConsistentLSN()
+	m.a = newUploader(m.t, m.store, m.acquire(), m.old.past.clone())
+	m.taken = m.a.tl.DiskConsistentLSN()
+	require.GreaterOrEqual(m.t, m.taken, reported)
+	m.a.past.cut(m.taken)
+	m.a.sameAll(m.taken)
+}
+
+func (m *uploadModel) staleWorks() {
+	if m.old == nil {
+		m.done["stale"]--
+		return
+	}
+	m.excused(m.old.work())
+	m.excused(m.old.trySame(m.somewhere(m.old)))
+	require.LessOrEqual(m.t, m.old.tl.RemoteConsistentLSN(), m.taken)
+}
+
+func (m *uploadModel) endOld() {
+	if m.old != nil {
+		m.old.kill()
+		m.old = nil
 	}
 }
 
-func runModel(t *testing.T, seed uint64, steps int) {
-	rnd := rand.New(rand.NewPCG(seed, 9))
-	defer func() {
-		if t.Failed() {
-			t.Logf("seed %d", seed)
-		}
-	}()
-	store := memstore.New()
-	leases := upload.Leases{Remote: store}
-	acquire := func() uint32 {
-		g, err := leases.Acquire(t.Context(), uploadPlace, 0)
-		require.NoError(t, err)
-		return g
-	}
-	a := newUploader(t, store, acquire(), &past{})
-	done := map[string]int{}
-	ops := map[string]func(){
-		"put":   func() { require.NoError(t, a.put()) },
-		"flush": func() { require.NoError(t, a.tl.Flush(t.Context())) },
-		"compact": func() {
-			if err := a.compact(); !errors.Is(err, remote.ErrUnavailable) { // it reads what was attached
-				require.NoError(t, err)
-			}
-		},
-		"wait": func() { a.settle() },
-		"time": func() { time.Sleep(time.Duration(rnd.IntN(3)) * testDelay) },
-		"faults": func() {
-			a.faults.Set(&faultstore.Fault{Chance: rnd.Float64() / 2}, &faultstore.Fault{Chance: rnd.Float64() / 2, Effect: faultstore.LostReply})
-		},
-		"sound": func() { a.faults.Set() },
-		"restart": func() {
-			durable := a.tl.DiskConsistentLSN()
-			a.kill()
-			a.past.cut(durable)
-			a.generation = acquire()
-			require.NoError(t, a.start())
-			a.same(durable)
-		},
-		"attach": func() {
-			old := a
-			reported := old.tl.RemoteConsistentLSN()
-			a = newUploader(t, store, acquire(), old.past.clone())
-			durable := a.tl.DiskConsistentLSN()
-			require.GreaterOrEqual(t, durable, reported)
-			a.past.cut(durable)
-			a.sameAll(durable)
-			for range rnd.IntN(3) { // it does not know yet
-				if err := old.work(); !errors.Is(err, remote.ErrUnavailable) && !errors.Is(err, ErrStale) {
-					require.NoError(t, err)
-				}
-			}
-			require.LessOrEqual(t, old.tl.RemoteConsistentLSN(), durable)
-			old.kill()
-		},
-	}
-	names := slices.Sorted(maps.Keys(ops))
-	weights := map[string]int{"put": 8, "flush": 4, "compact": 2, "wait": 1, "time": 2, "faults": 1, "sound": 2, "restart": 1, "attach": 1}
-	var lot []string
-	for _, name := range names {
-		lot = append(lot, slices.Repeat([]string{name}, weights[name])...)
+func (m *uploadModel) run(steps int) {
+	var lot []int
+	for i, op := range uploadOps {
+		lot = append(lot, slices.Repeat([]int{i}, op.weight)...)
 	}
 	for range steps {
-		name := lot[rnd.IntN(len(lot))]
-		done[name]++
-		if name == "wait" {
-			a.faults.Set()
-		}
-		ops[name]()
+		op := &uploadOps[lot[m.rnd.IntN(len(lot))]]
+		m.done[op.name]++
+		op.do(m)
 	}
+	m.endOld()
+	a := m.a
 	a.faults.Set()
 	a.settle()
 	a.past.cut(a.tl.DiskConsistentLSN())
 	a.sameAll(a.past.last)
 	a.close()
 	// What stale ones left goes with the next start.
-	a.generation = acquire()
-	require.NoError(t, a.start())
+	a.generation = m.acquire()
+	require.NoError(m.t, a.start())
 	a.settle()
-	requireNoLeak(t, store, a.generation)
+	requireNoLeak(m.t, m.store, a.generation)
 	a.close()
-	t.Logf("%v", done)
 }
 
 // TestReplacedMeanwhile: a disk whose timeline another writer has had since is not to be gone on with, whatever generation it gets.
