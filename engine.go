@@ -48,6 +48,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		RemoteURL:       e.options.Remote.URL,
 		Generation:      o.Remote.Generation,
 		Evict:           tenant.EvictConfig{Limits: o.Remote.Evict.EvictLimits, Period: o.Remote.Evict.Period},
+		HeatmapPeriod:   o.Remote.HeatmapPeriod,
 		Dir:             o.Dir,
 		CreateIfMissing: o.CreateIfMissing,
 		ReserveBytes:    o.DiskReserve,

@@ -33,6 +33,9 @@ type RemoteOptions struct {
 	Download DownloadOptions
 	// Evict says when layers leave the local disk again; default never.
 	Evict EvictOptions
+	// HeatmapPeriod is how often remote storage is told which layers of each tenant are worth having on the disk of one who may
+	// take it over; 0 is never. It is Neon's heatmap-v1.json.
+	HeatmapPeriod time.Duration
 }
 
 // EvictLimits say which layers leave the local disk, of those that remote storage has too. Zeros are no limits. Those go first
@@ -87,6 +90,28 @@ func (tl *Timeline) UploadStatus() UploadStatus { return tl.t.UploadStatus() }
 // after that; else ErrStale. Without a remote it returns at once.
 func (tl *Timeline) WaitUploads(ctx context.Context) error { return tl.t.WaitUploads(ctx) }
 
+// HeatmapResult says what a heatmap names.
+type HeatmapResult = tenant.HeatmapReport
+
+// WriteHeatmap tells remote storage now which layers of the tenant are worth having on the disk of one who may take it over: those
+// that are here and that reads at the ends of timelines need. ErrStale if another writer has taken over already.
+func (t *Tenant) WriteHeatmap(ctx context.Context) (HeatmapResult, error) {
+	return t.t.WriteHeatmap(ctx, t.options.Remote.HeatmapPeriod)
+}
+
+// SecondaryStatus is how far DownloadSecondary is: Layers and Bytes are here, of those that the heatmap names.
+type SecondaryStatus = tenant.SecondaryStatus
+
+// DownloadSecondary fetches the layers that the heatmap names of a tenant that is not attached here, so that an Attach finds
+// them. What is here when ctx ends stays, and counts the next time; layers that the heatmap does not name any more go. progress may be
+// nil.
+func (e *Engine) DownloadSecondary(ctx context.Context, id page.TenantShardID, progress func(SecondaryStatus)) (SecondaryStatus, error) {
+	return e.store.DownloadSecondary(ctx, id, progress)
+}
+
+// ForgetSecondary removes what DownloadSecondary brought of a tenant.
+func (e *Engine) ForgetSecondary(id page.TenantShardID) error { return e.store.ForgetSecondary(id) }
+
 // DownloadOptions say how layers are fetched from remote storage. The zero value is good.
 type DownloadOptions = timeline.DownloadConfig
 
@@ -112,6 +137,7 @@ func (o *RemoteOptions) validate() error {
 	bound("Download.Attempts", int64(o.Download.Attempts), math.MaxInt32)
 	bound("Download.Pause", int64(o.Download.Pause), math.MaxInt64)
 	bound("Evict.Period", int64(o.Evict.Period), math.MaxInt64)
+	bound("HeatmapPeriod", int64(o.HeatmapPeriod), math.MaxInt64)
 	bound("Evict.MaxUsagePct", int64(o.Evict.MaxUsagePct), maxPercentage)
 	bound("Evict.MinAvailBytes", o.Evict.MinAvailBytes, math.MaxInt64)
 	bound("Evict.MaxBytes", o.Evict.MaxBytes, math.MaxInt64)

@@ -213,7 +213,7 @@ func (t *Tenant) attach(ctx context.Context, f *finds, id page.TimelineID, depth
 	if !part.DeletedAt.IsZero() {
 		return nil, fmt.Errorf("%w at %s", ErrDeleted, part.DeletedAt)
 	}
-	a := timeline.Adoption{Tenant: t.id, Shard: t.shard, ID: id, Index: part}
+	a := timeline.Adoption{Tenant: t.id, Shard: t.shard, ID: id, Index: part, Warm: timeline.WarmDir(t.store.dir, t.ShardID(), id)}
 	if up := part.Metadata.Ancestor; up != nil {
 		var err error
 		if a.Ancestor, err = t.attach(ctx, f, *up, depth+1); err != nil {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline"
@@ -39,6 +40,8 @@ type Options struct {
 	Generation uint32
 	// Evict says when layers leave the disk that remote storage has too.
 	Evict EvictConfig
+	// HeatmapPeriod is how often heatmaps are written; 0 is never.
+	HeatmapPeriod time.Duration
 	// Isolate opens the store even if timelines or tenants cannot be opened: those are Broken.
 	Isolate bool
 	Config  timeline.Config
@@ -62,6 +65,7 @@ type Store struct {
 	}
 	making   chan struct{} // a tenant is being made; holds one
 	evicting chan struct{} // layers are being evicted; holds one
+	fetching chan struct{} // layers of a tenant that is not attached are being fetched; holds one
 	tasks    *tasks.Group
 	closing  sync.Once
 	closeErr error
@@ -71,7 +75,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// What could not be written or synced once is not trusted again, by none of the store's parts.
 	o.Config.FS = virtualfile.Sticky(o.Config.FS)
-	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, isolate: o.Isolate, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), tasks: tasks.New()}
+	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, isolate: o.Isolate, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), fetching: make(chan struct{}, 1), tasks: tasks.New()}
 	s.mu.tenants = map[page.TenantShardID]*Tenant{}
 	defer func() {
 		if err != nil {
@@ -109,6 +113,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Config.Remote != nil && !o.Config.ReadOnly && o.Evict.Period > 0 {
 		s.env.NoteUse()
 		if err := s.tasks.Go(s.evictInBackground(o.Evict)); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	if o.Config.Remote != nil && !o.Config.ReadOnly && o.HeatmapPeriod > 0 {
+		if err := s.tasks.Go(s.writeHeatmaps(o.HeatmapPeriod)); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}

@@ -30,6 +30,8 @@ type Adoption struct {
 	// Place puts the file of a layer into a folder, under Desc.FileName, durably but for the folder's entry. Without it
 	// layers stay in Config.Remote until they are read.
 	Place func(ctx context.Context, dir string, d layer.Desc) error
+	// Warm is a folder of layers that Fetch brought; empty if there is none.
+	Warm string
 }
 
 // Adopt makes a timeline in the folder parent of what an index lists, durably and in one step. What a
@@ -42,7 +44,7 @@ func Adopt(ctx context.Context, env *Env, parent string, a Adoption) (*Timeline,
 		return nil, fmt.Errorf("adopt timeline %s: %w", a.ID, err)
 	}
 	return createAs(ctx, env, parent, s, a.Ancestor, a.Index.ArchivedAt, func(dir string, s *manifest.State) error {
-		if err := a.place(ctx, dir, s); err != nil {
+		if err := errors.Join(a.place(ctx, dir, s), a.takeWarm(env, dir, s)); err != nil {
 			return err
 		}
 		return a.complete(ctx, env, dir, s)

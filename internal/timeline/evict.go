@@ -43,14 +43,7 @@ func (t *Timeline) Resident() (out []Resident, bytes int64, err error) {
 	for _, n := range names {
 		here[n] = true
 	}
-	covered := map[string]bool{}
-	points := []page.LSN{t.LastRecordLSN()}
-	for _, c := range t.branches() {
-		points = append(points, c.meta.AncestorLSN)
-	}
-	for _, r := range v.layers.Visibility(points).Covered {
-		covered[r.Desc().FileName()] = true
-	}
+	covered := t.hidden(v)
 	for d := range v.layers.All() {
 		name := d.FileName()
 		if !here[name] {
@@ -62,6 +55,19 @@ func (t *Timeline) Resident() (out []Resident, bytes int64, err error) {
 		}
 	}
 	return out, bytes, nil
+}
+
+// hidden gives the layers that newer images hide from reads at the ends of the timeline and of its branches.
+func (t *Timeline) hidden(v *view) map[string]bool {
+	out := map[string]bool{}
+	points := []page.LSN{t.LastRecordLSN()}
+	for _, c := range t.branches() {
+		points = append(points, c.meta.AncestorLSN)
+	}
+	for _, r := range v.layers.Visibility(points).Covered {
+		out[r.Desc().FileName()] = true
+	}
+	return out
 }
 
 // used gives when a layer was last read, or when the timeline was opened.

@@ -112,6 +112,14 @@ func (e *Env) Deletions() *upload.Deletions {
 	return e.uploads.deletions
 }
 
+// Validator says whether a generation is the last; nil without remote storage.
+func (e *Env) Validator() upload.Validator {
+	if e.uploads == nil {
+		return nil
+	}
+	return e.uploads.c.Validator
+}
+
 // uploads is a timeline's way to remote storage. Until the index there has been read there is no queue; what is published
 // meanwhile is found in the manifest then.
 type uploads struct {

@@ -37,6 +37,14 @@ func (t *Timeline) Download(ctx context.Context, progress func(DownloadProgress)
 		}
 	}
 	newestFirst(lacking)
+	if err := t.files.fetchAll(ctx, lacking, p, progress); err != nil {
+		return fmt.Errorf("timeline %s: %w", t.meta.Name, err)
+	}
+	return nil
+}
+
+// fetchAll fetches layers, several at a time, and counts them from p on.
+func (f *layerFiles) fetchAll(ctx context.Context, lacking []layer.Desc, p DownloadProgress, progress func(DownloadProgress)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
@@ -45,11 +53,15 @@ func (t *Timeline) Download(ctx context.Context, progress func(DownloadProgress)
 	}
 	results := make(chan result)
 	next := make(chan *layer.Desc)
-	for range min(len(lacking), t.env.downloads.c.Concurrent) {
+	for range min(len(lacking), f.env.downloads.c.Concurrent) {
 		// Each ends with next, which is closed below, and its results are taken.
 		go func() {
 			for d := range next {
-				results <- result{d, t.files.ensure(ctx, d)}
+				file := f.find(d)
+				if file == nil {
+					file = f.add(d)
+				}
+				results <- result{d, f.fetch(ctx, file)}
 			}
 		}()
 	}
@@ -81,10 +93,7 @@ func (t *Timeline) Download(ctx context.Context, progress func(DownloadProgress)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if err := errs.err(); err != nil {
-		return fmt.Errorf("timeline %s: %w", t.meta.Name, err)
-	}
-	return nil
+	return errs.err()
 }
 
 // newestFirst puts layers in the order in which they are most likely to be read.
