@@ -68,4 +68,16 @@ func TestDocumentOfKeys(t *testing.T) {
 	var read []RecordSpan
 	require.NoError(t, EachRecord(example(t, doc, "records"), func(s RecordSpan) bool { read = append(read, s); return true }))
 	require.Equal(t, spans, read)
+
+	x.Reset()
+	for i, s := range spans {
+		x.Add(s)
+		if i > 0 {
+			x.AddEnd(751_000_000-int64(i)*1_000_000, i == 2)
+		}
+	}
+	require.Equal(t, hex.EncodeToString(example(t, doc, "ends")), hex.EncodeToString(x.Bytes()))
+	var ends []TransactionEnd
+	require.NoError(t, EachTransactionEnd(example(t, doc, "ends"), func(e TransactionEnd) bool { ends = append(ends, e); return true }))
+	require.Equal(t, []TransactionEnd{{spans[1], 750_000_000, false}, {spans[2], 749_000_000, true}}, ends)
 }

@@ -28,6 +28,9 @@ type Modification struct {
 	done    RecordSpan // last record that ended
 	cur     RecordSpan // record between Begin and End
 	mark    int        // number of values before cur
+	ends    bool       // cur ends a transaction
+	aborts  bool       // by aborting it
+	endTime int64      // at this time
 
 	sizes    *sizeCache
 	resized  []page.RelTag        // sizes changed by cur
@@ -72,8 +75,13 @@ func (m *Modification) Begin(span RecordSpan) error {
 	if span.End <= m.done.End || span.Start < m.done.End || span.End <= span.Start || !span.End.Aligned() || !span.Start.Aligned() {
 		return fmt.Errorf("WAL record from %s to %s does not follow the record ending at %s", span.Start, span.End, m.done.End)
 	}
-	m.cur, m.mark, m.before = span, m.batch.Len(), m.changes
+	m.cur, m.mark, m.before, m.ends = span, m.batch.Len(), m.changes, false
 	return nil
+}
+
+// EndTransaction says that the record ends a transaction, at a time in microseconds since 2000-01-01.
+func (m *Modification) EndTransaction(micros int64, aborted bool) {
+	m.ends, m.endTime, m.aborts = true, micros, aborted
 }
 
 // End finishes the record: directories and sizes that it changed get their value at its LSN.
@@ -89,6 +97,9 @@ func (m *Modification) End() {
 		m.first = m.cur.End
 	}
 	m.index.Add(m.cur)
+	if m.ends {
+		m.index.AddEnd(m.endTime, m.aborts)
+	}
 	m.done = m.cur
 }
 

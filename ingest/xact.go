@@ -52,6 +52,7 @@ func (i *Ingester) xactEnd(ctx context.Context, rec *wal.Record, op uint8) error
 	}
 	i.cp.advanceXid(xid)
 	i.advanceXids(x.Subxacts)
+	i.m.EndTransaction(x.Time, op == xlogrec.XactAbort || op == xlogrec.XactAbortPrepared)
 	kind := page.KindClogAborted
 	if op == xlogrec.XactCommit || op == xlogrec.XactCommitPrepared {
 		kind = page.KindClogCommitted
