@@ -12,6 +12,7 @@ import (
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 )
 
@@ -88,7 +89,20 @@ func (t *Tenant) delete(ctx context.Context, s *slot) (err error) {
 
 // deleteObjects removes a timeline from remote storage.
 func (t *Tenant) deleteObjects(ctx context.Context, s *slot) error {
-	p, env := t.place(s.id), t.store.env
+	if err := t.markDeleted(ctx, s.id); err != nil {
+		return err
+	}
+	p := t.place(s.id)
+	own := upload.IndexObject(t.store.env.Generation(t.ShardID()))
+	if err := t.deleteAll(ctx, p, func(o upload.Object) bool { return o == own }); err != nil {
+		return err
+	}
+	return t.deleteAll(ctx, p, func(upload.Object) bool { return false })
+}
+
+// markDeleted has the index in remote storage say that a timeline is deleted.
+func (t *Tenant) markDeleted(ctx context.Context, id page.TimelineID) error {
+	p, env := t.place(id), t.store.env
 	generation := env.Generation(t.ShardID())
 	part, wrote, err := upload.Load(ctx, env.Remote, p, generation)
 	if err != nil && !errors.Is(err, remote.ErrNotFound) {
@@ -102,15 +116,10 @@ func (t *Tenant) deleteObjects(ctx context.Context, s *slot) error {
 		if err != nil {
 			return err
 		}
-		if _, err := env.Remote.Put(ctx, p.IndexKey(generation), bytes.NewReader(b), int64(len(b)), remote.PutOptions{}); err != nil {
-			return err
-		}
-	}
-	own := upload.IndexObject(generation)
-	if err := t.deleteAll(ctx, p, func(o upload.Object) bool { return o == own }); err != nil {
+		_, err = env.Remote.Put(ctx, p.IndexKey(generation), bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
 		return err
 	}
-	return t.deleteAll(ctx, p, func(upload.Object) bool { return false })
+	return nil
 }
 
 // preserved is what Neon keeps of a timeline when all else goes.

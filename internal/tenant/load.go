@@ -95,7 +95,13 @@ func (t *Tenant) openEntry(ctx context.Context, name string, opened map[page.Tim
 	}
 	o, err := timeline.Open(ctx, s.env, path, t.ShardID(), id)
 	if err != nil {
-		return t.broke(ctx, record{id: id, archived: r.archived, name: r.name, ancestor: r.ancestor, lsn: r.lsn}, r.word != "", err)
+		known := r.word != ""
+		var broken *timeline.BrokenError
+		if errors.As(err, &broken) && broken.Meta.Timeline == id {
+			m := &broken.Meta
+			r.name, r.ancestor, r.lsn, known = m.Name, m.Ancestor, m.AncestorLSN, true
+		}
+		return t.broke(ctx, record{id: id, archived: r.archived, name: r.name, ancestor: r.ancestor, lsn: r.lsn}, known, err)
 	}
 	o.Archived, opened[id] = r.archived, o
 	return nil

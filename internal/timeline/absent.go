@@ -80,3 +80,13 @@ func (t *Timeline) KeepHere(branch page.TimelineID) {
 		x.kept.mu.Unlock()
 	}
 }
+
+// ReadPoints lists the LSNs at which reads are served even below the cutoff: of leases, running work, and branches.
+func (t *Timeline) ReadPoints() []page.LSN {
+	points := t.readPoints()
+	out := make([]page.LSN, len(points))
+	for i := range points {
+		out[i] = points[i].LSN
+	}
+	return out
+}

@@ -53,10 +53,19 @@ func Open(ctx context.Context, env *Env, dir string, owner page.TenantShardID, i
 		err = o.checkFiles(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("timeline %s: %w", o.state.Name, err), log.Close())
+		return nil, &BrokenError{Meta: o.state.Meta, Err: errors.Join(fmt.Errorf("timeline %s: %w", o.state.Name, err), log.Close())}
 	}
 	return o, nil
 }
+
+// BrokenError says why a timeline cannot be opened whose manifest is sound.
+type BrokenError struct {
+	Meta manifest.Meta
+	Err  error
+}
+
+func (e *BrokenError) Error() string { return e.Err.Error() }
+func (e *BrokenError) Unwrap() error { return e.Err }
 
 func openManifest(env *Env, dir string) (*manifest.Log, manifest.Torn, error) {
 	log, torn, err := manifest.Open(env.FS, dir, !env.ReadOnly, env.MinManifestRewrite)
