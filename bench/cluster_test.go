@@ -89,13 +89,20 @@ func openStore(tb testing.TB, o strata.Options) *strata.Tenant {
 // openStoreAt makes a store in a folder.
 func openStoreAt(tb testing.TB, dir string, o strata.Options) *strata.Tenant {
 	tb.Helper()
+	_, t := openEngine(tb, dir, o)
+	return t
+}
+
+// openEngine makes a store in a folder, and gives its engine too.
+func openEngine(tb testing.TB, dir string, o strata.Options) (*strata.Engine, *strata.Tenant) {
+	tb.Helper()
 	o.Dir, o.CreateIfMissing = dir, true
 	e, err := strata.Open(context.Background(), o)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, e.Close()) })
 	t, err := e.DefaultTenant(context.Background())
 	require.NoError(tb, err)
-	return t
+	return e, t
 }
 
 func importOnce(tb testing.TB, t *strata.Tenant, dir, name string) (*strata.Timeline, strata.ImportResult) {

@@ -1,0 +1,198 @@
+package pageserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pageserver/pagestream"
+)
+
+// command is a query that was understood.
+type command interface {
+	run(ctx context.Context, c *conn) error
+}
+
+// place names a timeline.
+type place struct {
+	tenant   page.TenantID
+	timeline page.TimelineID
+}
+
+// parsePlace takes the two ids that most commands begin with.
+func parsePlace(words []string) (p place, rest []string, err error) {
+	if len(words) < 2 {
+		return p, nil, errors.New("a tenant's and a timeline's id are wanted")
+	}
+	if p.tenant, err = page.ParseTenantID(words[0]); err != nil {
+		return p, nil, err
+	}
+	p.timeline, err = page.ParseTimelineID(words[1])
+	return p, words[2:], err
+}
+
+// find gives the timeline of a place.
+func (c *conn) find(ctx context.Context, p place) (*strata.Timeline, error) {
+	t, err := c.s.c.Engine.Tenant(ctx, p.tenant)
+	if err != nil {
+		return nil, err
+	}
+	return t.Timeline(ctx, p.timeline.String())
+}
+
+// parseCommand understands a query. Its first word may be written in any case; ids are hexadecimal.
+func parseCommand(query string) (command, error) {
+	words := strings.Fields(strings.TrimSuffix(strings.TrimSpace(query), ";"))
+	if len(words) == 0 {
+		return nil, errors.New("an empty query")
+	}
+	parse, ok := commands[strings.ToLower(words[0])]
+	if !ok {
+		return nil, fmt.Errorf("%q is no command: there are pagestream_v2, pagestream_v3, fullbackup, lease lsn and set", words[0])
+	}
+	if len(words) == 1 {
+		return nil, fmt.Errorf("%s needs arguments", words[0])
+	}
+	cmd, err := parse(words[1:])
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", words[0], err)
+	}
+	return cmd, nil
+}
+
+var commands = map[string]func(words []string) (command, error){
+	"pagestream_v2": func(words []string) (command, error) { return parseStream(words, pagestream.V2) },
+	"pagestream_v3": func(words []string) (command, error) { return parseStream(words, pagestream.V3) },
+	"fullbackup":    parseBackup,
+	"lease":         parseLease,
+	"set":           func([]string) (command, error) { return ignored{}, nil },
+}
+
+func parseStream(words []string, v pagestream.Version) (command, error) {
+	p, rest, err := parsePlace(words)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%q is too much", rest[0])
+	}
+	return streamCommand{p, v}, err
+}
+
+// selectOne ends a command as clients expect it.
+func (c *conn) selectOne() { c.be.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")}) }
+
+type ignored struct{}
+
+func (ignored) run(_ context.Context, c *conn) error {
+	c.selectOne()
+	return nil
+}
+
+// backupCommand sends a whole cluster as a tar.
+type backupCommand struct {
+	place
+	lsn page.LSN // 0: the newest
+}
+
+func parseBackup(words []string) (command, error) {
+	p, rest, err := parsePlace(words)
+	b := backupCommand{place: p}
+	if err == nil && len(rest) > 0 {
+		b.lsn, err = page.ParseLSN(rest[0])
+	}
+	if err == nil && len(rest) > 1 {
+		err = errors.New("the LSN before the backup's is found by the server; leave it out")
+	}
+	return b, err
+}
+
+func (b backupCommand) run(ctx context.Context, c *conn) error {
+	tl, err := c.find(ctx, b.place)
+	if err != nil {
+		return err
+	}
+	if b.lsn > 0 {
+		if err := c.wait(ctx, tl, b.lsn); err != nil {
+			return err
+		}
+	}
+	c.be.Send(&pgproto3.CopyOutResponse{})
+	if err := c.flush(); err != nil {
+		return connError{err}
+	}
+	w := bufio.NewWriterSize(copyData{c}, backupChunk)
+	if _, err := tl.BaseBackup(ctx, w, strata.BaseBackupOptions{LSN: b.lsn}); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	c.be.Send(&pgproto3.CopyDone{})
+	c.selectOne()
+	return nil
+}
+
+// backupChunk is what a message of a backup holds.
+const backupChunk = 256 << 10
+
+// copyData sends what is written as messages of a copy.
+type copyData struct{ c *conn }
+
+func (d copyData) Write(b []byte) (int, error) {
+	for part := range slices.Chunk(b, backupChunk) {
+		d.c.be.Send(&pgproto3.CopyData{Data: part})
+		if err := d.c.flush(); err != nil {
+			return 0, connError{err}
+		}
+	}
+	return len(b), nil
+}
+
+// leaseCommand keeps an LSN readable for a while.
+type leaseCommand struct {
+	place
+	lsn page.LSN
+}
+
+// leaseLength is Neon's default.
+const leaseLength = 10 * time.Minute
+
+func parseLease(words []string) (command, error) {
+	if !strings.EqualFold(words[0], "lsn") {
+		return nil, fmt.Errorf("%q instead of lsn", words[0])
+	}
+	p, rest, err := parsePlace(words[1:])
+	if err != nil {
+		return nil, err
+	}
+	if len(rest) != 1 {
+		return nil, errors.New("one LSN is wanted behind the ids")
+	}
+	lsn, err := page.ParseLSN(rest[0])
+	return leaseCommand{p, lsn}, err
+}
+
+func (l leaseCommand) run(ctx context.Context, c *conn) error {
+	tl, err := c.find(ctx, l.place)
+	if err != nil {
+		return err
+	}
+	var until []byte // none where the lease is refused
+	if lease, err := tl.Lease(ctx, l.lsn, leaseLength); err == nil {
+		until = strconv.AppendInt(nil, lease.Until.UnixMilli(), 10)
+	} else if ctx.Err() != nil {
+		return err
+	}
+	const text = 25
+	c.be.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("valid_until"), DataTypeOID: text, DataTypeSize: -1, TypeModifier: -1}}})
+	c.be.Send(&pgproto3.DataRow{Values: [][]byte{until}})
+	c.selectOne()
+	return nil
+}

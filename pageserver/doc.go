@@ -1,0 +1,30 @@
+// Package pageserver serves the timelines of an engine to PostgreSQL computes, over the PostgreSQL wire protocol, as
+// Neon's pageserver does (pageserver/src/page_service.rs): one simple or extended query opens a stream of page requests
+// (pagestream_v2, pagestream_v3), sends a backup (fullbackup) or holds an LSN (lease lsn). What the messages of a stream
+// look like is in pagestream.
+//
+// # One stream
+//
+// The goroutine of a connection reads and decodes requests and puts them into a queue of bounded length; where it is full
+// nothing more is read, and TCP makes the client wait. A goroutine that lives while the queue holds something takes from
+// its front what can be read together - page requests of one effective LSN, at most Config.Batch - reads them with one
+// Timeline.GetVectored, and writes the answers in the order of the requests with one write. No timer gathers requests:
+// who is alone is served at once, and while one batch is read the next one grows.
+//
+//	socket ─▶ read, decode ─▶ queue (Config.Queue) ─▶ batch ─▶ GetVectored ─▶ answers, in order ─▶ socket
+//
+// A page is copied once between the engine and the kernel: into the buffer that is written. Buffers belong to a stream
+// only while it has work, so that an idle connection holds two small ones of the protocol and a goroutine.
+//
+// # Which state
+//
+// A request names the LSN that it wants (the largest number for the newest) and one since which the page has not changed.
+// If the latter lies beyond the timeline's end the server waits for it, up to Config.WaitLSN; otherwise it reads at the
+// smaller of the LSN wanted and the end. A block beyond a relation's end is a page of zeros, as Neon answers.
+//
+// # Errors
+//
+// What is wrong with one request - no such relation, an LSN before the history kept, a wait in vain - is its answer, and
+// the stream goes on. What is no request ends the stream with an ErrorResponse. Codes are Neon's: 57P01 where the server
+// shuts down, XX000 otherwise.
+package pageserver
