@@ -164,3 +164,48 @@ func TestShardedClusterIsTheSame(t *testing.T) {
 		})
 	}
 }
+
+// TestSplitInMidIngest splits a tenant after half of a server's work, twice, the shards taking in the other half: every
+// page is PostgreSQL's at once after each split, with what was made before it and with what comes after, and after compaction,
+// which leaves nothing of other shards.
+func TestSplitInMidIngest(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
+	s := unpackSample(t)
+	ctx, dir := t.Context(), t.TempDir()
+	e := shardStore(t, dir)
+	tl, _, err := newShards(t, e, 0, 0).Import(ctx, strata.ImportOptions{PGData: s.pgdata, Name: "main"})
+	require.NoError(t, err)
+	for i, count := range []uint8{1, 4, 8} {
+		_, err = tl.Ingest(ctx, strata.IngestOptions{Dir: s.wal, Until: s.LSNs()[i+1]})
+		require.NoError(t, err)
+		requireSample(t, s, tl)
+		before, end := tl, tl.LastRecordLSN()
+		_, err = e.Split(ctx, shardTenant, strata.SplitOptions{Shards: count, StripeSize: 8})
+		require.NoError(t, err)
+		set, err := e.ShardSet(ctx, shardTenant)
+		require.NoError(t, err)
+		require.Len(t, set.Tenants(), int(count))
+		tl, err = set.Timeline(ctx, "main")
+		require.NoError(t, err)
+		require.Equal(t, end, tl.LastRecordLSN())
+		_, err = before.Get(ctx, page.DBDirKey, end)
+		require.ErrorIs(t, err, strata.ErrClosed)
+		requireSample(t, s, tl)
+		requireOwnPages(t, tl)
+	}
+	_, err = tl.Ingest(ctx, strata.IngestOptions{Dir: s.wal})
+	require.NoError(t, err)
+	require.NoError(t, tl.Flush(ctx))
+	requireSample(t, s, tl)
+	compactAll(t, tl)
+	requireSample(t, s, tl)
+	require.NoError(t, e.Close())
+	e = shardStore(t, dir)
+	set, err := e.ShardSet(ctx, shardTenant)
+	require.NoError(t, err)
+	tl, err = set.Timeline(ctx, "main")
+	require.NoError(t, err)
+	requireSample(t, s, tl)
+}

@@ -59,7 +59,7 @@ func (t *Tenant) openFolder(ctx context.Context) error {
 		return fmt.Errorf("%w: tenant directory %s has %q, and no %q", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
 	}
 	for _, n := range names {
-		if !slices.Contains([]string{timelinesName, tenantFileName, timelinesFileName, shardFileName}, n) && !strings.HasSuffix(n, virtualfile.TempSuffix) {
+		if !slices.Contains([]string{timelinesName, tenantFileName, timelinesFileName, shardFileName, splitFileName}, n) && !strings.HasSuffix(n, virtualfile.TempSuffix) {
 			s.setAside(filepath.Join(s.tenantDir(id), n), "no file of a tenant")
 		}
 	}

@@ -30,6 +30,9 @@ func (t *Tenant) reserve(ctx context.Context, r record, state State, same func(*
 	if err := t.usableLocked(); err != nil {
 		return nil, nil, nil, err
 	}
+	if t.mu.splitting {
+		return nil, nil, nil, fmt.Errorf("new timeline %s: %w: its tenant is being split", r.name, ErrNotActive)
+	}
 	if s := t.mu.slots[r.id]; s != nil {
 		if s.state == Active && given && same != nil && same(s.tl) {
 			return nil, nil, s.tl, nil

@@ -275,6 +275,9 @@ func (s *Store) openTenants(ctx context.Context) error {
 		return err
 	}
 	names, err := s.fs.List(filepath.Join(s.dir, tenantsName))
+	if err == nil {
+		names, err = s.settleSplits(names)
+	}
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,8 @@ type Tenant struct {
 		state  State
 		err    error // why it is Broken
 		closed bool
+		// splitting says that no timelines can be made.
+		splitting bool
 	}
 }
 
