@@ -44,7 +44,7 @@ tidy:
 
 # Under the race detector the proofs with real servers, and those with models and faults, do a token of their
 # work; they run once more without.
-PROOFS = ./internal/e2e ./internal/tenant ./basebackup ./inspect/redocheck ./walredo/native ./pg/mask ./simulator ./layer
+PROOFS = ./internal/e2e ./internal/tenant ./basebackup ./inspect/redocheck ./walredo/native ./pg/mask ./simulator ./layer ./cmd/strata ./cmd/demo
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"
 	@[ -n "$(RACE)" ] || [ -z "$$STRATA_REQUIRE_ALL" ]

@@ -13,6 +13,9 @@ import (
 // A server on a backup knows when, and at which origin, each transaction committed that did so before the
 // backup's LSN, and goes on from there.
 func TestBackupHasCommitTimestamps(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range bootVersions() {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "1GB", "track_commit_timestamp": "on"}})

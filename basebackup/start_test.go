@@ -51,6 +51,9 @@ func TestServerStarts(t *testing.T) {
 // TestServerStartsAnywhere puts the end of WAL where the checkpoint record crosses the end of a page or of a
 // segment, or just does not.
 func TestServerStartsAnywhere(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{WALSegSizeMB: 1})

@@ -19,6 +19,9 @@ import (
 // timelines: a server starts from each on the timeline that the cluster was on, with the history file of a
 // later one, and the next promotion takes the next number.
 func TestBootsOnItsTimeline(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "1GB"}})

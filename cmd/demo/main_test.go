@@ -10,12 +10,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/internal/testkit"
 )
 
 const sampleDir = "../../testdata/sample"
 
 // A digest that is not the page's must end the demo with an error, and so with exit code 1.
 func TestDamagedDigestFails(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	dir := filepath.Join(t.TempDir(), "sample")
 	require.NoError(t, os.CopyFS(dir, os.DirFS(sampleDir)))
 	s, err := sample.Open(dir)

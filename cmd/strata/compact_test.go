@@ -12,6 +12,7 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/internal/testkit"
 )
 
 // ingested makes a store of the sample in small layers, and gives what follows each command.
@@ -30,6 +31,9 @@ func ingested(t *testing.T) (at func(args ...string) []string) {
 
 // What a plan says is done; a dry run changes nothing; and pictures show it.
 func TestCompactAndCollect(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	at := ingested(t)
 	dir := t.TempDir()
 	svg := func(name string) string { return filepath.Join(dir, name+".svg") }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stratapg/strata/compaction/legacy"
 	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/internal/testkit"
 	sim "github.com/stratapg/strata/simulator"
 	"github.com/stratapg/strata/simulator/scenario"
 	"github.com/stratapg/strata/simulator/trace"
@@ -16,6 +17,9 @@ import (
 
 // What a real store took in is replayed: each record with its bytes, on as many keys, in the order of LSNs.
 func TestTraceIsReplayed(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	work := t.TempDir()
 	store, cluster, wal, file := filepath.Join(work, "store"), filepath.Join(work, "cluster"), filepath.Join(work, "wal"), filepath.Join(work, "trace")
 	s, err := sample.Open("../../testdata/sample")

@@ -11,6 +11,7 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/walredo/native"
 	"github.com/stratapg/strata/walredo/pool"
@@ -48,6 +49,9 @@ func TestRedoWorkerInPool(t *testing.T) {
 // Redo of the sample's WAL in both ways, which have to agree about every page: where redo fails, a block counts
 // as different. The WAL has hardly any images to compare with.
 func TestVerifyRedoBoth(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	work := t.TempDir()
 	cluster, wal := filepath.Join(work, "cluster"), filepath.Join(work, "wal")
 	s, err := sample.Open("../../testdata/sample")
