@@ -68,7 +68,7 @@ func newAsker(tb testing.TB, addr string, tl *strata.Timeline, seed uint64, page
 	return &asker{st, rand.New(rand.NewPCG(seed, 1)), tl.LastRecordLSN(), pages, depth}
 }
 
-// ask reads n random pages, sending a new request for each answer.
+// ask reads n random pages, sending a new request for each answer: those for answers that arrive together in one write.
 func (a *asker) ask(n int) error {
 	next := func() pagestream.Request {
 		return pagestream.Request{Kind: pagestream.Page, LSN: a.lsn, NotModifiedSince: a.lsn, Rel: addedRel, Block: a.r.Uint32N(a.pages)}
@@ -90,9 +90,13 @@ func (a *asker) ask(n int) error {
 		}
 		if sent < n {
 			sent++
-			if err := a.st.Send(next()); err != nil {
-				return err
-			}
+			a.st.Queue(next())
+		}
+		if a.st.Arrived() {
+			continue
+		}
+		if err := a.st.Flush(); err != nil {
+			return err
 		}
 	}
 	return nil

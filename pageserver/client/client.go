@@ -169,6 +169,12 @@ func (c *Conn) Stream(tenant page.TenantID, timeline page.TimelineID, v pagestre
 
 // Send sends requests with one write.
 func (s *Stream) Send(requests ...pagestream.Request) error {
+	s.Queue(requests...)
+	return s.Flush()
+}
+
+// Queue keeps requests for the next Flush.
+func (s *Stream) Queue(requests ...pagestream.Request) {
 	s.mu.Lock()
 	s.sent = append(s.sent, requests...)
 	s.mu.Unlock()
@@ -176,8 +182,13 @@ func (s *Stream) Send(requests ...pagestream.Request) error {
 		s.buf = requests[i].Append(s.buf[:0], s.version)
 		s.c.fe.Send(&pgproto3.CopyData{Data: s.buf})
 	}
-	return s.c.fe.Flush()
 }
+
+// Flush sends what was queued.
+func (s *Stream) Flush() error { return s.c.fe.Flush() }
+
+// Arrived reports whether the next answer, or a part of it, has arrived, so that Receive hardly waits.
+func (s *Stream) Arrived() bool { return s.c.fe.ReadBufferLen() > 0 }
 
 // Receive waits for the answer to the oldest request that has none. What it gives is valid until the next call.
 func (s *Stream) Receive() (pagestream.Answer, error) {
