@@ -110,11 +110,11 @@ func decompress(src []byte, alloc func(int) []byte) ([]byte, error) {
 		return nil, got.(error)
 	}
 	defer decoders.Put(d)
-	room := usualImage
+	room, most := usualImage, mostContent(len(src))
 	var h zstd.Header
 	if err := h.Decode(src); err == nil && h.HasFCS {
-		if h.FrameContentSize > maxBlob {
-			return nil, fmt.Errorf("zstd frame of %d bytes content, at most %d fit", h.FrameContentSize, maxBlob)
+		if h.FrameContentSize > uint64(most) {
+			return nil, fmt.Errorf("zstd frame of %d bytes content, at most %d are possible in %d", h.FrameContentSize, most, len(src))
 		}
 		room = int(min(h.FrameContentSize, maxExpansion*uint64(len(src))))
 	}
@@ -123,10 +123,10 @@ func decompress(src []byte, alloc func(int) []byte) ([]byte, error) {
 		if err == nil {
 			return out, nil
 		}
-		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) || room >= maxBlob {
+		if !errors.Is(err, zstd.ErrDecoderSizeExceeded) || room >= most {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
-		room = min(max(room, usualImage)*growRoom, maxBlob)
+		room = min(max(room, usualImage)*growRoom, most)
 	}
 }
 
@@ -135,4 +135,15 @@ func decompress(src []byte, alloc func(int) []byte) ([]byte, error) {
 const (
 	maxExpansion = 1024
 	growRoom     = 8
+	// A frame is made of blocks of four bytes at the least, each of which becomes 128 KiB at the most.
+	minZstdBlock = 4
+	maxZstdBlock = 128 << 10
 )
+
+// mostContent gives how much a frame of n bytes can hold at the most, whatever it says of itself.
+func mostContent(n int) int {
+	if n/minZstdBlock >= maxBlob/maxZstdBlock {
+		return maxBlob
+	}
+	return max(n/minZstdBlock, 1) * maxZstdBlock
+}

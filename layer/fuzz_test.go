@@ -44,6 +44,7 @@ func FuzzBlob(f *testing.F) {
 	s := b.stored(0)
 	f.Add(append(appendBlobHeader(nil, len(s.Data), s.Zstd), s.Data...))
 	f.Add([]byte{0xA0, 0, 0, 0})
+	f.Add([]byte("\x90\x00\x00\x0f(\xb5/\xfd\xb0000\f\f\f\f\f\f\f0000000")) // says that it holds 204 MB
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s, size, err := parseBlob(in)
 		if err != nil {
@@ -56,6 +57,8 @@ func FuzzBlob(f *testing.F) {
 			if err == nil {
 				require.LessOrEqual(t, len(out), asked)
 			}
+			// What is asked for the last time is at most what the frame can hold, and what was before it an eighth.
+			require.LessOrEqual(t, asked, (len(s.Data)/4+1)*128<<10*8/7+usualImage)
 			return
 		}
 		h := appendBlobHeader(nil, len(s.Data), false)
