@@ -19,22 +19,6 @@ type (
 	GCMetrics = timeline.GCMetrics
 	// Lease is an LSN that stays readable for a while.
 	Lease = timeline.Lease
-	// TimeLSN is where a time lies in a timeline.
-	TimeLSN = timeline.TimeLSN
-	// TimeKind says how a time lies to a timeline's commits.
-	TimeKind = timeline.TimeKind
-)
-
-// Kinds of TimeLSN.
-const (
-	// TimePresent: the LSN is that before the first commit after the time.
-	TimePresent = timeline.TimePresent
-	// TimeFuture: no commit is later. The LSN is the last that is known.
-	TimeFuture = timeline.TimeFuture
-	// TimePast: a commit at or before the LSN, the oldest that can be read, may be later already.
-	TimePast = timeline.TimePast
-	// TimeUnknown: there is no commit whose time is known.
-	TimeUnknown = timeline.TimeUnknown
 )
 
 // GarbageCollection says how much of a timeline's history stays readable. What Horizon and what PITR ask for is kept
@@ -118,11 +102,4 @@ func (tl *Timeline) GC(ctx context.Context, o GCOptions) (GCResult, error) {
 // survive the end of the process; see GarbageCollection.LeaseGrace.
 func (tl *Timeline) Lease(ctx context.Context, lsn page.LSN, length time.Duration) (Lease, error) {
 	return tl.t.Lease(ctx, lsn, length)
-}
-
-// LSNOfTime gives the last state that has only commits of at or before a time, as PostgreSQL's
-// recovery_target_time does: that before the first commit, in the order of LSNs, whose time is later. A branch
-// searches its own history only: TimePast means to ask its ancestor.
-func (tl *Timeline) LSNOfTime(ctx context.Context, at time.Time) (TimeLSN, error) {
-	return tl.t.LSNOfTime(ctx, at)
 }

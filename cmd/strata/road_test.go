@@ -78,6 +78,7 @@ func TestTheUsualRoad(t *testing.T) {
 	require.Contains(t, closing, "l0")
 
 	pageRoad(t, at, lsns)
+	sizeRoad(t, at, lsns)
 	backupRoad(t, at, work, lsns)
 }
 
@@ -171,4 +172,30 @@ func TestAStoreInUseIsRefused(t *testing.T) {
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, errs, "in use by another process")
 	require.Contains(t, errs, store)
+}
+
+// sizeRoad lists relations and adds them up, in all forms.
+func sizeRoad(t *testing.T, at func(...string) []string, lsns []page.LSN) {
+	lsn := lsns[2].String()
+	rels := must(t, at("rels", "--lsn", lsn)...)
+	require.Regexp(t, `(?m)^1664/0/1262 +main +1$`, rels)
+	require.Regexp(t, `^rels: lsn=`+lsn+` databases=\d+ relations=\d+ blocks=\d+ bytes=\d+$`, lastLine(rels))
+	size := must(t, at("size", "--lsn", lsn)...)
+	require.Regexp(t, `^size: lsn=`+lsn+` databases=\d+ blocks=\d+ bytes=\d+$`, lastLine(size))
+	require.Equal(t, regexp.MustCompile(`blocks=.*`).FindString(lastLine(rels)), regexp.MustCompile(`blocks=.*`).FindString(lastLine(size)))
+	var list struct {
+		Relations int
+		List      []struct {
+			Relation, Blocks uint32
+			Fork             string
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(must(t, at("rels", "--json", "--lsn", lsn, "--fork", "main", "--min-size", "16KiB", "--largest", "5")...)), &list))
+	require.Equal(t, 5, list.Relations)
+	for i, r := range list.List {
+		require.Equal(t, "main", r.Fork)
+		require.GreaterOrEqual(t, r.Blocks, uint32(2))
+		require.True(t, i == 0 || r.Blocks <= list.List[i-1].Blocks)
+	}
+	require.Regexp(t, `relations=1 blocks=1 bytes=8192$`, lastLine(must(t, at("rels", "--lsn", lsn, "--rel", "1262", "--db", "0", "--fork", "main")...)))
 }
