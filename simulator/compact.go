@@ -112,8 +112,9 @@ func (r *run) lay() {
 	c := &r.compact
 	c.due = r.now
 	if bw := r.cfg.Bandwidth; bw > 0 {
-		// Microseconds, so that products stay small.
-		c.due += time.Duration(c.running.Cost()*int64(time.Second/time.Microsecond)/bw) * time.Microsecond
+		// Microseconds, so that products stay small; and no more of them than a run may last.
+		us := c.running.Cost() * int64(time.Second/time.Microsecond) / bw
+		c.due += time.Duration(min(us, int64(2*longest/time.Microsecond))) * time.Microsecond
 	}
 }
 
@@ -123,6 +124,7 @@ func (r *run) publish() error {
 	if err := c.running.Publish(); err != nil {
 		return err
 	}
+	r.events.still = 0
 	if c.running.Done() {
 		c.running = nil
 	} else {

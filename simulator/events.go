@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -13,6 +14,8 @@ import (
 // schedule is what is due when: by time, and by WAL.
 type schedule struct {
 	tick, tickEvery time.Duration
+	tried           int // ticks since tickEvery was set
+	still           int // events since a record came in or an output was published
 	gc              time.Duration
 	flushDue        time.Duration
 	history         []moment // for the LSN of a time
@@ -33,6 +36,12 @@ const (
 	never = time.Duration(math.MaxInt64)
 	// ticks is how many times of a run are measured, if nothing stalls.
 	ticks = 400
+	// longRun is how many times as long as planned a run may take before ticks become rarer.
+	longRun = 16
+	// maxStill is how many events may follow each other in which nothing comes in and nothing is published.
+	maxStill = 100_000
+	// longest is what a run may last, in simulated time.
+	longest = 100 * 365 * 24 * time.Hour
 )
 
 func newSchedule(c *Config, planned time.Duration, bytes int64) schedule {
@@ -88,9 +97,12 @@ func (r *run) happen(ctx context.Context, at time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	e := &r.events
+	if e.still++; e.still > maxStill || at > longest {
+		return r.standstill(at)
+	}
 	r.now = at
 	r.t.SetNow(at)
-	e := &r.events
 	e.history = append(e.history, moment{at, r.t.Last()})
 	if r.compact.running != nil && r.compact.due <= at {
 		if err := r.step(); err != nil {
@@ -112,11 +124,26 @@ func (r *run) happen(ctx context.Context, at time.Duration) error {
 		}
 	}
 	if e.tick <= at {
+		if e.tried++; e.tried >= longRun*ticks {
+			e.tickEvery, e.tried = 2*e.tickEvery, e.tried/2
+		}
 		e.tick = at + e.tickEvery
 		r.t.Forget()
 		return r.measure.sample()
 	}
 	return nil
+}
+
+// standstill says why a run would not come to an end.
+func (r *run) standstill(at time.Duration) error {
+	c := &r.compact
+	job := "no job is under way"
+	if c.running != nil {
+		job = fmt.Sprintf("the next output of a job (%s) costs %d bytes at %d a second", c.running.Job.Reason, c.running.Cost(), r.cfg.Bandwidth)
+	}
+	return fmt.Errorf("the run stands still: at %v, %d events after anything came in or was published, ingest goes at %d of %d and %s; "+
+		"garbage is collected every %v, memory flushed after %v (0 is never): change what is out of proportion",
+		at, r.events.still, c.pace, fullPace, job, time.Duration(r.cfg.GCPeriod), time.Duration(r.cfg.FlushAfter))
 }
 
 // reached does what is due at so many bytes of WAL.

@@ -150,7 +150,8 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 	for left := p.Records; left > 0; {
 		next := r.next()
 		n := int64(0)
-		if rate := p.Rate * r.compact.pace / fullPace; rate > 0 {
+		if r.compact.pace > 0 {
+			rate := max(p.Rate*r.compact.pace/fullPace, 1)
 			n = min(left, batch, int64(next-r.now+waited)/max(mean*int64(time.Second)/rate, 1))
 			if n == 0 {
 				waited += next - r.now
@@ -216,6 +217,7 @@ func (r *run) wait(ctx context.Context, next time.Duration, rate, bytes int64) e
 
 // put takes in records at a rate, flushing where memory is full.
 func (r *run) put(rs []mock.Record, rate int64) error {
+	r.events.still = 0
 	for len(rs) > 0 {
 		from := r.t.Last()
 		n, full := r.t.Put(rs)

@@ -31,7 +31,8 @@ type tiles struct {
 	total  int64
 	lsns   page.LSNRange
 	visits int64
-	grown  page.Key // behind the last entry that is no metadata's
+	last   page.Key // the last one of pages
+	pages  bool     // there is one
 }
 
 // Add counts the entry to its part.
@@ -40,8 +41,8 @@ func (t *tiles) Add(e compaction.Entry, _ func(compaction.Rect)) {
 		t.at++
 	}
 	t.bytes[t.at] += e.Size
-	if e.Key.Less(sparse.Start) {
-		t.grown = e.Key.Next()
+	if e.Key.F1 < sparse.Start.F1 {
+		t.last, t.pages = e.Key, true
 	}
 	t.total += e.Size
 }
@@ -79,7 +80,9 @@ func (t *tiles) Finish(emit func(compaction.Rect)) {
 	if last := len(t.parts) - 1; t.bytes[last] == 0 || from != page.MinKey {
 		// Relations grow behind the last page, and of metadata there may be none of which an image could be made: the delta
 		// does not reach over either.
-		cut(t.grown)
+		if t.pages {
+			cut(t.last.Next())
+		}
 	}
 	cut(page.MaxKey)
 }

@@ -2,6 +2,7 @@ package mock
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/stratapg/strata/page"
 )
@@ -237,14 +238,15 @@ func (t *Timeline) CheckRead(key uint32, at page.LSN, r Read) error {
 
 // CheckOverlap reports two deltas that overlap where neither has moved, while no job is under way.
 func (t *Timeline) CheckOverlap() error {
-	for i, a := range t.live {
-		for _, b := range t.live[:i] {
-			if !a.Image && !b.Image && a.LSNs.Overlaps(b.LSNs) && a.Keys.Overlaps(b.Keys) {
-				for _, k := range a.Rest().Ranges() {
-					if b.Rest().Overlaps(k) {
-						return fmt.Errorf("layers %s and %s overlap", a.ID, b.ID)
-					}
-				}
+	deltas := slices.DeleteFunc(slices.Clone(t.live), func(l *Layer) bool { return l.Image })
+	slices.SortFunc(deltas, func(a, b *Layer) int { return a.Keys.Start.Compare(b.Keys.Start) })
+	for i, a := range deltas {
+		for _, b := range deltas[i+1:] {
+			if !b.Keys.Start.Less(a.Keys.End) {
+				break
+			}
+			if a.LSNs.Overlaps(b.LSNs) && slices.ContainsFunc(a.Rest().Ranges(), b.Rest().Overlaps) {
+				return fmt.Errorf("layers %s and %s overlap", a.ID, b.ID)
 			}
 		}
 	}

@@ -120,7 +120,7 @@ func (t *Timeline) checkKey(key uint32, hides []hiding, inDeltas []entry) error 
 		return 0
 	})
 	images := hides[h].lsns
-	hidden := page.MaxLSN
+	hidden, lowest := page.MaxLSN, t.lowestRead()
 	for rec := t.last[key]; rec != none; rec = t.log.prev[rec] {
 		x := t.log.lsn(rec)
 		for n := len(images); n > 0 && images[n-1] >= x; n-- {
@@ -130,6 +130,9 @@ func (t *Timeline) checkKey(key uint32, hides []hiding, inDeltas []entry) error 
 		lo := below(inDeltas, key, rec)
 		if lo < len(inDeltas) && inDeltas[lo].key() == key {
 			hidden = min(hidden, t.log.lsn(inDeltas[lo].record()))
+		}
+		if hidden <= lowest {
+			return nil // from every read, with all that is older
 		}
 		there := rec >= t.memFirst || t.refs.has(rec)
 		if !there {
@@ -142,6 +145,14 @@ func (t *Timeline) checkKey(key uint32, hides []hiding, inDeltas []entry) error 
 		}
 	}
 	return nil
+}
+
+// lowestRead gives the lowest LSN that is read.
+func (t *Timeline) lowestRead() page.LSN {
+	if len(t.retain) > 0 {
+		return min(t.cutoff, t.retain[0].LSN)
+	}
+	return t.cutoff
 }
 
 // tryReads reads some keys at the lowest and the highest read point.

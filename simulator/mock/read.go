@@ -43,6 +43,9 @@ func (r *Read) visit(x *indexed) {
 }
 
 func (t *Timeline) reindex() {
+	if t.index != nil {
+		return
+	}
 	t.index = make([]indexed, len(t.live))
 	for i, l := range t.live {
 		t.index[i] = indexed{l.span, l.LSNs.Start, l.LSNs.End, l, t.space.spans(l.Moved)}
@@ -60,9 +63,7 @@ func (t *Timeline) Read(key uint32, at page.LSN) Read {
 		}
 		pos = t.memStart
 	}
-	if t.index == nil {
-		t.reindex()
-	}
+	t.reindex()
 	var room [64]*indexed
 	over := room[:0]
 	for i := range t.index {
