@@ -129,7 +129,10 @@ func (o *old) same(t *testing.T, st *Store) {
 	for _, h := range o.hs {
 		tl, err := tn.Timeline(h.id.String())
 		require.NoError(t, err)
-		for _, lsn := range o.at[h] {
+		for i, lsn := range o.at[h] {
+			if testkit.UnderRace && i%3 != 2 && lsn != h.last {
+				continue
+			}
 			h.same(t, tl, modelSets[0], lsn)
 		}
 		if h.parent != nil { // the branch point stays readable, whatever is collected
@@ -224,7 +227,7 @@ func TestCompactionFaults(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 6)
 	seed := rnd.Uint64()
-	stride := testkit.Size(401, 67, 1)
+	stride := testkit.Size(1009, 67, 1)
 	for name, f := range map[string]*virtualfile.Fault{
 		"EIO once": {Err: syscall.EIO}, "full disk from there on": {Err: syscall.ENOSPC, Sticky: true, Torn: 700},
 		"lost sync": {Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO},

@@ -9,7 +9,9 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -48,7 +50,7 @@ func TestCompactKeepsEveryVersion(t *testing.T) {
 			require.NoError(t, err)
 			require.Positive(t, report.Jobs)
 			t.Logf("%+v of %d layers, %d bytes", report, before.Layers, before.LayerBytes)
-			for lsn := h.initial; lsn <= h.last; lsn += 8 * 7 {
+			for lsn := h.initial; lsn <= h.last; lsn += page.LSN(8 * testkit.Size(71, 7, 1)) {
 				h.same(t, tl, modelSets[0], lsn)
 			}
 			h.same(t, tl, modelSets[0], h.last)

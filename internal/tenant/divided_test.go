@@ -184,7 +184,7 @@ func TestPartitionedFlushes(t *testing.T) {
 // acknowledged above all, and no file that nobody needs; and where the fault has passed the flush is made good.
 func TestFaultsInDividedFlushes(t *testing.T) {
 	noLeaks(t)
-	stride := testkit.Size(5, 1, 1)
+	stride := testkit.Size(11, 1, 1)
 	for name, c := range map[string]*virtualfile.Fault{
 		"crash":           {Err: syscall.EIO, Sticky: true},
 		"once":            {Err: syscall.EIO},

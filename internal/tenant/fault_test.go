@@ -25,7 +25,7 @@ import (
 func TestEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
-	stride := testkit.Size(29, 1, 1)
+	stride := testkit.Size(43, 1, 1)
 	for name, c := range map[string]struct {
 		fault *virtualfile.Fault
 		torn  int // sizes of torn writes are multiples of it

@@ -2,18 +2,14 @@ package tenant
 
 import (
 	"context"
-	"math/rand/v2"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/compaction"
-	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/virtualfile"
 )
 
 // refuses reports whether a read is to be refused: a snapshot reads what it could when it was made.
@@ -61,6 +57,9 @@ func (f foldAll) Plan(s *compaction.Snapshot) compaction.Plan {
 			l0s++
 		}
 		j.Inputs = append(j.Inputs, i)
+		if !l.Image || s.AncestorLSN == 0 { // what images lack on a branch the ancestor may have
+			j.Obsolete = append(j.Obsolete, i)
+		}
 		j.Rect.LSNs.Start, j.Rect.LSNs.End = min(j.Rect.LSNs.Start, l.LSNs.Start), max(j.Rect.LSNs.End, l.LSNs.End)
 	}
 	spec := compaction.FoldSpec{Horizon: min(s.Cutoff, j.Rect.LSNs.End-1), Below: s.AncestorLSN != 0}
@@ -72,7 +71,7 @@ func (f foldAll) Plan(s *compaction.Snapshot) compaction.Plan {
 			spec.Retain = append(spec.Retain, r.LSN)
 		}
 	}
-	j.Obsolete, j.Fold = j.Inputs, &spec
+	j.Fold = &spec
 	j.Cut = func() compaction.Cutter { return &everyKeys{n: f.keys, lsns: j.Rect.LSNs} }
 	return compaction.Plan{Jobs: []compaction.Job{j}}
 }
@@ -107,7 +106,7 @@ func (c *everyKeys) Finish(emit func(compaction.Rect)) {
 
 // fold folds.
 func (s *script) fold(h *history) {
-	st := foldAll{l0s: 1 + s.rnd.IntN(3), keys: 1 + s.rnd.IntN(6)}
+	st := foldAll{l0s: s.rnd.IntN(3), keys: 1 + s.rnd.IntN(6)}
 	r, err := s.timeline(h).Compact(context.Background(), timeline.CompactRequest{Strategy: st})
 	s.folded += r.Jobs
 	if err != nil && strings.Contains(err.Error(), "another layer has the name") {
@@ -140,32 +139,5 @@ func (s *script) noteCutoffs() {
 		tl := s.timeline(h)
 		require.GreaterOrEqual(s, tl.Cutoff(), h.begin(), "the cutoff has gone back")
 		h.cutoff, h.leases = tl.Cutoff(), nil
-	}
-}
-
-// TestCollectionAgainstModel does random things to a store, compacts it under strategies drawn at random, and collects
-// what no read needs, with crashes and faults.
-func TestCollectionAgainstModel(t *testing.T) {
-	noLeaks(t)
-	seeds := testkit.Rand(t, 3)
-	for world := range testkit.Size(2, 8, 100) {
-		rnd := rand.New(rand.NewPCG(seeds.Uint64(), uint64(world)))
-		o := testOptions(nil)
-		o.Config.Compaction.Options = eager()
-		o.Config.Compaction.Options.FoldMinBytes, o.Config.Compaction.Options.FoldRatio = 1, 1
-		s := &script{TestingT: t, rnd: rnd, options: o, mem: virtualfile.NewMem(), chaos: newChaos(rnd), collects: true}
-		func() {
-			defer func() {
-				if t.Failed() {
-					t.Logf("store %d; last steps:\n%s", world, s)
-				}
-			}()
-			s.begin()
-			for range scriptLength {
-				s.do()
-			}
-			s.end()
-		}()
-		t.Logf("%d jobs, %d folds, %d layers collected, %d crashes, %d faults", s.compacted, s.folded, s.collected, s.crashes, s.chaos.hits())
 	}
 }
