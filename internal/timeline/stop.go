@@ -102,6 +102,9 @@ func (t *Timeline) awaitReaders() {
 	}
 }
 
+// Ended is closed once the timeline is being closed.
+func (t *Timeline) Ended() <-chan struct{} { return t.ended }
+
 // within waits for a channel to be closed, and reports whether it was.
 func within(d time.Duration, c <-chan struct{}) bool {
 	select {

@@ -24,6 +24,7 @@ type Log struct {
 	// file takes the next edit. It is nil, and the next edit makes the whole file anew, where it is not known
 	// what of the file is durable: at first, and after a failed write or sync.
 	file       virtualfile.File
+	whole      bool // file is nil, and all that is in the file is durable
 	writable   bool
 	version    uint32
 	live       *live
@@ -105,6 +106,12 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 		return p, fmt.Errorf("%s: %w", l.path, err)
 	}
 	b := appendEdit(nil, typeChange, l.seq+1, func(b []byte) []byte { return appendChange(b, e) })
+	if l.file == nil && l.whole {
+		// Only now: a timeline that nothing happens to has no file open. Where this fails the edit is a rewriting.
+		if f, err := l.fs.OpenAppend(l.path); err == nil {
+			l.file = f
+		}
+	}
 	if l.file == nil || l.version < neededBy(&l.live.Meta, len(e.Remote), len(e.Chains)) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
 		return l.rewrite(e, layers)
 	}
@@ -164,15 +171,13 @@ func (l *Log) rewrite(e *Edit, layers *layer.Map) (p Published, err error) {
 	l.mu.Unlock()
 	l.version, l.stateSize, l.editSize = neededBy(&s.Meta, len(s.Remote), len(s.Chains)), int64(len(b)), 0
 	l.seq++
-	// The edit is durable. Without an open file the next one is another rewriting.
-	if f, err := l.fs.OpenAppend(l.path); err == nil {
-		l.file = f
-	}
+	l.whole = true
 	return Published{Bytes: int64(len(b)), Rewritten: true}, nil
 }
 
 // abandon closes the file, so that the next edit rewrites it.
 func (l *Log) abandon() error {
+	l.whole = false
 	if l.file == nil {
 		return nil
 	}
