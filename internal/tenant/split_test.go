@@ -170,7 +170,7 @@ func splitStoreOptions(fs virtualfile.FS, r remote.Storage) Options {
 func TestSplitUnderEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 7)
-	stride := testkit.Size(23, 3, 1)
+	stride := testkit.Size(61, 3, 1)
 	for name, c := range map[string]struct {
 		err    error
 		sticky bool

@@ -76,6 +76,7 @@ type Env struct {
 	snapshots snapshots
 	counters  counters
 	heights   heights
+	firsts    firsts
 	downloads *downloads      // nil without Remote
 	uploads   *uploadEnv      // nil without Remote, and if nothing is to be written
 	lanes     *lanes          // of background jobs

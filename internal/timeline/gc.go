@@ -185,16 +185,12 @@ func (t *Timeline) newCutoff(ctx context.Context, req GCRequest) (page.LSN, stri
 		cutoff, limit = last-min(last, page.LSN(req.Horizon)), fmt.Sprintf("the last %d bytes of WAL are kept", req.Horizon)
 	}
 	if req.PITR > 0 && cutoff > now {
-		at := t.env.Clock().Add(-req.PITR)
-		found, err := t.lsnOfTime(ctx, at, now, cutoff)
+		kept, why, err := t.keptByTime(ctx, req.PITR, now, cutoff)
 		if err != nil {
 			return 0, "", err
 		}
-		switch {
-		case found.Kind == TimeUnknown:
-			cutoff, limit = now, fmt.Sprintf("all of the last %s is kept, and no commit tells its time", req.PITR)
-		case found.LSN < cutoff:
-			cutoff, limit = found.LSN, fmt.Sprintf("all states since %s are kept", at.UTC().Format(time.RFC3339))
+		if kept < cutoff {
+			cutoff, limit = kept, why
 		}
 	}
 	if cutoff <= now {
@@ -202,6 +198,27 @@ func (t *Timeline) newCutoff(ctx context.Context, req GCRequest) (page.LSN, stri
 	}
 	span, err := t.RecordBefore(ctx, cutoff)
 	return max(span.End, now), limit, err
+}
+
+// keptByTime gives the LSN from which on all is kept that is not older than pitr, and says why. It is now where the times of
+// commits are not known.
+func (t *Timeline) keptByTime(ctx context.Context, pitr time.Duration, now, cutoff page.LSN) (page.LSN, string, error) {
+	if s := t.meta.Shard; !s.Alone() && !s.First() {
+		first, ok, err := t.firstsCutoff(ctx)
+		if err != nil || !ok {
+			return now, fmt.Sprintf("all of the last %s is kept, and shard 0, which has the times of commits, cannot be asked", pitr), err
+		}
+		return max(first, now), "shard 0, which has the times of commits, keeps all from there", nil
+	}
+	at := t.env.Clock().Add(-pitr)
+	found, err := t.lsnOfTime(ctx, at, now, cutoff)
+	if err != nil {
+		return 0, "", err
+	}
+	if found.Kind == TimeUnknown {
+		return now, fmt.Sprintf("all of the last %s is kept, and no commit tells its time", pitr), nil
+	}
+	return found.LSN, fmt.Sprintf("all states since %s are kept", at.UTC().Format(time.RFC3339)), nil
 }
 
 // collectNow is one turn of the background.

@@ -60,6 +60,7 @@ func (t *Timeline) shut() error {
 	defer t.flusher.give()
 	t.releaseMemory()
 	t.env.heights.drop(t)
+	t.env.firsts.drop(t)
 	t.endSnapshots()
 	t.endViews()
 	t.awaitReaders()

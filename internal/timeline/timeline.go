@@ -136,6 +136,7 @@ func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline, ar
 	if ancestor != nil {
 		ancestor.addChild(t)
 	}
+	env.firsts.add(t)
 	return t, nil
 }
 
