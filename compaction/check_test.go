@@ -96,6 +96,14 @@ func TestHarm(t *testing.T) {
 			s.AncestorLSN = 90
 			return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{150}})
 		}, "ancestor"},
+		{"folds an image of a branch, which says what the ancestor has no more", func(s *Snapshot) *Job {
+			s.AncestorLSN = 90
+			return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{150}, Below: true})
+		}, "may not be removed: reads at 0/96 need"},
+		{"folds below an image that hides the end of what it folds", func(s *Snapshot) *Job {
+			return &Job{Kind: Fold, Inputs: []int{0, 1}, Obsolete: []int{0, 1}, Rect: rect(0, 100, 100, 200), Fold: &FoldSpec{Horizon: 199, Retain: []page.LSN{150}}}
+		}, "facts may be missing"},
+		{"folds at LSNs that do not ascend", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{150, 150}}) }, "do not ascend"},
 		{"moves an image into deltas", func(*Snapshot) *Job {
 			return &Job{Kind: Retile, Inputs: []int{1, 2}, Obsolete: []int{1, 2}, Rect: rect(0, 100, 101, 201)}
 		}, "may not be removed"},
