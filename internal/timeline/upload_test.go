@@ -344,6 +344,31 @@ func TestReopen(t *testing.T) {
 	b.close()
 }
 
+// TestMovedKeysAreAdopted: of which keys layers need not be asked any more is said by the index too, and by nothing that is gone.
+func TestMovedKeysAreAdopted(t *testing.T) {
+	store, p := memstore.New(), &past{}
+	a := newUploader(t, store, 1, p)
+	require.NoError(t, errors.Join(a.put(), a.tl.Flush(t.Context()), a.put(), a.tl.Flush(t.Context())))
+	require.NoError(t, a.tl.WaitUploads(t.Context()))
+	part, _, err := upload.Load(t.Context(), store, uploadPlace, 1)
+	require.NoError(t, err)
+	ds := part.Descs()
+	require.Len(t, ds, 2)
+	keys := []page.Range{{Start: blockKey(1), End: blockKey(3)}, {Start: blockKey(5), End: blockKey(6)}}
+	gone := ds[0]
+	gone.LSNs.Start -= 8
+	part.Origin.Moved = map[string][]page.Range{ds[1].Name(): keys, gone.Name(): keys}
+	s, err := (&Adoption{Tenant: uploadTenant, ID: uploadTimeline, Name: "main", Index: part}).state()
+	require.NoError(t, err)
+	bare := ds[1]
+	bare.Size = 0
+	require.Equal(t, []manifest.Moved{{Layer: bare, Keys: keys}}, s.Moved)
+	part.Origin.Moved["nothing"] = keys
+	_, err = (&Adoption{Tenant: uploadTenant, ID: uploadTimeline, Name: "main", Index: part}).state()
+	require.ErrorContains(t, err, "moved keys")
+	a.close()
+}
+
 // TestOldCopy: a disk that is behind the remote must not overwrite it.
 func TestOldCopy(t *testing.T) {
 	store, p := memstore.New(), &past{}
