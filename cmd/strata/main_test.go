@@ -41,6 +41,8 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"branch", "--time", "yesterday", "x"},
 		{"branch", "--time", "2026-01-01", "--at", "0/10", "x"},
 		{"rels", "--fork", "fsn"},
+		{"size", "--svg", "x.svg"},
+		{"size", "--model", "--lsn", "0/10"},
 		{"rels", "--largest", "-1"},
 		{"rels", "--min-size", "1GB"},
 		{"page", "--rel", "1663/5", "--block", "0"},

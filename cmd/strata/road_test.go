@@ -183,6 +183,16 @@ func sizeRoad(t *testing.T, at func(...string) []string, lsns []page.LSN) {
 	size := must(t, at("size", "--lsn", lsn)...)
 	require.Regexp(t, `^size: lsn=`+lsn+` databases=\d+ blocks=\d+ bytes=\d+$`, lastLine(size))
 	require.Equal(t, regexp.MustCompile(`blocks=.*`).FindString(lastLine(rels)), regexp.MustCompile(`blocks=.*`).FindString(lastLine(size)))
+	svg := filepath.Join(t.TempDir(), "size.svg")
+	require.Regexp(t, `^size: timelines=2 points=5 snapshots=1 bytes=\d+$`, lastLine(must(t, at("size", "--model", "--svg", svg)...)))
+	require.FileExists(t, svg)
+	var model struct {
+		Bytes  uint64
+		Points []struct{ Timeline, Method string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(must(t, at("size", "--model", "--json")...)), &model))
+	require.Len(t, model.Points, 5)
+	require.Equal(t, "side", model.Points[4].Timeline)
 	var list struct {
 		Relations int
 		List      []struct {
