@@ -159,27 +159,28 @@ func (f *folder) job(p *piece) (compaction.Job, bool) {
 // highest LSN at or below the cutoff that no delta of it straddles: an image at another would have to hold facts from
 // above. They begin at the bottom, with two exceptions. On a branch, where no image layer can be made of what has facts in the
 // ancestor, they begin above the images that are there: these serve reads better than what would become of them, and let the ancestor
-// go. And where the images to be made are there already, they begin above them.
+// go. And where the images to be made are there already, they begin above the newest image: what has facts below cannot take the
+// place of an image.
 func (f *folder) span(p *piece) (lsns page.LSNRange, below, ok bool) {
 	lsns.End = f.top(p)
 	lsns.Start = lsns.End
 	branch := f.s.AncestorLSN != 0
-	var above page.LSN
+	var above, images page.LSN // where a fold over facts below begins, and where the newest image ends
 	for _, i := range p.layers {
 		l := &f.s.Layers[i]
 		if l.Image && l.LSNs.End > lsns.End {
 			return lsns, false, false // facts below it may have been collected
 		}
-		if l.Image && branch {
-			above = max(above, l.LSNs.End)
+		if l.Image {
+			images = max(images, l.LSNs.End)
 		}
 		lsns.Start = min(lsns.Start, l.LSNs.Start)
 	}
 	if lsns.Empty() {
 		return lsns, false, false
 	}
-	if lowest := lowestOf(f.retain(p.keys, lsns), lsns); !branch && f.imaged(p, lowest) {
-		above = lowest + 1
+	if lowest := lowestOf(f.retain(p.keys, lsns), lsns); branch || f.imaged(p, lowest) {
+		above = images
 	}
 	if above == 0 {
 		return lsns, branch, true
