@@ -19,14 +19,18 @@ const (
 	// lookAtOnce is how many values are looked up together: the processor waits for many of them at once, and
 	// has them in its first cache when they are used.
 	lookAtOnce = 64
-	// spilledWindow bounds the bytes of values, and of what is noted of each, that are read back for one window.
-	// The larger, the less is read twice: values in key order lie anywhere in the file.
-	spilledWindow = 4 << 20
 	// memWindows is how many windows a walk has: one is used, the others are read, so that the drive has work while
-	// what came is verified. Four of 4 MiB were a tenth faster than three of 8 MiB, of which one was read at a time.
-	memWindows = 4
+	// what came is verified. spilledWindow bounds the bytes of values, and of what is noted of each, that are read
+	// back for one. Of values in order four of 4 MiB were a tenth faster than three of 8 MiB, of which one was read at a
+	// time.
+	memWindows    = 4
+	spilledWindow = 4 << 20
+	// Values that are not in order lie anywhere in the file, most of which is read for each window: so there are few,
+	// and large ones.
+	scatteredWindows = 2
+	scatteredWindow  = 12 << 20
 	// maxMemWalks bounds the walks of a pool that read values back at the same time, and with the other limits
-	// the memory of all of them: 2 × (4 × 4 + 3 × 4) MiB.
+	// the memory of all of them: 2 × (2 × 12 + 2 × 4) MiB.
 	maxMemWalks = 2
 	// readBack bounds the bytes of reads in flight of one walk or Collect; a larger value is read alone.
 	readBack = 4 << 20
@@ -50,6 +54,7 @@ type memWindow struct {
 	wanted  []memWanted
 	buf     *virtualfile.Buffer // for values that were read back, in the order of their entries; kept for the next
 	bytes   int                 // of them
+	most    int                 // that it may have, beside a single value
 	fetched chan struct{}       // closed when they are there, or err says why not
 	err     error
 }
@@ -87,9 +92,10 @@ func (m *Mem) walk(ctx context.Context, fn memFn) error {
 			return ctx.Err()
 		}
 	}
-	w := memWalk{m: m, x: &m.mu.index, fn: fn}
+	w := memWalk{m: m, x: &m.mu.index, fn: fn, count: scatteredWindows, most: scatteredWindow}
 	s, ordered := newMemSort(w.x)
 	if ordered {
+		w.count, w.most = memWindows, spilledWindow
 		w.numbers = func(add func([]uint32) error) error { return inNumbers(s.n, add) }
 	} else {
 		w.numbers = s.sorted
@@ -107,6 +113,8 @@ type memWalk struct {
 	x       *memIndex
 	fn      memFn
 	numbers func(func(ids []uint32) error) error // all records' numbers in order
+	count   int                                  // of windows
+	most    int                                  // bytes that one may read back
 	window  *memWindow                           // that is being filled
 	key     page.Key                             // of the last entry that was given
 	prefix  uint32                               // its number, plus 1
@@ -126,9 +134,10 @@ func (w *memWalk) alone(ctx context.Context) error {
 // ahead hands over windows while another goroutine fills the next ones: so the sorting and the waiting for
 // disk is done beside the work of fn.
 func (w *memWalk) ahead(ctx context.Context) error {
-	var windows [memWindows]memWindow
-	ready, free := make(chan *memWindow, memWindows), make(chan *memWindow, memWindows)
+	windows := make([]memWindow, w.count)
+	ready, free := make(chan *memWindow, w.count), make(chan *memWindow, w.count)
 	for i := range windows {
+		windows[i].most = w.most
 		free <- &windows[i]
 		defer windows[i].release()
 	}
@@ -229,7 +238,7 @@ func (f *memWindow) want(values *memLog, from int) int {
 		if c.file == nil {
 			n = 0
 		}
-		if f.bytes > 0 && f.bytes+n+(i+1)*entryBytes > spilledWindow {
+		if f.bytes > 0 && f.bytes+n+(i+1)*entryBytes > f.most {
 			return i - from
 		}
 		if n > 0 {
@@ -250,7 +259,7 @@ func (f *memWindow) fetch(ctx context.Context, pool *MemPool) error {
 	}
 	if f.buf == nil || f.buf.Len() < f.bytes {
 		f.release()
-		f.buf = pool.buffers().Get(max(f.bytes, spilledWindow))
+		f.buf = pool.buffers().Get(max(f.bytes, f.most))
 	}
 	rest := f.buf.Bytes()
 	for i := range f.wanted {
@@ -310,7 +319,7 @@ func (w *memWalk) look(some []memEntry, values [][]byte, read []byte) []byte {
 func (f *memWindow) reset() {
 	clear(f.wanted)
 	f.entries, f.wanted, f.bytes = f.entries[:0], f.wanted[:0], 0
-	if f.buf != nil && f.buf.Len() > spilledWindow { // of a single value
+	if f.buf != nil && f.buf.Len() > f.most { // of a single value
 		f.release()
 	}
 }
