@@ -2,6 +2,7 @@ package tenant
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -36,8 +37,10 @@ func (s *script) gc(h *history) {
 	require.GreaterOrEqual(s, tl.Cutoff(), h.begin(), "the cutoff has gone back")
 	h.cutoff = tl.Cutoff()
 	if s.failed(err) {
+		h.planned = h.last
 		return
 	}
+	h.planned = 0
 	require.Equal(s, h.cutoff, r.Cutoff)
 	require.LessOrEqual(s, r.Cutoff, max(r.Before, min(tl.DiskConsistentLSN(), h.last-min(h.last, page.LSN(req.Horizon)))))
 	s.collected += r.Removed
@@ -115,11 +118,16 @@ func (s *script) fold(h *history) {
 	s.failed(err)
 }
 
+// tooLate reports whether an LSN cannot be held any more although it can still be read.
+func (s *script) tooLate(h *history, lsn page.LSN, err error) bool {
+	return errors.Is(err, timeline.ErrBeforeHistory) && lsn < h.home(lsn).planned
+}
+
 // lease keeps a random LSN readable until the store is closed.
 func (s *script) lease(h *history) {
 	lsn := max(s.lsn(h), h.oldest())
 	l, err := s.timeline(h).Lease(context.Background(), lsn, time.Hour)
-	if s.failed(err) {
+	if s.tooLate(h, lsn, err) || s.failed(err) {
 		return
 	}
 	require.LessOrEqual(s, l.LSN, lsn)
@@ -138,6 +146,6 @@ func (s *script) noteCutoffs() {
 	for _, h := range s.hs {
 		tl := s.timeline(h)
 		require.GreaterOrEqual(s, tl.Cutoff(), h.begin(), "the cutoff has gone back")
-		h.cutoff, h.leases = tl.Cutoff(), nil
+		h.cutoff, h.planned, h.leases = tl.Cutoff(), 0, nil
 	}
 }

@@ -91,6 +91,7 @@ type history struct {
 	parent  *history
 	cutoff  page.LSN   // of garbage collection
 	leases  []page.LSN // that are held
+	planned page.LSN   // below it nothing may be held anew, since a collection that failed may have moved the cutoff
 	values  map[page.Key][]entry
 }
 

@@ -341,7 +341,7 @@ func (s *script) branch(h *history) {
 	s.names++
 	name := fmt.Sprintf("branch%d", s.names)
 	tl, err := s.tenant().Branch(context.Background(), s.timeline(h), name, page.TimelineID{}, at)
-	if s.failed(err) {
+	if s.tooLate(h, at, err) || s.failed(err) {
 		return
 	}
 	require.LessOrEqual(s, tl.Meta().AncestorLSN, at)
