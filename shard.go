@@ -25,6 +25,9 @@ func (e *Engine) Shard(ctx context.Context, id page.TenantShardID) (*Tenant, err
 // Shards lists the shards of a tenant that are here, by number; a tenant without has one of index zero.
 func (e *Engine) Shards(id page.TenantID) []page.TenantShardID { return e.store.Shards(id) }
 
+// DefaultTenantID is the id of the tenant that the store was made with, sharded or not.
+func (e *Engine) DefaultTenantID() page.TenantID { return e.store.File().DefaultTenant }
+
 // ShardID names the tenant, or the shard of it.
 func (t *Tenant) ShardID() page.TenantShardID { return t.t.ShardID() }
 

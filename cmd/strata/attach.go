@@ -13,7 +13,7 @@ import (
 
 func newAttach() *cobra.Command {
 	var f storeFlags
-	var generation uint32
+	var generation, stripe uint32
 	c := &cobra.Command{
 		Use:   "attach --remote URL --tenant ID [--timeline ID]",
 		Short: "Make a store of what remote storage has of a tenant, Strata's or Neon's",
@@ -30,6 +30,7 @@ is not seen, and it deletes nothing. An attach that was interrupted can be run a
 	c.Flags().Lookup("timeline").DefValue = ""
 	c.Flags().Lookup("timeline").Usage = "timeline, by id; default all"
 	c.Flags().Uint32Var(&generation, "generation", 0, "generation that a controller has given out; default the next, taken from the remote itself")
+	c.Flags().Uint32Var(&stripe, "stripe-size", page.DefaultStripeSize, "with --shard: blocks of a relation that stay together on a shard")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if f.remote == "" || f.tenant == "" {
 			return usageError{errors.New("attach: --remote and --tenant are required")}
@@ -39,6 +40,13 @@ is not seen, and it deletes nothing. An attach that was interrupted can be run a
 			return err
 		}
 		o := strata.AttachOptions{Tenant: id, Generation: generation}
+		if f.shard != "" {
+			x, err := page.ParseShardIndex(f.shard)
+			if err != nil {
+				return usageError{err}
+			}
+			o.Shard = page.NewShardIdentity(x.Number, x.Count, stripe)
+		}
 		if f.timeline != "" {
 			tl, err := page.ParseTimelineID(f.timeline)
 			if err != nil {

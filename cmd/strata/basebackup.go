@@ -42,8 +42,8 @@ to stdout and the closing line to stderr. An interrupted backup does not start, 
 
 func runBaseBackup(cmd *cobra.Command, f storeFlags, output string, lsn lsnValue) error {
 	start := time.Now()
-	return f.withTimeline(cmd, readOnly, func(tl *openedTimeline) error {
-		at, err := tl.at(cmd.Context(), lsn)
+	return f.withWhole(cmd, readOnly, func(tl wholeTimeline) error {
+		at, err := stateAt(cmd.Context(), tl, lsn)
 		if err != nil {
 			return fmt.Errorf("basebackup: %w", err)
 		}

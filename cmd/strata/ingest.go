@@ -47,7 +47,7 @@ what came before stays.`,
 
 func runIngest(cmd *cobra.Command, f storeFlags, o strata.IngestOptions, distance int64, strategy string) error {
 	start := time.Now()
-	return f.withTimeline(cmd, strata.Options{CheckpointDistance: distance, Compaction: strata.Compaction{Strategy: strategy}}, func(tl *openedTimeline) error {
+	return f.withWhole(cmd, strata.Options{CheckpointDistance: distance, Compaction: strata.Compaction{Strategy: strategy}}, func(tl wholeTimeline) error {
 		p := newProgress(cmd.ErrOrStderr())
 		o.Progress = func(i strata.IngestProgress) {
 			p.say(fmt.Sprintf("ingest: at %s, %d records", i.LSN, i.Records), i.Bytes, i.TotalBytes)

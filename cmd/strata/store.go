@@ -19,6 +19,7 @@ type storeFlags struct {
 	dir      string
 	timeline string
 	tenant   string
+	shard    string
 	remote   string
 	json     bool
 	redo     readRedo // the default, unless the command registers its flags
@@ -28,6 +29,7 @@ func (f *storeFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.dir, "store", "./strata-data", "directory of the store")
 	fs.StringVar(&f.timeline, "timeline", "main", "timeline, by name or id")
 	fs.StringVar(&f.tenant, "tenant", "", "tenant, by id; default the one that the store was made with")
+	fs.StringVar(&f.shard, "shard", "", "shard of the tenant, number and count as 0104; needed where it has more than one")
 	fs.StringVar(&f.remote, "remote", "", "URL of the remote storage, file:///dir or s3://bucket/prefix?endpoint=…; default the one that the store has recorded, if any")
 	fs.BoolVar(&f.json, "json", false, "print the closing line as one JSON object, and nothing else on stdout")
 }
@@ -54,29 +56,50 @@ func (f *storeFlags) open(cmd *cobra.Command, o strata.Options) (*openedTimeline
 }
 
 func (f *storeFlags) openTenant(cmd *cobra.Command, o strata.Options) (*strata.Engine, *strata.Tenant, error) {
-	o.Dir = f.dir
-	var err error
-	if o.Redo, err = f.redo.options(); err != nil {
-		return nil, nil, err
-	}
-	o.Logger = warnings(cmd)
-	o.Remote.URL, o.Remote.Open = f.remote, openRemote
-	id, err := f.tenantID()
+	engine, err := f.openEngine(cmd, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	engine, err := strata.Open(cmd.Context(), o)
+	id, err := f.shardID(engine)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, errors.Join(err, engine.Close())
 	}
-	tenant, err := engine.DefaultTenant(cmd.Context())
-	if f.tenant != "" {
-		tenant, err = engine.Tenant(cmd.Context(), id)
-	}
+	tenant, err := engine.Shard(cmd.Context(), id)
 	if err != nil {
 		return nil, nil, errors.Join(err, engine.Close())
 	}
 	return engine, tenant, nil
+}
+
+// openEngine opens the store alone.
+func (f *storeFlags) openEngine(cmd *cobra.Command, o strata.Options) (*strata.Engine, error) {
+	o.Dir = f.dir
+	var err error
+	if o.Redo, err = f.redo.options(); err != nil {
+		return nil, err
+	}
+	o.Logger = warnings(cmd)
+	o.Remote.URL, o.Remote.Open = f.remote, openRemote
+	if _, err := f.tenantID(); err != nil {
+		return nil, err
+	}
+	return strata.Open(cmd.Context(), o)
+}
+
+// shardID is the tenant, or the shard of it, that is meant.
+func (f *storeFlags) shardID(engine *strata.Engine) (id page.TenantShardID, err error) {
+	if id.Tenant, err = f.tenantID(); err != nil {
+		return id, err
+	}
+	if f.tenant == "" {
+		id.Tenant = engine.DefaultTenantID()
+	}
+	if f.shard != "" {
+		if id.Shard, err = page.ParseShardIndex(f.shard); err != nil {
+			err = usageError{err}
+		}
+	}
+	return id, err
 }
 
 // openRemote opens remote storage by its URL. What fails on the way there is tried again.
