@@ -22,8 +22,8 @@ type Options struct {
 	// CreateIfMissing makes a store where Dir does not exist or is empty. Without it that is ErrNotAStore,
 	// so that a mistyped path is no new store.
 	CreateIfMissing bool
-	// ReadOnly changes nothing on disk. Methods that would fail with ErrReadOnly. Many readers may have a
-	// store open at once, but none beside a writer.
+	// ReadOnly changes nothing on disk, but that layers which are in remote storage only are fetched when they are read. Methods
+	// that would change more fail with ErrReadOnly. Many readers may have a store open at once, but none beside a writer.
 	ReadOnly bool
 	// AllowDamaged opens a store some of whose layer files are missing or damaged, so that what is sound can be
 	// read and the rest be found (VerifyLayer). Reads that need a damaged layer fail. It goes with ReadOnly.
