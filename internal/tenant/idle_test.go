@@ -28,9 +28,9 @@ func TestIdleTimelinesCostLittle(t *testing.T) {
 	noLeaks(t)
 	for name, store := range map[string]remote.Storage{"local": nil, "remote": memstore.New()} {
 		t.Run(name, func(t *testing.T) {
-			count := testkit.Size(100, 1000, 10_000)
+			count := testkit.Size(50, 1000, 10_000)
 			if store != nil {
-				count = testkit.Size(100, 300, 10_000)
+				count = testkit.Size(30, 300, 10_000)
 			}
 			mem := virtualfile.NewMem()
 			o := testOptions(mem)

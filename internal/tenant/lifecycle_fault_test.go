@@ -136,10 +136,10 @@ func TestEveryLifecycleFault(t *testing.T) {
 		remote *faultstore.Fault
 		stride int
 	}{
-		"file":        {&virtualfile.Fault{Err: syscall.EIO}, nil, testkit.Size(97, 41, 1)},
-		"full disk":   {&virtualfile.Fault{Err: syscall.ENOSPC, Op: virtualfile.OpWrite}, nil, testkit.Size(53, 23, 1)},
-		"request":     {nil, &faultstore.Fault{}, testkit.Size(41, 19, 1)},
-		"lost reply":  {nil, &faultstore.Fault{Effect: faultstore.LostReply}, testkit.Size(41, 19, 1)},
+		"file":        {&virtualfile.Fault{Err: syscall.EIO}, nil, testkit.Size(151, 41, 1)},
+		"full disk":   {&virtualfile.Fault{Err: syscall.ENOSPC, Op: virtualfile.OpWrite}, nil, testkit.Size(61, 23, 1)},
+		"request":     {nil, &faultstore.Fault{}, testkit.Size(61, 19, 1)},
+		"lost reply":  {nil, &faultstore.Fault{Effect: faultstore.LostReply}, testkit.Size(61, 19, 1)},
 		"remote down": {nil, &faultstore.Fault{Sticky: true}, testkit.Size(0, 61, 3)},
 	} {
 		if c.stride == 0 {
