@@ -13,7 +13,7 @@ var leaves = []string{"internal/clock", "internal/sorted", "internal/failpoint",
 
 // below names everything under the engine's ties, for the rooms that may import all of it.
 var below = slices.Concat(leaves, []string{"page", "pg", "virtualfile", "remote", "cache", "layer", "walredo",
-	"compaction", "datadir", "ingest", "basebackup", "internal/upload"})
+	"compaction", "datadir", "ingest", "basebackup", "internal/upload", "internal/consumption"})
 
 // allowed is the table of docs/ARCHITECTURE.md: what each room may import of ours. A room is a folder with
 // all packages below it, unless one of them is named here itself; packages of one room may import each other.
@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"internal/offheap":       nil,
 	"internal/budget":        nil,
 	"internal/sizemodel":     {"page"},
+	"internal/consumption":   {"page"},
 	"virtualfile":            append([]string{"page"}, leaves...),
 	"remote":                 append([]string{"page", "virtualfile"}, leaves...),
 	"pg":                     {"page"},
@@ -41,7 +42,7 @@ var allowed = map[string][]string{
 	"internal/timeline":      below,
 	"internal/evict":         nil,
 	"internal/tenant":        append([]string{"internal/timeline", "internal/evict"}, below...),
-	".":                      append([]string{"internal/sizemodel", "internal/timeline", "internal/evict", "internal/tenant", "receive"}, below...),
+	".":                      append([]string{"internal/sizemodel", "internal/consumption", "internal/timeline", "internal/evict", "internal/tenant", "receive"}, below...),
 	"receive":                append([]string{"page", "pg", "datadir", "ingest"}, leaves...),
 	"internal/sample":        {"page", "pg", "datadir"},
 	"inspect":                append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator"}, below...),

@@ -109,7 +109,7 @@ func (m *sizeModel) change(ctx context.Context, mod *datadir.Modification, rel p
 // new LSNs, through the caches, and compares every answer with the model.
 func TestSizesBesideAWriter(t *testing.T) {
 	const rels = 12
-	records := testkit.Size(600, 4000, 100_000)
+	records := testkit.Size(400, 3000, 100_000)
 	fsys := virtualfile.NewMem()
 	e := readEnv(t, fsys, "store", func(c *Config) { c.CheckpointDistance = 1 << 20 })
 	tl := newCluster(t, e, "store")

@@ -40,6 +40,7 @@ type Timeline struct {
 	// sizes are those of relations that need not be read.
 	sizes   *relsize.Caches
 	logical logicalSize
+	opened  opened
 	// lastLSN and durableLSN follow them, for those who wait; ended is closed at Close.
 	lastLSN, durableLSN lsnWatch
 	ended               chan struct{}
@@ -152,6 +153,7 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	}
 	t.mu.changed = make(chan struct{})
 	t.kept.start(s.Cutoff)
+	t.opened = opened{s.DiskConsistentLSN, env.Clock()}
 	t.sizes, t.logical.asking = relsize.New(env.Shares.Sizes, &env.counters.relSizes), newTurn()
 	p := &position{last: s.DiskConsistentLSN, prev: s.PrevRecordLSN}
 	t.at.Store(p)

@@ -73,7 +73,7 @@ func redone(c *Config) { c.Redoer = native.New() }
 // TestLSNOfTime compares with a replay that stops, on a timeline whose transactions do not end in the order of their times,
 // aborts included; with nothing written, all written, and on a branch.
 func TestLSNOfTime(t *testing.T) {
-	n := testkit.Size(400, 400, 4000)
+	n := testkit.Size(120, 400, 4000)
 	e := readEnv(t, virtualfile.NewMem(), "store", redone)
 	tl := newCluster(t, e, "store")
 	var b page.Batch
