@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,9 +122,12 @@ func TestNothingIsLost(t *testing.T) {
 			strategy, nothing := strategyNamed(t, name), map[*history]page.LSN{}
 			before := e.digest(nothing)
 			e.requireReferences(nothing)
+			var mu sync.Mutex // jobs run beside each other
 			steps := 0
 			for _, h := range e.hs {
 				_, err := e.timeline(h).Compact(ctx, timeline.CompactRequest{Strategy: strategy, Thorough: true, Progress: func(timeline.CompactionInfo) {
+					mu.Lock()
+					defer mu.Unlock()
 					if steps++; steps%testkit.Size(7, 1, 1) == 0 {
 						e.requireReferences(nothing)
 					}
