@@ -91,7 +91,7 @@ func TestOffloadAndBack(t *testing.T) {
 	ctx := t.Context()
 	mem, store := virtualfile.NewMem(), memstore.New()
 	s, tn := openLife(t, ctx, lifeOptions(mem, store))
-	main, child, _ := family(t, tn)
+	_, child, _ := family(t, tn)
 	require.ErrorIs(t, tn.Archive(ctx, "main"), ErrHasBranches)
 	require.ErrorContains(t, tn.Archive(ctx, "main"), `"child" (active)`)
 	require.ErrorContains(t, tn.Offload(ctx, "child"), "not archived")
@@ -125,7 +125,7 @@ func TestOffloadAndBack(t *testing.T) {
 
 	s, tn = openLife(t, ctx, lifeOptions(mem, store))
 	require.Equal(t, map[string]State{"main": Active, "child": Offloaded, "other": Active}, states(tn))
-	main, err = tn.Timeline("main")
+	main, err := tn.Timeline("main")
 	require.NoError(t, err)
 	require.Contains(t, main.ReadPoints(), st.AncestorLSN, "what the branch needs")
 	_, err = tn.Create(ctx, meta("child"))
