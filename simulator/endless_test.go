@@ -89,8 +89,8 @@ func (w watched) Plan(s *compaction.Snapshot) compaction.Plan {
 func TestPlanCost(t *testing.T) {
 	cfg, err := scenario.Get("uniform")
 	require.NoError(t, err)
-	cfg = cfg.Scale(1024)
-	cfg.Checks.Off = true
+	cfg = cfg.Scale(4096)
+	cfg.Reads, cfg.Checks.Off = sim.Reads{}, true
 	var cost stats.PlanCost
 	var debt int64
 	var height int

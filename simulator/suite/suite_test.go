@@ -35,7 +35,7 @@ func small(t *testing.T) sim.Config {
 	c, err := scenario.Get("uniform")
 	require.NoError(t, err)
 	c = c.Scale(4096)
-	c.Seed = 77
+	c.Seed, c.Reads.Number, c.Phases[0].Records = 77, 4, 800
 	return c
 }
 
