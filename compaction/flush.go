@@ -15,4 +15,6 @@ type Flusher interface {
 type FlushSpec struct {
 	// Cut divides all keys, so that the outputs tile them: one alone makes an L0. Nil is one.
 	Cut func() Cutter
+	// MaxRecords, if not 0, is how many records of a key may follow each other without a page image, as in a Job.
+	MaxRecords int
 }

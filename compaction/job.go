@@ -106,21 +106,54 @@ type Debt struct {
 	Height, Limit int
 	// Free is the height up to which ingest is not slowed: where the strategy begins its work. 0 is half of Limit.
 	Free int
+	// Records, RecordsLimit and RecordsFree are the same for the records that the worst read must replay. FlushRecords is how
+	// many of them a flush may add to those of any read: ingest stops where there is no room for them.
+	Records, RecordsLimit, RecordsFree, FlushRecords int
 }
 
 // FullPace is that of ingest which nothing slows down.
 const FullPace = 1000
 
 // Pace is the part of its full speed, of FullPace, at which ingest may go on if the height is what is given.
-func (d Debt) Pace(height int) int64 {
-	free := d.Free
-	if free == 0 {
-		free = d.Limit / 2
-	}
-	if d.Limit <= 0 || height <= free {
+func (d Debt) Pace(height int) int64 { return pace(height, d.Free, d.Limit) }
+
+// PaceRecords is Pace for the records that the worst read must replay.
+func (d Debt) PaceRecords(records int) int64 {
+	if d.RecordsLimit <= 0 {
 		return FullPace
 	}
-	return max(0, FullPace*int64(d.Limit-height)/int64(d.Limit-free))
+	return pace(records, d.RecordsFree, max(d.RecordsLimit-d.FlushRecords+1, 1))
+}
+
+// PaceAfter is the pace after so many flushes since the plan.
+func (d Debt) PaceAfter(flushes int) int64 {
+	return min(d.Pace(d.Height+flushes), d.PaceRecords(d.Records+flushes*d.FlushRecords))
+}
+
+// Unpaid is the debt where nothing can be done about it: ingest is as free as it ever is at the bounds, until
+// the next plan.
+func (d Debt) Unpaid() Debt {
+	if d.Limit > 0 {
+		free := d.Free
+		if free == 0 {
+			free = d.Limit / 2
+		}
+		d.Height = min(d.Height, free, d.Limit-1)
+	}
+	if d.RecordsLimit > 0 {
+		d.Records = min(d.Records, d.RecordsFree, max(d.RecordsLimit-d.FlushRecords, 0))
+	}
+	return d
+}
+
+func pace(now, free, limit int) int64 {
+	if free == 0 {
+		free = limit / 2
+	}
+	if limit <= 0 || now <= free && now < limit {
+		return FullPace
+	}
+	return max(0, FullPace*int64(limit-now)/int64(max(limit-free, 1)))
 }
 
 // Strategy decides what to do with the layers of a timeline.

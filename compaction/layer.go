@@ -33,6 +33,8 @@ type Layer struct {
 	// Moved are keys, sorted and disjoint, whose facts in this layer also lie in other live layers, because a
 	// job over it was published in part. Only the other keys still need it. Nil is none.
 	Moved []page.Range
+	// Chains, of a delta, are how many records of a key follow each other in it without an image; nil if that is unknown.
+	Chains *page.Chains
 }
 
 // L0 reports whether the layer is a delta of all keys, as memory is flushed to. Nothing else says so.

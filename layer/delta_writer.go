@@ -17,9 +17,10 @@ const (
 // DeltaWriter writes a delta layer: serialized values of a range of keys and LSNs, never compressed. It
 // writes to a temporary file, so that a crash leaves no half layer. Not for concurrent use.
 type DeltaWriter struct {
-	w    *fileWriter
-	desc Desc
-	any  bool
+	w      *fileWriter
+	desc   Desc
+	any    bool
+	chains chainCounter
 }
 
 // NewDeltaWriter begins a delta layer in dir. Its end key is told to Finish, as it may depend on where the
@@ -67,8 +68,16 @@ func (w *DeltaWriter) addAt(key *treeKey, willInit bool, value []byte) error {
 		return err
 	}
 	w.any = true
+	w.chains.add(key, willInit, value)
 	return w.w.blob(Stored{Data: value})
 }
+
+// Chains says, after Finish, how many records of a key follow each other.
+func (w *DeltaWriter) Chains() page.Chains { return w.chains.finish() }
+
+// PassOver has what follows count as if an image of the present key had been added: its page cannot be rebuilt, and no
+// image would make its chain shorter.
+func (w *DeltaWriter) PassOver() { w.chains.run = 0 }
 
 // refuse says what is wrong with an entry.
 func (w *DeltaWriter) refuse(k page.Key, lsn page.LSN, size int) error {

@@ -18,7 +18,7 @@ const minTile = 16
 func (Strategy) Flush(s *compaction.Snapshot, lsns page.LSNRange) compaction.FlushSpec {
 	o := s.Options.WithDefaults()
 	parts := partsOf(s, o)
-	return compaction.FlushSpec{Cut: func() compaction.Cutter {
+	return compaction.FlushSpec{MaxRecords: perLayer(o.MaxRecords), Cut: func() compaction.Cutter {
 		return &tiles{parts: parts, bytes: make([]int64, len(parts)), lsns: lsns, visits: int64(o.MaxVisits)}
 	}}
 }

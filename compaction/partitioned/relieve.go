@@ -19,6 +19,7 @@ type planner struct {
 	jobs           []compaction.Job
 	done           page.Set // the keys of jobs
 	sparse         bool     // jobs make an image of metadata
+	room           []int    // of stackAt
 }
 
 // relieve makes jobs for the segments that are too high.
@@ -268,7 +269,7 @@ func (p *planner) addMerge(m merge) {
 	j := compaction.Job{
 		Kind: compaction.Retile, Inputs: m.inputs, Obsolete: m.inputs, Rect: m.rect,
 		Cut:        roundCut(p.s, m.rect, p.o.CheckpointDistance),
-		MaxRecords: p.o.MaxRecords, Priority: compaction.PriorityL0, Level: 1, Cost: compaction.Cost{Read: m.cost, Write: m.cost},
+		MaxRecords: perLayer(p.o.MaxRecords), Priority: compaction.PriorityL0, Level: 1, Cost: compaction.Cost{Read: m.cost, Write: m.cost},
 		Reason: fmt.Sprintf("merges %d layers: frees reads of %d deltas for %d bytes", len(m.inputs), m.freed, m.cost),
 	}
 	p.fold(&j)

@@ -57,7 +57,7 @@ func finish(s *compaction.Snapshot, o *compaction.Options, begun []int, jobs []c
 		}
 		jobs = append(jobs, compaction.Job{
 			Kind: compaction.Retile, Inputs: m.inputs, Obsolete: m.inputs, Rect: m.rect, Cut: roundCut(s, m.rect, o.CheckpointDistance),
-			MaxRecords: o.MaxRecords, Priority: compaction.PriorityL0, Level: 1, Cost: compaction.Cost{Read: m.cost, Write: m.cost},
+			MaxRecords: perLayer(o.MaxRecords), Priority: compaction.PriorityL0, Level: 1, Cost: compaction.Cost{Read: m.cost, Write: m.cost},
 			Reason: fmt.Sprintf("finishes a merge that was broken off: the rest of %d layers", len(m.inputs)),
 		})
 	}

@@ -5,13 +5,15 @@ import (
 	"slices"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/stack"
 	"github.com/stratapg/strata/page"
 )
 
 // stacks are what a sweep over all keys found.
 type stacks struct {
-	highest int       // of all
-	over    []segment // those at or above the trigger, in the order of keys
+	highest, records int          // of all
+	over             []segment    // those at or above the trigger, in the order of keys
+	long             []page.Range // where reads replay as many records as is too many, in the order of keys
 }
 
 // segment is a range of keys with one stack: the deltas above the newest image, newest first.
@@ -23,84 +25,112 @@ type segment struct {
 // maxStack bounds what is looked at of a stack that got far too high under another strategy.
 const maxStack = 1024
 
-// shown is a range of keys of a layer that have not moved from it: others answer for those that have.
+// shown are stretches of keys of layers that have not moved from them: others answer for those that have.
 type shown struct {
-	keys  page.Range
-	layer int
+	items  []stack.Item
+	layers []int // of items
 }
 
-func shownOf(s *compaction.Snapshot) (all []shown) {
+func shownOf(s *compaction.Snapshot) (all shown) {
+	all.items, all.layers = make([]stack.Item, 0, len(s.Layers)), make([]int, 0, len(s.Layers))
 	for i := range s.Layers {
 		l := &s.Layers[i]
 		if len(l.Moved) == 0 {
-			all = append(all, shown{l.Keys, i})
+			all.add(i, l, l.Keys)
 			continue
 		}
 		for _, r := range l.Rest().Ranges() {
-			all = append(all, shown{r, i})
+			all.add(i, l, r)
 		}
 	}
 	return all
 }
 
-// findStacks sweeps over the keys, with the layers that have the present one in the order of a read.
-func findStacks(s *compaction.Snapshot, trigger int) (found stacks) {
-	all := shownOf(s)
-	starts := inOrder(all, func(r *page.Range) page.Key { return r.Start })
-	ends := inOrder(all, func(r *page.Range) page.Key { return r.End })
-	w := sweep{s: s}
-	for len(ends) > 0 {
-		at := ends[0].at
-		if len(starts) > 0 && starts[0].at.Less(at) {
-			at = starts[0].at
-		}
-		if keys := (page.Range{Start: w.from, End: at}); !keys.Empty() {
-			w.visit(keys, trigger, &found)
-		}
-		w.from = at
-		for ; len(ends) > 0 && ends[0].at == at; ends = ends[1:] {
-			w.remove(ends[0].layer)
-		}
-		for ; len(starts) > 0 && starts[0].at == at; starts = starts[1:] {
-			w.insert(starts[0].layer)
+// add adds some keys of a layer: apart those of which it holds different numbers of records.
+func (a *shown) add(i int, l *compaction.Layer, keys page.Range) {
+	one := func(keys page.Range, records int) {
+		if !keys.Empty() {
+			a.items, a.layers = append(a.items, stack.Item{Keys: keys, End: l.LSNs.End, Image: l.Image, Records: records}), append(a.layers, i)
 		}
 	}
+	if l.Image || l.Chains == nil {
+		one(keys, 0)
+		return
+	}
+	if sparse.Start.Less(keys.End) { // of metadata nothing is replayed
+		at := keys.Start
+		if at.Less(sparse.Start) {
+			at = sparse.Start
+		}
+		one(page.Range{Start: at, End: keys.End}, 0)
+		keys.End = at
+	}
+	for _, c := range l.Chains.Long {
+		if c.Keys.Overlaps(keys) {
+			here := c.Keys.Intersect(keys)
+			one(page.Range{Start: keys.Start, End: here.Start}, l.Chains.Rest)
+			one(here, c.Records)
+			keys.Start = here.End
+		}
+	}
+	one(keys, l.Chains.Rest)
+}
+
+// find sweeps over the keys.
+func (p *planner) find() (found stacks) {
+	all := shownOf(p.s)
+	trigger := recordsTrigger(p.o.MaxRecords)
+	stack.Sweep(all.items, func(x stack.Stretch) {
+		found.highest = max(found.highest, x.Height)
+		found.records = max(found.records, x.Records)
+		if x.Records >= trigger {
+			if n := len(found.long); n > 0 && found.long[n-1].End == x.Keys.Start {
+				found.long[n-1].End = x.Keys.End
+			} else {
+				found.long = append(found.long, x.Keys)
+			}
+		}
+		if x.Height < p.trigger {
+			return
+		}
+		var above page.LSN
+		if x.Image >= 0 {
+			above = all.items[x.Image].End
+		}
+		found.add(x.Keys, p.stackAt(x.Keys.Start, above))
+	})
 	return found
 }
 
-// border is where a layer begins or ends.
-type border struct {
-	at    page.Key
-	layer int
-}
-
-// inOrder gives the borders that of chooses, by key.
-func inOrder(all []shown, of func(*page.Range) page.Key) []border {
-	out := make([]border, len(all))
-	for i := range all {
-		out[i] = border{of(&all[i].keys), all[i].layer}
+// add notes a stretch, as a part of the one before it if it has the same stack.
+func (f *stacks) add(keys page.Range, stack []int) {
+	if k := len(f.over); k > 0 && f.over[k-1].keys.End == keys.Start && slices.Equal(f.over[k-1].stack, stack) {
+		f.over[k-1].keys.End = keys.End
+		return
 	}
-	slices.SortFunc(out, func(a, b border) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.layer, b.layer)) })
-	return out
+	f.over = append(f.over, segment{keys, slices.Clone(stack)})
 }
 
-// sweep is where findStacks is.
-type sweep struct {
-	s      *compaction.Snapshot
-	from   page.Key
-	active []int // newest first; of one LSN images first, as they hold it
+// stackAt gives the deltas of a key that reach above an LSN, newest first. It is valid until the next call.
+func (p *planner) stackAt(k page.Key, above page.LSN) []int {
+	if p.room = p.room[:0]; p.deltas == nil {
+		p.deltas = newByRange(p.s)
+	}
+	p.deltas.overlapping(page.Range{Start: k, End: k.Next()}, func(i int) {
+		l := &p.s.Layers[i]
+		if l.LSNs.End > above && !slices.ContainsFunc(l.Moved, func(r page.Range) bool { return r.Contains(k) }) {
+			p.room = append(p.room, i)
+		}
+	})
+	slices.SortFunc(p.room, p.newer)
+	return p.room[:min(len(p.room), maxStack)]
 }
 
-func (w *sweep) order(a, b int) int {
-	x, y := &w.s.Layers[a], &w.s.Layers[b]
+// newer orders deltas as a read meets them.
+func (p *planner) newer(a, b int) int {
+	x, y := &p.s.Layers[a], &p.s.Layers[b]
 	if c := cmp.Compare(y.LSNs.End, x.LSNs.End); c != 0 {
 		return c
-	}
-	if x.Image != y.Image {
-		if x.Image {
-			return -1
-		}
-		return 1
 	}
 	if c := cmp.Compare(y.LSNs.Start, x.LSNs.Start); c != 0 {
 		return c
@@ -112,33 +142,4 @@ func (w *sweep) order(a, b int) int {
 		return c
 	}
 	return cmp.Compare(x.Generation, y.Generation)
-}
-
-func (w *sweep) insert(i int) {
-	at, _ := slices.BinarySearchFunc(w.active, i, w.order)
-	w.active = slices.Insert(w.active, at, i)
-}
-
-func (w *sweep) remove(i int) {
-	if at, ok := slices.BinarySearchFunc(w.active, i, w.order); ok {
-		w.active = slices.Delete(w.active, at, at+1)
-	}
-}
-
-// visit notes the stack of some keys, if it is high.
-func (w *sweep) visit(keys page.Range, trigger int, found *stacks) {
-	height := 0
-	for height < len(w.active) && height < maxStack && !w.s.Layers[w.active[height]].Image {
-		height++
-	}
-	found.highest = max(found.highest, height)
-	if height < trigger {
-		return
-	}
-	stack := w.active[:height]
-	if k := len(found.over); k > 0 && found.over[k-1].keys.End == keys.Start && slices.Equal(found.over[k-1].stack, stack) {
-		found.over[k-1].keys.End = keys.End
-		return
-	}
-	found.over = append(found.over, segment{keys, slices.Clone(stack)})
 }

@@ -22,17 +22,24 @@ func New() Strategy { return Strategy{} }
 // Name gives the strategy's name.
 func (Strategy) Name() string { return Name }
 
-// Plan relieves the stacks that are nearly as high as they may be. What a job that was broken off has begun
-// comes first.
+// Plan makes images where reads replay nearly as many records as they may, and relieves the stacks that are nearly as high as
+// they may be. What a job that was broken off has begun comes before these.
 func (Strategy) Plan(s *compaction.Snapshot) compaction.Plan {
 	o := s.Options.WithDefaults()
 	p := &planner{s: s, o: o, limit: o.MaxVisits, trigger: trigger(o.MaxVisits)}
-	p.found = findStacks(s, p.trigger)
-	plan := compaction.Plan{Debt: compaction.Debt{Height: p.found.highest, Limit: p.limit, Free: min(p.trigger, p.limit-1)}}
-	if jobs := resume(s, &o); len(jobs) > 0 {
+	p.found = p.find()
+	plan := compaction.Plan{Debt: compaction.Debt{
+		Height: p.found.highest, Limit: p.limit, Free: min(p.trigger, p.limit-1),
+		Records: p.found.records, RecordsLimit: o.MaxRecords, RecordsFree: min(recordsTrigger(o.MaxRecords), o.MaxRecords-perLayer(o.MaxRecords)),
+		FlushRecords: perLayer(o.MaxRecords),
+	}}
+	if len(p.found.over)+len(p.found.long) > 0 {
+		p.parts = partsOf(s, o)
+		p.relieveRecords()
+	}
+	if jobs := resume(s, &o); len(jobs) > 0 && len(p.jobs) == 0 {
 		plan.Jobs = jobs
-	} else if len(p.found.over) > 0 {
-		p.parts, p.deltas = partsOf(s, o), newByRange(s)
+	} else {
 		p.relieve()
 		plan.Jobs, plan.ImagesChecked = p.jobs, p.sparse
 	}

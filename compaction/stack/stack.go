@@ -15,6 +15,8 @@ type Item struct {
 	// End is the end of the layer's LSNs. An image at x ends at x+1, above the deltas that end there.
 	End   page.LSN
 	Image bool
+	// Records are those of a delta that a read of one of the keys may have to replay.
+	Records int
 }
 
 // Stretch is a range of keys over which the same items lie.
@@ -22,6 +24,8 @@ type Stretch struct {
 	Keys page.Range
 	// Height is the number of deltas above the newest image, or of all where there is no image.
 	Height int
+	// Records is the sum of theirs.
+	Records int
 	// Image is the index of the newest image, -1 if there is none.
 	Image int
 }
@@ -36,7 +40,7 @@ func Sweep(items []Item, visit func(Stretch)) {
 	for n, at := range b.Keys {
 		if active > 0 {
 			top := t.nodes[1]
-			visit(Stretch{page.Range{Start: b.Keys[n-1], End: at}, int(top.height), t.imageOf(top)})
+			visit(Stretch{page.Range{Start: b.Keys[n-1], End: at}, int(top.height), int(top.records), t.imageOf(top)})
 		}
 		for _, i := range ending[end[n]:end[n+1]] {
 			if !items[i].Keys.Empty() {
@@ -46,7 +50,7 @@ func Sweep(items []Item, visit func(Stretch)) {
 		}
 		for _, i := range starting[start[n]:start[n+1]] {
 			if !items[i].Keys.Empty() {
-				t.insert(i, items[i].Image)
+				t.insert(i, &items[i])
 				active++
 			}
 		}
@@ -63,11 +67,12 @@ type tree struct {
 
 // node sums up the items below it.
 type node struct {
-	height int32 // deltas above the image
-	image  int32 // rank of the newest image, -1 if there is none
+	height  int32 // deltas above the image
+	image   int32 // rank of the newest image, -1 if there is none
+	records int64 // of these deltas
 }
 
-var nothing = node{0, -1}
+var nothing = node{image: -1}
 
 func newTree(items []Item) *tree {
 	t := &tree{rank: make([]int32, len(items)), item: make([]int32, len(items))}
@@ -101,11 +106,11 @@ func newTree(items []Item) *tree {
 	return t
 }
 
-func (t *tree) insert(item int32, image bool) {
-	if image {
-		t.set(item, node{0, t.rank[item]})
+func (t *tree) insert(item int32, x *Item) {
+	if x.Image {
+		t.set(item, node{image: t.rank[item]})
 	} else {
-		t.set(item, node{1, -1})
+		t.set(item, node{height: 1, image: -1, records: int64(x.Records)})
 	}
 }
 
@@ -118,6 +123,7 @@ func (t *tree) set(item int32, n node) {
 		older, newer := t.nodes[2*i], t.nodes[2*i+1]
 		if newer.image < 0 {
 			newer.height += older.height
+			newer.records += older.records
 			newer.image = older.image
 		}
 		t.nodes[i] = newer

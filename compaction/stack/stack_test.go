@@ -24,7 +24,7 @@ func TestSweep(t *testing.T) {
 			items[i] = stack.Item{
 				Keys:  page.Range{Start: key(from), End: key(to)},
 				End:   page.LSN(rapid.IntRange(1, 8).Draw(t, "end")),
-				Image: rapid.Bool().Draw(t, "image"),
+				Image: rapid.Bool().Draw(t, "image"), Records: rapid.IntRange(0, 9).Draw(t, "records"),
 			}
 		}
 		seen := map[int]stack.Stretch{}
@@ -40,11 +40,12 @@ func TestSweep(t *testing.T) {
 			}
 		})
 		for k := range keys {
-			height, image, some := count(items, key(k))
+			height, records, image, some := count(items, key(k))
 			s, visited := seen[k]
 			require.Equal(t, some, visited, "key %d", k)
 			if some {
 				require.Equal(t, height, s.Height, "key %d", k)
+				require.Equal(t, records, s.Records, "key %d", k)
 				require.Equal(t, image < 0, s.Image < 0, "key %d", k)
 				if image >= 0 {
 					require.Equal(t, items[image].End, items[s.Image].End)
@@ -55,7 +56,7 @@ func TestSweep(t *testing.T) {
 }
 
 // count does for one key what Sweep does for all.
-func count(items []stack.Item, k page.Key) (height, image int, some bool) {
+func count(items []stack.Item, k page.Key) (height, records, image int, some bool) {
 	image = -1
 	for i, x := range items {
 		if x.Keys.Contains(k) {
@@ -68,7 +69,8 @@ func count(items []stack.Item, k page.Key) (height, image int, some bool) {
 	for _, x := range items {
 		if x.Keys.Contains(k) && !x.Image && (image < 0 || x.End > items[image].End) {
 			height++
+			records += x.Records
 		}
 	}
-	return height, image, some
+	return height, records, image, some
 }

@@ -48,6 +48,7 @@ func (t *Timeline) startBackground() {
 	}
 	if p := t.env.Compaction.Period; p > 0 {
 		b.compact.group = t.tasks
+		t.oweFirst()
 		t.env.alarms.set(&b.compacting, spread(p))
 	}
 	if p := t.env.GC.Period; p > 0 {

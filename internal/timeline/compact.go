@@ -21,6 +21,8 @@ type compactor struct {
 	// next edit has replaced it. The flusher's turn guards them.
 	suspects []layer.Desc
 	live     liveKeys // guarded by turn
+	newest   newestLive
+	chains   chainsKnown
 
 	mu struct {
 		sync.Mutex
@@ -36,10 +38,11 @@ type compactor struct {
 	}
 }
 
-func newCompactor(moved []manifest.Moved) *compactor {
+func newCompactor(s *manifest.State) *compactor {
 	c := &compactor{turn: newTurn(), moved: map[compaction.ID]page.Set{}}
 	c.mu.doomed = map[compaction.ID]layer.Desc{}
-	for _, m := range moved {
+	c.chains.note(&manifest.Edit{Chains: s.Chains})
+	for _, m := range s.Moved {
 		c.moved[idOf(&m.Layer)] = page.NewSet(m.Keys...)
 	}
 	return c

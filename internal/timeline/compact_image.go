@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync"
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/layer"
@@ -35,15 +36,18 @@ func (t *Timeline) image(ctx context.Context, r *jobRun) error {
 	return t.publishOutputs(ctx, r, w.outs, true)
 }
 
+// fewPages are so few that reading them all is cheaper than finding out which exist.
+const fewPages = 4096
+
 // imageKeys gives the keys to be read for an image: those that exist, and metadata.
 func (t *Timeline) imageKeys(ctx context.Context, keys page.Range, lsn page.LSN) (page.Set, error) {
 	live := &t.compact.live
-	if live.lsn == lsn && !live.exact {
+	if compaction.Pages(keys) <= fewPages || live.lsn == lsn && !live.exact {
 		return page.NewSet(keys), nil
 	}
 	all := live.keys
 	if live.lsn != lsn {
-		found, exact, err := t.findLive(ctx, lsn)
+		found, exact, err := t.compact.newest.at(ctx, t, lsn)
 		if err != nil {
 			return page.Set{}, err
 		}
@@ -53,6 +57,26 @@ func (t *Timeline) imageKeys(ctx context.Context, keys page.Range, lsn page.LSN)
 		all = found
 	}
 	return all.Union(page.NewSet(compaction.SparseKeys)).Intersect(keys), nil
+}
+
+// newestLive are the keys that existed where the last image was that is of no plan's LSN: jobs of one plan have the same.
+type newestLive struct {
+	sync.Mutex
+	liveSet
+	exact bool
+}
+
+func (n *newestLive) at(ctx context.Context, t *Timeline, lsn page.LSN) (page.Set, bool, error) {
+	n.Lock()
+	defer n.Unlock()
+	if n.lsn != lsn {
+		keys, exact, err := t.findLive(ctx, lsn)
+		if err != nil {
+			return page.Set{}, false, err
+		}
+		n.liveSet, n.exact = liveSet{lsn, keys}, exact
+	}
+	return n.keys, n.exact, nil
 }
 
 // readQuietly is GetVectored as background work does it.

@@ -134,7 +134,7 @@ func (t *Timeline) compactNow(ctx context.Context) (again time.Duration) {
 
 // stuck says why the debt of compaction does not fall, nil if it may.
 func (t *Timeline) stuck() error {
-	if err := t.plans.stuck.Load(); err != nil && t.compactionDebt(t.view.Load().layers.L0().Height()) >= 1 {
+	if err := t.plans.stuck.Load(); err != nil && t.compactionDebt(t.view.Load()) >= 1 {
 		return *err
 	}
 	return nil
@@ -222,13 +222,13 @@ func (l *loop) step(ctx context.Context) (more bool, err error) {
 }
 
 // owe tells ingest of the plan's debt, as the strategy sees it that pays in the background. Debt that has no job which
-// could pay it is no reason to wait, unless a job has failed.
+// could pay it is no reason to wait, unless a job has failed; what is flushed from now on is.
 func (l *loop) owe(p *planned, paid bool) {
 	if l.req.Strategy != nil || l.req.Thorough {
 		return
 	}
 	if _, err := l.t.plans.breakers.failing(causes...); err == nil && !paid && l.background {
-		p.Debt.Limit = 0
+		p.Debt = p.Debt.Unpaid()
 	}
 	l.t.oweCompaction(p)
 }

@@ -38,7 +38,6 @@ type planning struct {
 	strategy atomic.Pointer[compaction.Strategy] // nil: the store's
 	debt     atomic.Pointer[debt]
 	live     atomic.Pointer[liveSet] // what the last plan looked at
-	divided  atomic.Int64            // flushes that made no L0
 	breakers *breakers
 	// stuck is what kept the background's last turn from doing all that it should.
 	stuck atomic.Pointer[error]
@@ -51,11 +50,10 @@ type planning struct {
 	}
 }
 
-// debt is that of a plan, with the height of the L0 stack at the time, and how many flushes had made no L0.
+// debt is that of a plan, with how many flushes there had been.
 type debt struct {
 	compaction.Debt
-	l0      int
-	divided int64
+	flushes int64
 }
 
 // liveSet are the dense keys that exist at an LSN.
@@ -113,18 +111,15 @@ type planned struct {
 	view  *view
 	snap  *compaction.Snapshot
 	descs []layer.Desc
-	// divided is how many flushes had made no L0 before.
-	divided int64
 }
 
 // plan asks a strategy what is to be done now. The caller has the compactor's turn.
 func (t *Timeline) plan(ctx context.Context, s compaction.Strategy, thorough bool) (*planned, error) {
-	divided := t.plans.divided.Load()
 	v, err := t.pinView()
 	if err != nil {
 		return nil, err
 	}
-	p := &planned{view: v, divided: divided}
+	p := &planned{view: v}
 	if p.snap, p.descs, err = t.planSnapshot(ctx, v, thorough); err != nil {
 		v.release()
 		return nil, err
@@ -162,7 +157,7 @@ func (t *Timeline) oweCompaction(p *planned) {
 	if t.env.Compaction.Period <= 0 || t.env.ReadOnly {
 		return
 	}
-	now := debt{p.Debt, p.view.layers.L0().Height(), p.divided}
+	now := debt{p.Debt, p.view.flushes}
 	if before := t.plans.debt.Swap(&now); before != nil && *before == now {
 		return // who waits for it to fall would only ask for another plan
 	}
@@ -171,13 +166,25 @@ func (t *Timeline) oweCompaction(p *planned) {
 	t.changedLocked()
 }
 
-// compactionDebt is 0 where ingest runs freely and 1 where it stops. Each flush
-// since the plan adds to the height.
-func (t *Timeline) compactionDebt(height int) float64 {
+// oweFirst has ingest wait for the first plan, if the strategy keeps a bound: how near it is nobody knows before.
+func (t *Timeline) oweFirst() {
+	if s, err := t.strategy(); err == nil {
+		if _, bounds := s.(compaction.Flusher); bounds {
+			t.plans.debt.Store(&debt{Debt: compaction.Debt{Height: 1, Limit: 1}})
+		}
+	}
+}
+
+// compactionDebt is 0 where ingest runs freely and 1 where it stops. Each flush since the plan adds to what reads
+// must do, and so will what waits in memory: a layer is begun only if it can be flushed within the bounds.
+func (t *Timeline) compactionDebt(v *view) float64 {
 	d := t.plans.debt.Load()
-	if d == nil || d.Limit <= 0 {
+	if d == nil {
 		return 0
 	}
-	height += d.Height - d.l0 + int(t.plans.divided.Load()-d.divided)
-	return 1 - float64(d.Pace(height))/compaction.FullPace
+	flushes := int(v.flushes-d.flushes) + len(v.frozen)
+	if t.fullView(v) {
+		flushes++
+	}
+	return 1 - float64(d.PaceAfter(flushes))/compaction.FullPace
 }

@@ -32,6 +32,7 @@ type output struct {
 	rect    compaction.Rect
 	entries int64
 	folded  bool
+	chains  []manifest.Chains // of a delta: one
 }
 
 // plan gives the form that planners know.
@@ -62,6 +63,7 @@ func (t *Timeline) publishOutputs(ctx context.Context, r *jobRun, outs []output,
 	for i := range outs {
 		if outs[i].desc.Size > 0 {
 			e.Add = append(e.Add, outs[i].desc)
+			e.Chains = append(e.Chains, outs[i].chains...)
 		}
 	}
 	for _, i := range removed {
@@ -98,6 +100,7 @@ func (t *Timeline) publishLayers(e *manifest.Edit) error {
 		t.compact.moved[id] = t.compact.moved[id].Union(page.NewSet(m.Keys...))
 	}
 	t.compact.doom(e.Remove...)
+	t.compact.chains.note(e)
 	t.update(func(v *view) { v.layers = layers }, e.Remove...)
 	return nil
 }

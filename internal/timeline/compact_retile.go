@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/stratapg/strata/layer"
-	"github.com/stratapg/strata/page"
 )
 
 // retile writes the job's outputs, and publishes each as it is done. Regions are written side by side as long as
@@ -53,7 +52,8 @@ type deltas struct {
 // writeRegions writes regions of the same keys and publishes them in one step: a key of which a part was published would be
 // in two deltas at once.
 func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region) (err error) {
-	out := &deltas{t: t, r: r, todo: regions, chain: chain{t: t, limit: r.job.MaxRecords}}
+	out := &deltas{t: t, r: r, todo: regions, chain: newChain(t, r.job.MaxRecords)}
+	out.chain.passOver = func() { out.w.PassOver() }
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, out.abort())
@@ -61,6 +61,7 @@ func (t *Timeline) writeRegions(ctx context.Context, r *jobRun, regions []region
 	}()
 	if !regions[0].rect.Keys.Empty() {
 		for _, s := range r.spans(regions[0].said.Keys) {
+			out.chain.streams = out.chain.limit > 0 && r.streams(s)
 			if err := t.mergeSpan(ctx, r, s, func(m *layer.Merged) error { return out.add(ctx, m) }); err != nil {
 				return err
 			}
@@ -123,6 +124,7 @@ func (o *deltas) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		out.chains = append(out.chains, chainsOf(d, o.w.Chains()))
 		o.w, out.desc = nil, d
 	}
 	o.n, o.todo, o.done = 0, o.todo[1:], append(o.done, out)
@@ -146,56 +148,6 @@ func (t *Timeline) writerOptions() layer.WriterOptions {
 		o.Transfer = backgroundTransfer
 	}
 	return o
-}
-
-// chain puts images between the records of a key.
-type chain struct {
-	t     *Timeline
-	limit int // records that may follow each other; 0 is any number
-	key   page.Key
-	n     int
-	room  []byte
-}
-
-// next gives the value for an entry: itself, an image as a delta has it, or the page as of its LSN where enough
-// records of its key have gone by.
-func (c *chain) next(ctx context.Context, m *layer.Merged) (value []byte, willInit bool, err error) {
-	if m.Key != c.key {
-		c.key, c.n = m.Key, 0
-	}
-	switch {
-	case m.Image:
-		c.n = 0
-		return c.image(m.Value), true, nil
-	case c.limit == 0 || m.Key.Sparse():
-		return m.Value, m.WillInit, nil
-	case m.WillInit:
-		c.n = 1
-		if v, err := imageOf(m.Value); err == nil && v != nil {
-			c.n = 0
-		}
-		return m.Value, true, nil
-	case c.n < c.limit:
-		c.n++
-		return m.Value, false, nil
-	}
-	v, err := c.t.Get(ctx, m.Key, m.LSN)
-	switch {
-	case ctx.Err() != nil:
-		return nil, false, ctx.Err()
-	case err != nil: // the record says no less
-		c.t.env.counters.chainErrors.Add(1)
-		return m.Value, false, nil
-	}
-	c.n = 0
-	c.t.env.counters.chainImages.Add(1)
-	return c.image(v), true, nil
-}
-
-// image gives an image as a delta has it.
-func (c *chain) image(v []byte) []byte {
-	c.room = (&page.Value{Kind: page.KindImage, Bytes: v}).Append(c.room[:0])
-	return c.room
 }
 
 // inputBytes gives the size of a job's inputs.

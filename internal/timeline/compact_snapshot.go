@@ -43,6 +43,7 @@ func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) 
 		l := &s.Layers[i]
 		l.ID, l.Size = idOf(&descs[i]), descs[i].Size
 		l.Moved = t.compact.moved[l.ID].Ranges()
+		l.Chains = t.compact.chains.get(l.ID)
 	}
 	return s, descs
 }

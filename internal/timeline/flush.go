@@ -100,11 +100,11 @@ func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
 		return nil
 	}
 	if f.written == nil {
-		written, err := t.writeDeltas(ctx, f)
+		written, chains, err := t.writeDeltas(ctx, f)
 		if err != nil {
 			return err
 		}
-		f.written = written
+		f.written, f.chains = written, chains
 		t.env.counters.flushes.Add(int64(len(written)))
 		for i := range written {
 			t.env.counters.flushBytes.Add(written[i].Size)
@@ -113,7 +113,7 @@ func (t *Timeline) writeFrozen(ctx context.Context, f *frozen) error {
 	if err := t.env.FS.SyncDir(t.dir); err != nil {
 		// The kernel may have forgotten the entries, and would call the next sync a success: only new files'
 		// entries can be trusted again, if any.
-		f.written, t.dirFailed = nil, true
+		f.written, f.chains, t.dirFailed = nil, nil, true
 		return err
 	}
 	f.placed = true
@@ -135,7 +135,7 @@ func (t *Timeline) checkDir() error {
 
 func (t *Timeline) publishFrozen(f *frozen) error {
 	at := position{last: f.lsns.End - 1, prev: f.prev}
-	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}, Add: f.written}
+	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}, Add: f.written, Chains: f.chains}
 	layers, err := t.view.Load().layers.Apply(e.Add, nil)
 	if err != nil {
 		return err
@@ -143,14 +143,14 @@ func (t *Timeline) publishFrozen(f *frozen) error {
 	if err := t.publish(&e); err != nil {
 		return err
 	}
+	t.compact.chains.note(&e)
 	size := f.mem.Size() // it may be gone with the view that has it
-	t.update(func(v *view) { v.layers, v.frozen = layers, v.frozen[1:] })
+	t.update(func(v *view) {
+		v.layers, v.frozen, v.flushes = layers, v.frozen[1:], v.flushes+int64(min(len(f.written), 1))
+	})
 	t.durable.Store(&at)
 	t.durableLSN.advance(at.last)
 	t.env.memory.Add(-size)
-	if len(f.written) > 0 && !f.written[0].IsL0() {
-		t.plans.divided.Add(1)
-	}
 	t.wakeCompactor()
 	return nil
 }

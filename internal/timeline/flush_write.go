@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"time"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 )
@@ -19,28 +21,29 @@ const flushMemory = 16 << 20
 
 // writeDeltas writes a frozen layer into files: one, an L0, or as many as the strategy wants and there are values for. After
 // an error none of them is left.
-func (t *Timeline) writeDeltas(ctx context.Context, f *frozen) ([]layer.Desc, error) {
+func (t *Timeline) writeDeltas(ctx context.Context, f *frozen) ([]layer.Desc, []manifest.Chains, error) {
 	jobs := t.env.Shares.Jobs
 	if err := jobs.Acquire(ctx, flushMemory); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer jobs.Release(flushMemory)
 	if f.rects == nil {
 		rects, err := t.cutFlush(ctx, f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		f.rects = rects
 	}
-	w := flushWriter{t: t, rects: f.rects}
+	w := flushWriter{t: t, rects: f.rects, chain: flushChain{chain: newChain(t, f.records)}}
+	w.chain.streams, w.chain.passOver = true, func() { w.w.PassOver() }
 	err := w.clear()
 	if err == nil {
 		err = w.write(ctx, f)
 	}
 	if err != nil {
-		return nil, errors.Join(err, w.abort())
+		return nil, nil, errors.Join(err, w.abort())
 	}
-	return w.done, nil
+	return w.done, w.chains, nil
 }
 
 // cutFlush asks the strategy into which deltas a frozen layer goes. What it says has no say in whether memory can be written: where
@@ -56,7 +59,7 @@ func (t *Timeline) cutFlush(ctx context.Context, f *frozen) ([]compaction.Rect, 
 		return whole, nil
 	}
 	spec := flusher.Flush(t.flushSnapshot(), f.lsns)
-	if spec.Cut == nil {
+	if f.records = spec.MaxRecords; spec.Cut == nil {
 		return whole, nil
 	}
 	var rects []compaction.Rect
@@ -109,7 +112,37 @@ type flushWriter struct {
 	rects []compaction.Rect
 	at    int                // of rects: where the next value goes, or behind it
 	w     *layer.DeltaWriter // of rects[at]; nil before its first value
+	chain flushChain
 	done  []layer.Desc
+	// chains are those of done.
+	chains []manifest.Chains
+}
+
+// flushChain puts images between the records that are flushed. A flush does not wait for remote storage: once a page
+// could not be read in time, no more are.
+type flushChain struct {
+	chain
+	gaveUp bool
+}
+
+// flushRead is how long a flush waits for a page of which a part may have to be fetched.
+const flushRead = 5 * time.Second
+
+func (c *flushChain) next(ctx context.Context, m *layer.Merged) ([]byte, bool, error) {
+	if c.limit == 0 || c.gaveUp {
+		return m.Value, m.WillInit, nil
+	}
+	bounded, cancel := ctx, func() {}
+	if c.n == c.limit && m.Key == c.key && !c.follows && c.t.files.absent.Load() > 0 {
+		bounded, cancel = context.WithTimeout(ctx, flushRead)
+	}
+	defer cancel()
+	value, willInit, err := c.chain.next(bounded, m)
+	if err != nil && ctx.Err() == nil {
+		c.gaveUp = true
+		return m.Value, m.WillInit, nil
+	}
+	return value, willInit, err
 }
 
 // clear removes what a former attempt may have left; no manifest can name it yet.
@@ -133,7 +166,7 @@ func (t *Timeline) removeFile(d *layer.Desc) error {
 }
 
 func (o *flushWriter) write(ctx context.Context, f *frozen) error {
-	if len(o.rects) == 1 {
+	if len(o.rects) == 1 && o.chain.limit == 0 {
 		if err := o.begin(); err != nil {
 			return err
 		}
@@ -154,7 +187,12 @@ func (o *flushWriter) write(ctx context.Context, f *frozen) error {
 				return err
 			}
 		}
-		return o.w.Add(k, lsn, willInit, value)
+		m := layer.Merged{Key: k, LSN: lsn, WillInit: willInit, Value: value}
+		v, fresh, err := o.chain.next(ctx, &m)
+		if err != nil {
+			return err
+		}
+		return o.w.Add(k, lsn, fresh, v)
 	})
 	if err != nil {
 		return layerError(err)
@@ -179,6 +217,7 @@ func (o *flushWriter) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	o.chains = append(o.chains, chainsOf(d, o.w.Chains()))
 	o.w, o.done = nil, append(o.done, d)
 	return nil
 }

@@ -59,6 +59,15 @@ func (f *folding) pinBelow() (err error) {
 	return err
 }
 
+// pageBelow reads what a page begins with.
+func (f *folding) pageBelow(ctx context.Context, k page.Key) (b []byte, exists bool, err error) {
+	b, err = f.below.get(f.t.env.inBackground(ctx), k, f.belowLSN())
+	if errors.Is(err, page.ErrNotFound) {
+		return nil, false, nil
+	}
+	return b, err == nil, err
+}
+
 // belowLSN is the last LSN below the job.
 func (f *folding) belowLSN() page.LSN { return max(f.r.job.Rect.LSNs.Start, 1) - 1 }
 

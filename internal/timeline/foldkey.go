@@ -21,7 +21,7 @@ type foldKey struct {
 	any      bool // there is a key
 	absent   []page.LSN
 	held     []foldVersion // that the rules have not decided about; the oldest first
-	state    foldPage
+	state    pageState
 	released releases
 	last     page.LSN // of the newest version
 	some     bool     // anything was written of the key
@@ -38,7 +38,9 @@ type foldVersion struct {
 
 func newFoldKey(f *folding, out *foldOutput) *foldKey {
 	k := &foldKey{f: f, out: out, rules: compaction.NewRetention(f.r.job.Fold, compaction.FoldThreshold, f.r.job.MaxRecords)}
-	k.state.f = f
+	if k.state.t = f.t; !f.images() {
+		k.state.below = f.pageBelow
+	}
 	k.released.of(f)
 	return k
 }

@@ -111,6 +111,7 @@ func (o *foldOutput) finishDelta(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		out.chains = append(out.chains, chainsOf(d, o.delt.Chains()))
 		o.delt, out.desc = nil, d
 	}
 	o.deltas, o.todo = 0, o.todo[1:]

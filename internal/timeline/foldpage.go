@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/stratapg/strata/page"
@@ -19,10 +18,12 @@ const (
 	maxSpareBytes = 64 << 10
 )
 
-// foldPage is the state of one key: a page, and records that are yet to be redone on it. The page may still be what
-// lies below the job, unread.
-type foldPage struct {
-	f       *folding
+// pageState is the state of one key: a page, and records that are yet to be redone on it. The page may still be what
+// lies below, unread.
+type pageState struct {
+	t *Timeline
+	// below reads what the page begins with, if it is there; nil where nothing is.
+	below   func(ctx context.Context, k page.Key) (b []byte, exists bool, err error)
 	key     page.Key
 	base    []byte
 	fresh   bool // base counts, also where it is nil: a record makes the page anew
@@ -34,13 +35,13 @@ type foldPage struct {
 	spare   [][]byte
 }
 
-func (p *foldPage) begin(k page.Key) {
+func (p *pageState) begin(k page.Key) {
 	p.clear()
 	p.key, p.base, p.fresh, p.exists = k, p.base[:0], false, false
 }
 
 // clear lets go of the records.
-func (p *foldPage) clear() {
+func (p *pageState) clear() {
 	for _, b := range p.held {
 		p.give(b)
 	}
@@ -49,7 +50,7 @@ func (p *foldPage) clear() {
 }
 
 // take gives a buffer for a value, give takes it back.
-func (p *foldPage) take() []byte {
+func (p *pageState) take() []byte {
 	if n := len(p.spare); n > 0 {
 		b := p.spare[n-1]
 		p.spare = p.spare[:n-1]
@@ -58,14 +59,14 @@ func (p *foldPage) take() []byte {
 	return nil
 }
 
-func (p *foldPage) give(b []byte) {
+func (p *pageState) give(b []byte) {
 	if cap(b) > 0 && cap(b) <= maxSpareBytes && len(p.spare) < maxSpare {
 		p.spare = append(p.spare, b)
 	}
 }
 
 // apply makes a version part of the state, and takes its buffer.
-func (p *foldPage) apply(ctx context.Context, v *foldVersion) error {
+func (p *pageState) apply(ctx context.Context, v *foldVersion) error {
 	if v.absent {
 		p.clear()
 		p.base, p.fresh, p.exists = p.base[:0], true, false
@@ -99,7 +100,7 @@ func (p *foldPage) apply(ctx context.Context, v *foldVersion) error {
 }
 
 // page gives the state as of an LSN, valid until the next call.
-func (p *foldPage) page(ctx context.Context, lsn page.LSN) (b []byte, exists bool, err error) {
+func (p *pageState) page(ctx context.Context, lsn page.LSN) (b []byte, exists bool, err error) {
 	if err := p.redo(ctx, lsn); err != nil {
 		return nil, false, err
 	}
@@ -107,19 +108,19 @@ func (p *foldPage) page(ctx context.Context, lsn page.LSN) (b []byte, exists boo
 }
 
 // redo applies the records that wait.
-func (p *foldPage) redo(ctx context.Context, lsn page.LSN) error {
+func (p *pageState) redo(ctx context.Context, lsn page.LSN) error {
 	if err := p.start(ctx); err != nil || len(p.records) == 0 {
 		return err
 	}
 	if !p.exists {
 		return fmt.Errorf("%w: record at LSN %s: %w", ErrCorrupt, p.records[0].LSN, errAbsent)
 	}
-	m := &p.f.t.meta
+	m := &p.t.meta
 	req := walredo.Request{
 		Tenant: m.Tenant, Key: p.key, LSN: lsn, Version: m.Version, Flavour: m.Flavour, Checksums: m.HintBits,
 		Base: p.base, Records: p.records,
 	}
-	b, err := p.f.t.env.Redoer.Redo(ctx, p.other[:0], &req)
+	b, err := p.t.env.Redoer.Redo(ctx, p.other[:0], &req)
 	if err != nil {
 		return err
 	}
@@ -128,19 +129,20 @@ func (p *foldPage) redo(ctx context.Context, lsn page.LSN) error {
 	return nil
 }
 
-// start reads what lies below the job, unless something has made the page since.
-func (p *foldPage) start(ctx context.Context) error {
+// set makes the state a page, which is copied.
+func (p *pageState) set(k page.Key, image []byte) {
+	p.clear()
+	p.key, p.base, p.fresh, p.exists = k, append(p.base[:0], image...), true, true
+}
+
+// start reads what lies below, unless something has made the page since.
+func (p *pageState) start(ctx context.Context) (err error) {
 	if p.fresh {
 		return nil
 	}
 	p.fresh, p.base = true, p.base[:0]
-	if p.f.images() {
-		return nil // nothing lies below
+	if p.below != nil {
+		p.base, p.exists, err = p.below(ctx, p.key)
 	}
-	b, err := p.f.below.get(p.f.t.env.inBackground(ctx), p.key, p.f.belowLSN())
-	if errors.Is(err, page.ErrNotFound) {
-		return nil
-	}
-	p.base, p.exists = b, err == nil
 	return err
 }

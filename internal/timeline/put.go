@@ -138,8 +138,9 @@ func checkBatch(b *page.Batch, last page.LSN) error {
 }
 
 // full reports whether the open layer is to be frozen.
-func (t *Timeline) full() bool {
-	v := t.view.Load()
+func (t *Timeline) full() bool { return t.fullView(t.view.Load()) }
+
+func (t *Timeline) fullView(v *view) bool {
 	wal := int64(t.at.Load().last+1) - int64(v.start)
 	return wal >= t.env.CheckpointDistance*int64(max(t.meta.Shard.Count, 1)) || v.open.Size() >= t.env.CheckpointDistance
 }

@@ -29,8 +29,12 @@ func (t *Timeline) room() bool { return len(t.view.Load().frozen) < t.env.MaxFro
 // debt is that of the present view; see Pressure.
 func (t *Timeline) debt() float64 {
 	v := t.view.Load()
-	height := v.layers.L0().Height()
-	return max(t.env.Pressure.debt(v.unflushed(), height), t.compactionDebt(height))
+	return max(t.env.Pressure.debt(v.unflushed(), v.layers.L0().Height()), t.compactionDebt(v))
+}
+
+// tooMuchInMemory reports whether a flush is what is waited for. One would only add to debt of other kinds.
+func (t *Timeline) tooMuchInMemory() bool {
+	return t.full() || t.env.Pressure.debt(t.view.Load().unflushed(), 0) >= 1
 }
 
 // mustWait reports whether nothing can be taken in before a flush or a compaction has ended.
@@ -58,7 +62,7 @@ func (t *Timeline) waitForRoom(ctx context.Context) error {
 		}
 		if first {
 			defer t.stall()()
-			if t.room() && t.view.Load().open.Len() > 0 {
+			if t.tooMuchInMemory() && t.room() && t.view.Load().open.Len() > 0 {
 				t.freeze()
 				continue
 			}
@@ -123,7 +127,11 @@ func (t *Timeline) haveRoom(context.Context) error {
 
 // owe notes what a batch of so many bytes costs at the present debt.
 func (t *Timeline) owe(bytes int) {
-	d := pause(t.debt(), bytes, t.meter.get())
+	debt := t.debt()
+	if debt >= 1 {
+		return // the next batch waits for room, and not for longer
+	}
+	d := pause(debt, bytes, t.meter.get())
 	if d == 0 {
 		return
 	}

@@ -83,7 +83,9 @@ type frozen struct {
 	lsns    page.LSNRange
 	prev    page.LSN
 	rects   []compaction.Rect
+	records int // that may follow each other in what is written of it; 0 is any number
 	written []layer.Desc
+	chains  []manifest.Chains // of written
 	placed  bool
 }
 
@@ -160,7 +162,7 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	t.durable.Store(p)
 	t.lastLSN.advance(p.last)
 	t.durableLSN.advance(p.last)
-	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(s.Moved)
+	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(&s)
 	t.plans.breakers = newBreakers(env.Clock)
 	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
 	env.holds.Add(1)

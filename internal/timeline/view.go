@@ -17,6 +17,8 @@ type view struct {
 	start  page.LSN  // where open begins
 	frozen []*frozen // oldest first
 	layers *layer.Map
+	// flushes is how many have made layers since the timeline was opened.
+	flushes int64
 
 	t    *Timeline
 	refs atomic.Int64
@@ -103,7 +105,7 @@ func (t *Timeline) replaceView(fn func(v *view), gone retired) {
 	t.mu.Lock()
 	old := t.view.Load()
 	v := newView(t, old.open, old.start, old.layers)
-	v.frozen = slices.Clone(old.frozen)
+	v.frozen, v.flushes = slices.Clone(old.frozen), old.flushes
 	fn(v)
 	kept := v.mems()
 	for _, m := range old.mems() {

@@ -1,0 +1,83 @@
+package partitioned
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/page"
+)
+
+func blockNo(n int) page.Key { return page.Key{F2: 1663, F3: 5, F4: 16384, F6: uint32(n)} }
+
+func blockRange(from, to int) page.Range { return page.Range{Start: blockNo(from), End: blockNo(to)} }
+
+// TestImagesBoundRecords: once all images that are planned have been made, no key's stack has as many records as set them off;
+// each is of the newest durable LSN, of keys that need it, and the checker lets it be.
+func TestImagesBoundRecords(t *testing.T) {
+	const pages = 300
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.IntRange(1, 80).Draw(t, "limit")
+		s := &compaction.Snapshot{
+			Generation: 1, InitialLSN: 1, Cutoff: 1, Live: page.NewSet(blockRange(0, pages)),
+			Options: compaction.Options{MaxVisits: 100, MaxRecords: limit, CompactionTargetSize: 64 * pageSize},
+		}
+		lsn := page.LSN(10)
+		for range rapid.IntRange(0, 8).Draw(t, "layers") {
+			l := compaction.Layer{Size: 1 << 20, ID: compaction.ID{Keys: page.FullRange, LSNs: page.LSNRange{Start: lsn, End: lsn + 10}, Generation: 1}}
+			var c page.ChainCounter
+			for k := 0; k < pages; k += rapid.IntRange(1, 100).Draw(t, "gap") {
+				c.Add(blockNo(k), rapid.IntRange(0, perLayer(limit)).Draw(t, "records"))
+			}
+			chains := c.Chains()
+			l.Chains = &chains
+			s.Layers = append(s.Layers, l)
+			lsn += 10
+		}
+		s.LastRecordLSN, s.DiskConsistentLSN, s.LiveLSN = lsn, lsn, lsn
+		for range 10 {
+			p := New().Plan(s)
+			require.NoError(t, compaction.CheckPlan(s, &p))
+			if len(p.Jobs) == 0 {
+				break
+			}
+			for _, j := range p.Jobs {
+				require.Equal(t, compaction.Image, j.Kind)
+				require.Equal(t, s.DiskConsistentLSN, j.Rect.LSNs.Start)
+				s.Layers = append(s.Layers, compaction.Layer{Size: 1, ID: compaction.ID{Keys: j.Rect.Keys, LSNs: j.Rect.LSNs, Image: true, Generation: 1}})
+			}
+		}
+		for k := range pages {
+			require.Less(t, recordsAt(s, blockNo(k)), recordsTrigger(limit), "page %d", k)
+		}
+		d := New().Plan(s).Debt
+		require.Less(t, d.Records, recordsTrigger(limit))
+		require.EqualValues(t, compaction.FullPace, d.PaceRecords(d.Records), "there is room for a flush")
+	})
+}
+
+// recordsAt sums up what is said of one key above its newest image.
+func recordsAt(s *compaction.Snapshot, k page.Key) (n int) {
+	var image page.LSN
+	for i := range s.Layers {
+		if l := &s.Layers[i]; l.Image && l.Keys.Contains(k) {
+			image = max(image, l.Last())
+		}
+	}
+	for i := range s.Layers {
+		l := &s.Layers[i]
+		if l.Image || l.Last() <= image || !l.Keys.Contains(k) {
+			continue
+		}
+		here := l.Chains.Rest
+		for _, c := range l.Chains.Long {
+			if c.Keys.Contains(k) {
+				here = c.Records
+			}
+		}
+		n += here
+	}
+	return n
+}

@@ -1,0 +1,45 @@
+package layer
+
+import "github.com/stratapg/strata/page"
+
+// chainCounter counts records that follow each other without an image, of entries in the order of a delta.
+type chainCounter struct {
+	all  page.ChainCounter
+	last treeKey
+	any  bool
+	run  int // records since the last image of the key
+	most int // of the key
+}
+
+// keyOnly is what of a treeKey's third word belongs to the page.Key.
+const keyOnly = 0xFFFF << 48
+
+func (c *chainCounter) add(k *treeKey, willInit bool, value []byte) {
+	if !c.any || c.last[0] != k[0] || c.last[1] != k[1] || (c.last[2]^k[2])&keyOnly != 0 {
+		c.end()
+		c.last, c.any = *k, true
+	}
+	if willInit {
+		c.run = 0
+		if v, err := page.DecodeValue(value); err == nil && v.Kind == page.KindImage {
+			return
+		}
+	}
+	c.run++
+	c.most = max(c.most, c.run)
+}
+
+// end ends a key. Metadata are never rebuilt from records.
+func (c *chainCounter) end() {
+	if c.most > 0 {
+		if k := c.last.page(); !k.Sparse() {
+			c.all.Add(k, c.most)
+		}
+	}
+	c.run, c.most = 0, 0
+}
+
+func (c *chainCounter) finish() page.Chains {
+	c.end()
+	return c.all.Chains()
+}
