@@ -148,8 +148,7 @@ func (b *boundedTest) check(ctx context.Context) {
 func TestReadsAreBoundedUnderAnyIngest(t *testing.T) {
 	for seed := range testkit.Size(2, 6, 300) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-			defer cancel()
+			ctx := t.Context()
 			b := newBoundedTest(t, uint64(seed))
 			for range 25 {
 				pattern := b.r.IntN(4)
