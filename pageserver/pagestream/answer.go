@@ -112,7 +112,7 @@ func DecodeAnswer(b []byte, v Version, r *Request) (a Answer, err error) {
 
 func decodeError(b []byte) (a Answer, err error) {
 	i := bytes.IndexByte(b, 0)
-	if i != len(b)-1 {
+	if i < 0 || i != len(b)-1 {
 		return a, fmt.Errorf("%w: an error message does not end with its only zero byte", ErrMalformed)
 	}
 	if a.Error = string(b[:i]); a.Error == "" {

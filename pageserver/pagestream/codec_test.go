@@ -173,6 +173,7 @@ func FuzzRequest(f *testing.F) {
 
 // FuzzAnswer: any answer decodes or is refused.
 func FuzzAnswer(f *testing.F) {
+	f.Add(uint8(0), false, []byte{errorKind}) // no message at all
 	for i := range requests {
 		for _, v := range []Version{V2, V3} {
 			b, _ := answer(&requests[i].r, v)
