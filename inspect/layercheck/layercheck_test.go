@@ -91,6 +91,19 @@ func TestDamageIsNamed(t *testing.T) {
 	}
 }
 
+// requireBroken demands that the store opens, and its timeline does not.
+func requireBroken(t *testing.T, dir string) {
+	t.Helper()
+	e, err := strata.Open(t.Context(), strata.Options{Dir: dir})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	tn, err := e.DefaultTenant(t.Context())
+	require.NoError(t, err)
+	_, err = tn.Timeline(t.Context(), "main")
+	require.ErrorIs(t, err, strata.ErrBroken)
+	require.ErrorIs(t, err, strata.ErrCorrupt)
+}
+
 // TestWhatIsNoLayerAnyMore: files that are cut, empty or gone are corrupt ones too, and the others are still
 // read.
 func TestWhatIsNoLayerAnyMore(t *testing.T) {
@@ -105,7 +118,8 @@ func TestWhatIsNoLayerAnyMore(t *testing.T) {
 		require.Equal(t, 1, r.Files, name)
 		require.Equal(t, 1, r.Corrupt, name)
 		require.ErrorContains(t, r.Corruptions[0], filepath.Base(delta), name)
-		_, err := strata.Open(t.Context(), strata.Options{Dir: dir})
+		_, err := strata.Open(t.Context(), strata.Options{Dir: dir, Strict: true})
 		require.ErrorIs(t, err, strata.ErrCorrupt, "a store that is to be written must be sound")
+		requireBroken(t, dir)
 	}
 }
