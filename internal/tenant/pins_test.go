@@ -233,12 +233,15 @@ func TestReadersBesideCollection(t *testing.T) {
 		_, err := tl.GC(ctx, timeline.GCRequest{Horizon: int64(rnd.IntN(4)) * 8})
 		return err
 	})
-	for range testkit.Size(2, 5, 200) {
+	// On a machine with few processors somebody may hold every state of the first rounds.
+	const most = 100
+	removed := func() int64 { return int64(tn.store.Metrics().GC.Layers) }
+	for i := 0; i < testkit.Size(2, 5, 200) || i < most && removed() == 0; i++ {
 		putMany(t, tl)
 		forget(t, tl, true)
 	}
 	close(done)
 	wg.Wait()
 	require.NoError(t, errors.Join(errs[:]...))
-	require.Positive(t, tn.store.Metrics().GC.Layers)
+	require.Positive(t, removed())
 }

@@ -425,22 +425,21 @@ func TestEvictionsBesideReads(t *testing.T) {
 	defer cancel()
 	var wg sync.WaitGroup
 	var reads, evictions atomic.Int64
+	enough := func() bool { return ctx.Err() != nil && reads.Load() > 0 && evictions.Load() > 0 }
 	for i := range uint32(4) {
 		wg.Go(func() {
-			for ctx.Err() == nil {
+			for !enough() {
 				requirePage(t, t.Context(), tl, i+1, last, firstLSN+page.LSN(8*(i+1)))
 				reads.Add(1)
 			}
 		})
 	}
 	wg.Go(func() {
-		for ctx.Err() == nil {
+		for !enough() {
 			done, err := tl.Evict(t.Context(), tl.Layers()...)
 			require.NoError(t, err)
 			evictions.Add(int64(done.Layers))
 		}
 	})
 	wg.Wait()
-	require.Positive(t, reads.Load())
-	require.Positive(t, evictions.Load())
 }
