@@ -47,10 +47,15 @@ func TestCompactAndCollect(t *testing.T) {
 	before := must(t, at("layers")...)
 	for _, strategy := range strata.CompactionStrategies() {
 		plan := must(t, at("compact", "--dry-run", "--strategy", strategy, "--draw", svg(strategy))...)
-		require.Contains(t, plan, "  replaces ", strategy)
-		require.Regexp(t, `expected: [1-9]\d* of \d+ layers \(\d+ bytes\) are replaced by about \d+ bytes`, plan)
+		require.Regexp(t, `expected: \d+ of \d+ layers \(\d+ bytes\) are replaced by about [1-9]\d* bytes`, plan)
 		require.Regexp(t, `^compact: jobs=0 planned=[1-9]\d* bytes_in=\d+ bytes_out=\d+ layers=\d+ seconds=\S+$`, lastLine(plan))
-		drawn(strategy, `class="planned"`, ` gone"`, "before", "after")
+		if strategy == "partitioned" { // reads replay more records than it allows: first it makes images, which replace nothing
+			require.Contains(t, plan, "records, of 64")
+			drawn(strategy, `class="planned"`, "before", "after")
+		} else {
+			require.Contains(t, plan, "  replaces ", strategy)
+			drawn(strategy, `class="planned"`, ` gone"`, "before", "after")
+		}
 		require.Equal(t, before, must(t, at("layers")...), "a plan changes nothing")
 	}
 	done := must(t, at("compact", "--strategy", "legacy", "--draw", svg("done"))...)
