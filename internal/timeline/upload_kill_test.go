@@ -107,8 +107,10 @@ func killAgainAndAgain(t *testing.T, server *testkit.S3, seed uint64, kills int)
 	require.NoError(t, err)
 	rnd := testkit.Rand(t, seed)
 	var reported, durable page.LSN
-	for range kills {
-		r, d := killOnce(t, server, dir, time.Duration(rnd.IntN(400))*time.Millisecond)
+	// A slow machine may need more time than the first ones have, to upload anything.
+	const most = 10
+	for i := 0; i < kills || reported == 0 && i < most*kills; i++ {
+		r, d := killOnce(t, server, dir, time.Duration(rnd.IntN(400<<min(i/kills, 4)))*time.Millisecond)
 		reported, durable = max(reported, r), max(durable, d)
 		if r > 0 {
 			lookFromElsewhere(t, store, reported)
