@@ -7,31 +7,15 @@ import (
 
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/virtualfile"
 )
 
 // TestChainsOfDeltas: they are kept over reopening and rewriting, and go with the layer; nothing is read that cannot be. A
 // file without is of the version that older programs know.
 func TestChainsOfDeltas(t *testing.T) {
 	for _, minRewrite := range []int64{1, DefaultMinRewrite} {
-		fs := virtualfile.NewMem()
-		require.NoError(t, fs.MkdirAll("tl"))
-		require.NoError(t, Create(fs, "tl", sampleState()))
-		open := func() *Log {
-			l, _, err := Open(fs, "tl", true, minRewrite)
-			require.NoError(t, err)
-			return l
-		}
-		l := open()
+		l := newReopened(t, minRewrite)
 		d := l0(0x2377B21, 0x2400001)
-		publish := func(e *Edit) {
-			_, err := l.Publish(e)
-			require.NoError(t, err)
-			want := l.State()
-			require.NoError(t, l.Close())
-			l = open()
-			require.Equal(t, want, l.State())
-		}
+		publish := l.publish
 		publish(&Edit{Add: []layer.Desc{d}})
 		require.EqualValues(t, formatVersion, l.version)
 		chains := Chains{bare(d), page.Chains{Rest: 1, Long: []page.Chain{{Keys: keysFrom(5, 10), Records: 7}, {Keys: keysFrom(10, 11), Records: 9}}}}

@@ -517,6 +517,38 @@ func TestFileOfVersion2IsRead(t *testing.T) {
 	require.Equal(t, moved.Moved, d.live.state().Moved)
 }
 
+// reopened is a log that is opened anew after each edit: it must say the same as before.
+type reopened struct {
+	*Log
+	t          *testing.T
+	fs         virtualfile.FS
+	minRewrite int64
+}
+
+func newReopened(t *testing.T, minRewrite int64) *reopened {
+	fs := virtualfile.NewMem()
+	require.NoError(t, fs.MkdirAll("tl"))
+	require.NoError(t, Create(fs, "tl", sampleState()))
+	r := &reopened{t: t, fs: fs, minRewrite: minRewrite}
+	r.open()
+	return r
+}
+
+func (r *reopened) open() {
+	l, _, err := Open(r.fs, "tl", true, r.minRewrite)
+	require.NoError(r.t, err)
+	r.Log = l
+}
+
+func (r *reopened) publish(e *Edit) {
+	_, err := r.Publish(e)
+	require.NoError(r.t, err)
+	want := r.State()
+	require.NoError(r.t, r.Close())
+	r.open()
+	require.Equal(r.t, want, r.State())
+}
+
 // bare is a layer as Moved names it.
 func bare(d layer.Desc) layer.Desc {
 	d.Size = 0
@@ -531,24 +563,9 @@ func keysFrom(from, to uint32) page.Range {
 // any number, until the layer is removed.
 func TestMovedKeysAddUpAndGoWithTheirLayer(t *testing.T) {
 	for _, minRewrite := range []int64{1, DefaultMinRewrite} {
-		fs := virtualfile.NewMem()
-		require.NoError(t, fs.MkdirAll("tl"))
-		require.NoError(t, Create(fs, "tl", sampleState()))
-		open := func() *Log {
-			l, _, err := Open(fs, "tl", true, minRewrite)
-			require.NoError(t, err)
-			return l
-		}
-		l := open()
+		l := newReopened(t, minRewrite)
 		d := l0(0x2377B21, 0x2400001)
-		publish := func(e *Edit) {
-			_, err := l.Publish(e)
-			require.NoError(t, err)
-			want := l.State()
-			require.NoError(t, l.Close())
-			l = open()
-			require.Equal(t, want, l.State())
-		}
+		publish := l.publish
 		publish(&Edit{Add: []layer.Desc{d}, Moved: []Moved{{bare(d), []page.Range{keysFrom(5, 10)}}}})
 		publish(&Edit{Moved: []Moved{{bare(d), []page.Range{keysFrom(10, 20), keysFrom(30, 40)}}}})
 		require.Equal(t, []Moved{{bare(d), []page.Range{keysFrom(5, 20), keysFrom(30, 40)}}}, l.State().Moved)
@@ -579,30 +596,15 @@ func TestMovedKeysAddUpAndGoWithTheirLayer(t *testing.T) {
 // goes with the layer. A file that says nothing of the kind is of the version that older programs know.
 func TestLayersInRemoteStorage(t *testing.T) {
 	for _, minRewrite := range []int64{1, DefaultMinRewrite} {
-		fs := virtualfile.NewMem()
-		require.NoError(t, fs.MkdirAll("tl"))
-		require.NoError(t, Create(fs, "tl", sampleState()))
+		l := newReopened(t, minRewrite)
+		d := l0(0x2377B21, 0x2400001)
+		publish := l.publish
 		version := func() uint32 {
-			b, err := virtualfile.ReadFile(fs, "tl/"+FileName, 1<<20)
+			b, err := virtualfile.ReadFile(l.fs, "tl/"+FileName, 1<<20)
 			require.NoError(t, err)
 			d, err := decodeFile(b)
 			require.NoError(t, err)
 			return d.version
-		}
-		open := func() *Log {
-			l, _, err := Open(fs, "tl", true, minRewrite)
-			require.NoError(t, err)
-			return l
-		}
-		l := open()
-		d := l0(0x2377B21, 0x2400001)
-		publish := func(e *Edit) {
-			_, err := l.Publish(e)
-			require.NoError(t, err)
-			want := l.State()
-			require.NoError(t, l.Close())
-			l = open()
-			require.Equal(t, want, l.State())
 		}
 		publish(&Edit{Add: []layer.Desc{d}})
 		require.EqualValues(t, formatVersion, version())
