@@ -9,7 +9,9 @@ import (
 
 // GC plans the removal of every layer that no read needs any more: for each key that has not moved, and each
 // read point that sees the layer and has not released the key, an image layer between the layer and the read point hides it.
-// It looks at each read point by itself, so that an old branch point keeps only what it reads. It takes O(n log n).
+// It looks at each read point by itself, so that an old branch point keeps only what it reads. A layer that reaches above the
+// cutoff stays even where an image at the LSN of its only record hides it: all that is newer than the cutoff is kept as it
+// was logged. It takes O(n log n).
 func GC(s *Snapshot) Plan {
 	var images []*Layer
 	all := make([]int, len(s.Layers))
@@ -20,7 +22,7 @@ func GC(s *Snapshot) Plan {
 		}
 	}
 	hidden := hiddenBy(points(s), images, s.Layers, all)
-	drop := slices.DeleteFunc(all, func(i int) bool { return !hidden[i] })
+	drop := slices.DeleteFunc(all, func(i int) bool { return !hidden[i] || s.Layers[i].LSNs.End > s.Cutoff+1 })
 	if len(drop) == 0 {
 		return Plan{}
 	}

@@ -103,6 +103,7 @@ func (t *Timeline) gc(ctx context.Context, req GCRequest) (r GCReport, err error
 		if err := t.moveCutoff(ctx, r.Cutoff); err != nil {
 			return r, err
 		}
+		r.Cutoff = t.begin() // higher than asked for after a run that failed: what that one planned stays planned
 	}
 	return r, t.collect(ctx, req, &r)
 }
@@ -165,6 +166,9 @@ func (r *GCReport) explain(s *compaction.Snapshot, descs []layer.Desc, gone []bo
 		l := GCLayer{Layer: descs[i], Removed: gone[i], Reason: "newer images hide it from every read"}
 		if !gone[i] {
 			l.Reason = "another image says the same"
+			if descs[i].LSNs.End > s.Cutoff+1 {
+				l.Reason = "it has LSNs above the cutoff"
+			}
 			if err := compaction.CheckRemoval(s, []int{i}, nil, nil); err != nil {
 				l.Reason = err.Error()
 			}

@@ -120,7 +120,10 @@ func (m *model) read(key uint32, x page.LSN) (deltas, layers, records int) {
 	inMemory := m.Flushed()
 	if x > inMemory {
 		layers++
-		if stop > inMemory {
+		if stop > inMemory { // no delta is under it, but an image may end where it begins
+			if bottom {
+				layers++
+			}
 			return 0, layers, records
 		}
 	}
