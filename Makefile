@@ -8,7 +8,13 @@ RACE = $(shell command -v cc >/dev/null 2>&1 && echo -race)
 FUZZTIME ?= 10m
 BENCHTIME ?= 1s
 
-.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long sample build simulator-random
+# A check that is made again gives the same verdict: its random numbers are always these. `make explore` draws
+# others, and so does each plain `go test`.
+STRATA_SEED ?= 20261121
+RAPID_SEED ?= 20261121
+ROUNDS ?= 10
+
+.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long explore sample build simulator-random
 
 all: build
 
@@ -45,6 +51,8 @@ tidy:
 # Under the race detector the proofs with real servers, and those with models and faults, do a token of their
 # work; they run once more without.
 PROOFS = ./internal/e2e ./internal/tenant ./basebackup ./inspect/redocheck ./walredo/native ./pg/mask ./simulator ./layer ./cmd/strata ./cmd/demo
+test: export STRATA_SEED := $(STRATA_SEED)
+test: export RAPID_SEED := $(RAPID_SEED)
 test:
 	@[ -n "$(RACE)" ] || echo "no C compiler here: the tests run without the race detector"
 	@[ -n "$(RACE)" ] || [ -z "$$STRATA_REQUIRE_ALL" ]
@@ -65,6 +73,12 @@ bench:
 # The long forms of the proofs: every crash point, every version, larger workloads.
 long: servers pgworker
 	STRATA_LONG=1 $(GO) test -timeout 4h -count=1 -v $(PROOFS)
+
+# All tests ROUNDS times, each time with new random numbers; a failing test says which, and how to have them again.
+explore: servers pgworker
+	@for round in $$(seq $(ROUNDS)); do \
+		STRATA_SEED= RAPID_SEED=0 $(GO) test -timeout 30m -count=1 ./... || exit 1; \
+	done
 
 # Random scenarios of the compaction simulator under every strategy, for ten minutes.
 simulator-random:

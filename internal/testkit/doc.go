@@ -6,7 +6,8 @@
 // as user postgres or nobody, in directories below os.TempDir that belong to that user.
 //
 // Environment: STRATA_FIXTURES (folder of fixtures), STRATA_PG_DIR (servers from npm), STRATA_REQUIRE_ALL
-// (nothing may skip), STRATA_LONG (long forms of proofs), STRATA_SEED (random numbers as in a run before).
+// (nothing may skip), STRATA_LONG (long forms of proofs), STRATA_SEED (random numbers as in a run before;
+// RAPID_SEED is the same for properties; `make check` sets both, so that its verdict can be had again).
 //
 // Helpers end the test that calls them on failure, and are called from the test's own goroutine.
 package testkit
