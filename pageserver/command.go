@@ -40,8 +40,14 @@ func parsePlace(words []string) (p place, rest []string, err error) {
 	return p, words[2:], err
 }
 
-// find gives the timeline of a place.
+// find gives the timeline of a place, if the client may use it. Each command that names a timeline goes through it.
 func (c *conn) find(ctx context.Context, p place) (*strata.Timeline, error) {
+	if c.s.c.Auth != nil {
+		if err := c.may.MayUse(p.tenant); err != nil {
+			c.s.metrics.denied.Add(1)
+			return nil, err
+		}
+	}
 	t, err := c.s.c.Engine.Tenant(ctx, p.tenant)
 	if err != nil {
 		return nil, err

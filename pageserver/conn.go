@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/stratapg/strata/pageserver/auth"
 )
 
 // Error codes as Neon gives them.
@@ -26,6 +28,8 @@ type conn struct {
 	s  *Server
 	nc net.Conn
 	be *pgproto3.Backend
+	// may is what the client's token allows, where tokens are asked for.
+	may auth.Claims
 	// query is what Parse or Bind left for Execute.
 	query string
 }
@@ -121,11 +125,42 @@ func (c *conn) greet() error {
 		c.fail(codeOther, err)
 		return errors.Join(err, c.flush())
 	}
+	parameters := [][2]string{{"client_encoding", "UTF8"}, {"integer_datetimes", "on"}}
+	if c.s.c.Auth == nil {
+		parameters = append(parameters, [2]string{"server_version", "14.1"}) // Neon names it to those alone whom it does not ask
+	} else if err := c.authenticate(); err != nil {
+		return err
+	}
 	c.be.Send(&pgproto3.AuthenticationOk{})
-	for _, p := range [][2]string{{"client_encoding", "UTF8"}, {"integer_datetimes", "on"}, {"server_version", "14.1"}} {
+	for _, p := range parameters {
 		c.be.Send(&pgproto3.ParameterStatus{Name: p[0], Value: p[1]})
 	}
 	return c.ready()
+}
+
+// authenticate asks for a token, and refuses the client if it is not good.
+func (c *conn) authenticate() error {
+	c.be.Send(&pgproto3.AuthenticationCleartextPassword{})
+	if err := c.be.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
+		return err
+	}
+	if err := c.flush(); err != nil {
+		return err
+	}
+	m, err := c.be.Receive()
+	if err != nil {
+		return err
+	}
+	password, ok := m.(*pgproto3.PasswordMessage)
+	if !ok {
+		return fmt.Errorf("%T instead of a password", m)
+	}
+	if c.may, err = c.s.c.Auth.Verify(password.Password); err != nil {
+		c.s.metrics.denied.Add(1)
+		c.fail(codeOther, err)
+		return errors.Join(err, c.flush())
+	}
+	return nil
 }
 
 // receive waits for the next message.

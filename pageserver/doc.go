@@ -22,6 +22,11 @@
 // If the latter lies beyond the timeline's end the server waits for it, up to Config.WaitLSN; otherwise it reads at the
 // smaller of the LSN wanted and the end. A block beyond a relation's end is a page of zeros, as Neon answers.
 //
+// # Who may
+//
+// With Config.Auth a client sends a JSON Web Token as its password, which is verified before anything else is read, and each
+// command is held against its claims before it is looked whether what it names is there. See auth.
+//
 // # Errors
 //
 // What is wrong with one request - no such relation, an LSN before the history kept, a wait in vain - is its answer, and

@@ -9,6 +9,8 @@ import (
 // Metrics are counts since the server was made, but for Connections, those open now.
 type Metrics struct {
 	Connections, Accepted, Refused int64
+	// Denied counts tokens that were not believed, and commands that a token did not allow.
+	Denied int64
 	// Requests and Failed count by kind what was answered, and those of it that were answered by an error.
 	Requests, Failed [pagestream.SLRUSegment + 1]int64
 	// Batches counts reads of pages; Pages/Batches is how many were read at once.
@@ -18,12 +20,12 @@ type Metrics struct {
 }
 
 type metrics struct {
-	accepted, refused, batches, pages, waits atomic.Int64
-	requests, failed                         [pagestream.SLRUSegment + 1]atomic.Int64
+	accepted, refused, denied, batches, pages, waits atomic.Int64
+	requests, failed                                 [pagestream.SLRUSegment + 1]atomic.Int64
 }
 
 func (m *metrics) get() Metrics {
-	out := Metrics{Accepted: m.accepted.Load(), Refused: m.refused.Load(), Batches: m.batches.Load(), Pages: m.pages.Load(), Waits: m.waits.Load()}
+	out := Metrics{Accepted: m.accepted.Load(), Refused: m.refused.Load(), Denied: m.denied.Load(), Batches: m.batches.Load(), Pages: m.pages.Load(), Waits: m.waits.Load()}
 	for i := range m.requests {
 		out.Requests[i], out.Failed[i] = m.requests[i].Load(), m.failed[i].Load()
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/pageserver/auth"
 )
 
 // Config says what to serve and within which limits. What is zero takes its default.
@@ -29,6 +30,8 @@ type Config struct {
 	// TLS, if set, is offered; with RequireTLS those who do not want it are refused.
 	TLS        *tls.Config
 	RequireTLS bool
+	// Auth, if set, verifies the token that each client has to send as its password; without it nobody is asked.
+	Auth *auth.Keys
 	// Logger is told of connections that ended with an error; default: nobody.
 	Logger *slog.Logger
 }

@@ -13,12 +13,15 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver"
+	"github.com/stratapg/strata/pageserver/auth"
 )
 
 // serveFlags are those of serve beside the store's.
 type serveFlags struct {
 	listen    string
 	cert, key string
+	authKeys  string
+	audience  string
 	config    pageserver.Config
 }
 
@@ -35,9 +38,10 @@ is interrupted. Connections may ask for
   fullbackup TENANT TIMELINE [LSN]                                a base backup that a stock server starts from
   lease lsn TENANT TIMELINE LSN                                   an LSN kept readable for ten minutes
 
-with ids in hexadecimal; those of the store are printed at the start. Nobody is asked who they are: listen on a loopback
-address, or behind something that asks. With --tls-cert and --tls-key TLS is required; the files are read again when they
-change.
+with ids in hexadecimal; those of the store are printed at the start. With --auth-keys each client has to send a JSON Web
+Token as its password, signed by Ed25519 or RSA (EdDSA, RS256), whose scope is "tenant" with a tenant_id, or "pageserverapi";
+without, nobody is asked who they are: listen on a loopback address, or behind something that asks. With --tls-cert and
+--tls-key TLS is required. All these files are read again when they change.
 
 WAL is not taken in by this process yet: a store has one process that writes, so ingest before.`,
 		Example: "  strata import --pgdata /var/lib/postgresql/15/main\n  strata serve --listen 127.0.0.1:64000",
@@ -47,12 +51,17 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:64000", "address of the page service")
 	c.Flags().StringVar(&s.cert, "tls-cert", "", "file with the certificate, PEM")
 	c.Flags().StringVar(&s.key, "tls-key", "", "file with its key, PEM")
+	c.Flags().StringVar(&s.authKeys, "auth-keys", "", "file, or folder of files, with the public keys of those who sign tokens, PEM")
+	c.Flags().StringVar(&s.audience, "auth-audience", "", "name that a token's aud has to be or contain")
 	c.Flags().IntVar(&s.config.Connections, "connections", 4096, "how many connections may be open")
 	c.Flags().IntVar(&s.config.Batch, "batch", 32, "how many page requests of one stream are read at once")
 	c.Flags().DurationVar(&s.config.WaitLSN, "wait-lsn", 5*time.Minute, "how long a request may wait for WAL")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if (s.cert == "") != (s.key == "") {
 			return usageError{errors.New("serve: --tls-cert and --tls-key belong together")}
+		}
+		if s.audience != "" && s.authKeys == "" {
+			return usageError{errors.New("serve: --auth-audience is for tokens, which --auth-keys asks for")}
 		}
 		return runServe(cmd, f, s)
 	}
@@ -72,6 +81,11 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 			return fmt.Errorf("serve: %w", err)
 		}
 		s.config.TLS, s.config.RequireTLS = &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12}, true
+	}
+	if s.authKeys != "" {
+		if s.config.Auth, err = auth.Open(s.authKeys, auth.Options{Audience: s.audience}); err != nil {
+			return fmt.Errorf("serve: --auth-keys: %w", err)
+		}
 	}
 	server, err := pageserver.New(s.config)
 	if err != nil {

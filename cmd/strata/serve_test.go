@@ -106,3 +106,25 @@ func TestServe(t *testing.T) {
 	require.Zero(t, <-code)
 	require.Regexp(t, `^serve: connections=4 pages=0 seconds=\S+\n$`, out.String())
 }
+
+// TestServeKeys: what is wrong with keys of tokens is said before anything is opened to the world.
+func TestServeKeys(t *testing.T) {
+	store := filepath.Join(t.TempDir(), "store")
+	e, err := strata.Open(t.Context(), strata.Options{Dir: store, CreateIfMissing: true})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--auth-audience", "pages"}, 2, "which --auth-keys asks for"},
+		{[]string{"--auth-keys", store + ".pem"}, 1, "--auth-keys: stat " + store + ".pem"},
+		{[]string{"--auth-keys", store}, 1, "there is no key in PEM form in it"},
+	} {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append([]string{"serve", "--store", store, "--listen", "127.0.0.1:0"}, c.args...), &out, &errs)
+		require.Equal(t, c.code, code, errs.String())
+		require.Contains(t, errs.String(), c.says)
+	}
+}

@@ -1,0 +1,118 @@
+package pageserver_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pageserver"
+	"github.com/stratapg/strata/pageserver/auth"
+	"github.com/stratapg/strata/pageserver/client"
+	"github.com/stratapg/strata/pageserver/pagestream"
+)
+
+// signer makes tokens, and keys that believe them.
+func signer(t *testing.T) (token func(jwt.MapClaims) string, keys *auth.Keys) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	require.NoError(t, err)
+	name := filepath.Join(t.TempDir(), "key.pem")
+	require.NoError(t, os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
+	keys, err = auth.Open(name, auth.Options{})
+	require.NoError(t, err)
+	return func(c jwt.MapClaims) string {
+		s, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c).SignedString(private)
+		require.NoError(t, err)
+		return s
+	}, keys
+}
+
+// TestWhoMay asks for each thing that the server does with each kind of token.
+func TestWhoMay(t *testing.T) {
+	token, keys := signer(t)
+	foreign, _ := signer(t)
+	s := serve(t, pageserver.Config{Auth: keys})
+	own, past := s.tenant.String(), time.Now().Add(-time.Hour).Unix()
+	last := s.lsns[len(s.lsns)-1]
+	place := fmt.Sprintf("%s %s", own, s.Info().ID)
+	stream := func(v pagestream.Version) func(*client.Conn) error {
+		return func(c *client.Conn) error {
+			_, err := c.Stream(s.tenant, s.Info().ID, v)
+			return err
+		}
+	}
+	commands := map[string]func(*client.Conn) error{
+		"pagestream_v2": stream(pagestream.V2),
+		"pagestream_v3": stream(pagestream.V3),
+		"fullbackup": func(c *client.Conn) error {
+			_, err := c.Copy("fullbackup "+place+" "+last.String(), io.Discard)
+			return err
+		},
+		"lease": func(c *client.Conn) error {
+			_, _, err := c.Row("lease lsn " + place + " " + last.String())
+			return err
+		},
+	}
+	denied := int64(0)
+	for _, c := range []struct {
+		name, token string
+		dial, run   string // what is wrong then, nothing if nothing is
+	}{
+		{"none", "", "a token is wanted", ""},
+		{"expired", token(jwt.MapClaims{"scope": "pageserverapi", "exp": past}), "expired", ""},
+		{"of another's key", foreign(jwt.MapClaims{"scope": "pageserverapi"}), "no key here", ""},
+		{"of another service", token(jwt.MapClaims{"scope": "safekeeperdata"}), "", "its scope is"},
+		{"of another tenant", token(jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()}), "", "it is for tenant"},
+		{"of the tenant", token(jwt.MapClaims{"scope": "tenant", "tenant_id": own}), "", ""},
+		{"for everything", token(jwt.MapClaims{"scope": "pageserverapi", "aud": []string{"a", "b"}}), "", ""},
+	} {
+		for name, run := range commands {
+			conn, err := client.Dial(context.Background(), s.addr, client.Options{Token: c.token})
+			if c.dial != "" {
+				denied++
+				var refused *client.ServerError
+				require.ErrorAs(t, err, &refused, c.name)
+				require.Equal(t, "XX000", refused.Code)
+				require.Contains(t, refused.Message, c.dial)
+				continue
+			}
+			require.NoError(t, err, c.name)
+			err = run(conn)
+			if c.run == "" {
+				require.NoError(t, err, "%s with a token %s", name, c.name)
+			} else {
+				denied++
+				require.ErrorContains(t, err, c.run, "%s with a token %s", name, c.name)
+			}
+			require.NoError(t, conn.Close())
+		}
+	}
+	require.Equal(t, denied, s.s.Metrics().Denied)
+}
+
+// TestDeniedBeforeLooked: who may not use a tenant does not learn whether it is here.
+func TestDeniedBeforeLooked(t *testing.T) {
+	token, keys := signer(t)
+	s := serve(t, pageserver.Config{Auth: keys})
+	c, err := client.Dial(context.Background(), s.addr, client.Options{Token: token(jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()})})
+	require.NoError(t, err)
+	defer c.Close()
+	for _, tenant := range []page.TenantID{s.tenant, {8}} {
+		_, err := c.Stream(tenant, s.Info().ID, pagestream.V3)
+		require.ErrorContains(t, err, "it is for tenant "+page.TenantID{7}.String()+", not "+tenant.String())
+	}
+}
