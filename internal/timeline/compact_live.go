@@ -60,75 +60,11 @@ func single(k page.Key) page.Range { return page.Range{Start: k, End: k.Next()} 
 
 // directoryKeys lists all dense keys of a data directory, but for SLRUs where these are another shard's.
 func directoryKeys(ctx context.Context, s *datadir.Snapshot, shard page.ShardIdentity) ([]page.Range, error) {
-	dbs, err := s.Databases(ctx)
-	if err != nil {
-		return nil, err
+	out, err := s.DenseKeys(ctx, shard.Keeps)
+	if errors.Is(err, datadir.ErrCorrupt) {
+		err = fmt.Errorf("%w: %v", ErrCorrupt, err)
 	}
-	out := []page.Range{single(page.DBDirKey), single(page.ControlFileKey), single(page.CheckpointKey), single(page.TwoPhaseDirKey)}
-	for _, db := range dbs {
-		if out, err = databaseKeys(ctx, s, db, out); err != nil {
-			return nil, asDamage(err)
-		}
-	}
-	for _, kind := range page.SLRUs {
-		if !shard.Keeps(kind.DirKey()) {
-			continue
-		}
-		if out, err = slruKeys(ctx, s, kind, out); err != nil {
-			return nil, asDamage(err)
-		}
-	}
-	xids, err := s.TwoPhase(ctx)
-	if err != nil && !errors.Is(err, page.ErrNotFound) {
-		return nil, err
-	}
-	for _, xid := range xids {
-		out = append(out, single(page.TwoPhaseKey(xid)))
-	}
-	return out, nil
-}
-
-// asDamage keeps a directory that names what is not there from being taken for none.
-func asDamage(err error) error {
-	if errors.Is(err, page.ErrNotFound) {
-		return fmt.Errorf("%w: %v", ErrCorrupt, err)
-	}
-	return err
-}
-
-func databaseKeys(ctx context.Context, s *datadir.Snapshot, db datadir.Database, out []page.Range) ([]page.Range, error) {
-	out = append(out, single(page.RelMapKey(db.Spc, db.DB)), single(page.RelDirKey(db.Spc, db.DB)))
-	rels, err := s.Relations(ctx, db.Spc, db.DB)
-	if err != nil {
-		return nil, err
-	}
-	sizes, err := s.RelSizes(ctx, rels)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range rels {
-		out = append(out, r.Blocks(sizes[i]), single(r.SizeKey()))
-	}
-	return out, nil
-}
-
-func slruKeys(ctx context.Context, s *datadir.Snapshot, kind page.SLRU, out []page.Range) ([]page.Range, error) {
-	out = append(out, single(kind.DirKey()))
-	segments, err := s.SLRUSegments(ctx, kind)
-	if errors.Is(err, page.ErrNotFound) {
-		return out, nil // not kept in this timeline
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range segments {
-		pages, err := s.SLRUSegmentPages(ctx, kind, n)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, page.Range{Start: kind.Block(n, 0), End: kind.Block(n, pages)}, single(kind.SizeKey(n)))
-	}
-	return out, nil
+	return out, err
 }
 
 // heldKeys gives the dense keys that the timeline's layers and its ancestors' hold.
