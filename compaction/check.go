@@ -164,9 +164,6 @@ func checkGathering(s *Snapshot, j *Job) error {
 	if len(j.Inputs) == 0 {
 		return errors.New("it has no inputs")
 	}
-	if j.Cut == nil && j.Kind == Retile && j.Rect.Keys == page.FullRange {
-		return errors.New("its one output would look like an L0")
-	}
 	inputs, goes := marks(s, j.Inputs), marks(s, j.Obsolete)
 	for i := range s.Layers {
 		l := &s.Layers[i]

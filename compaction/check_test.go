@@ -1,6 +1,7 @@
 package compaction
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stratapg/strata/page"
@@ -63,6 +64,20 @@ func TestHarm(t *testing.T) {
 			s.Retain = nil
 			return &Job{Kind: Drop, Obsolete: []int{0, 1}}
 		}, ""},
+		{"none: retiling some keys", func(*Snapshot) *Job {
+			j := retile()
+			j.Rect.Keys = rect(0, 60, 0, 1).Keys
+			return j
+		}, ""},
+		{"none: retiling the rest, beside a layer of which these keys have moved", func(s *Snapshot) *Job {
+			s.Layers[5].Moved = []page.Range{rect(0, 60, 0, 1).Keys}
+			return &Job{Kind: Retile, Inputs: []int{6}, Obsolete: []int{6}, Rect: rect(0, 60, 300, 400), Cut: oneCut}
+		}, ""},
+		{"none: an image behind keys of which nobody has made one", func(s *Snapshot) *Job {
+			s.Layers = s.Layers[5:]
+			s.Live = s.Live.Union(page.NewSet(page.Range{Start: page.Key{F6: 200}, End: page.Key{F6: 300}}))
+			return &Job{Kind: Image, Rect: rect(200, 300, 399, 400)}
+		}, ""},
 		{"none: an image of what is durable", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 399, 400)} }, ""},
 
 		{"drops a delta that the cutoff needs", func(*Snapshot) *Job { return &Job{Kind: Drop, Obsolete: []int{3}} }, "reads at 0/FA and above need"},
@@ -76,6 +91,47 @@ func TestHarm(t *testing.T) {
 		}, "may not be removed"},
 		{"drops a layer twice", func(*Snapshot) *Job { return &Job{Kind: Drop, Obsolete: []int{1, 1}} }, "twice"},
 		{"drops a layer that is not there", func(*Snapshot) *Job { return &Job{Kind: Drop, Obsolete: []int{99}} }, "layer number 99"},
+		{"drops with inputs", func(s *Snapshot) *Job {
+			s.Retain = nil
+			return &Job{Kind: Drop, Inputs: []int{3}, Obsolete: []int{0, 1}}
+		}, "no inputs"},
+		{"does something unknown", func(*Snapshot) *Job { return &Job{Kind: Kind(Kinds), Rect: rect(0, 60, 399, 400)} }, "unknown"},
+		{"has a rectangle without keys", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(60, 60, 399, 400)} }, "empty"},
+		{"has a rectangle without LSNs", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 399, 399)} }, "empty"},
+		{"reads a layer that is not there", func(*Snapshot) *Job {
+			j := retile()
+			j.Inputs = []int{5, 6, 7}
+			return j
+		}, "input number 7"},
+		{"reads a layer before the first", func(*Snapshot) *Job {
+			j := retile()
+			j.Inputs = []int{5, 6, -1}
+			return j
+		}, "input number -1"},
+		{"reads a layer twice", func(*Snapshot) *Job {
+			j := retile()
+			j.Inputs = []int{5, 6, 5}
+			return j
+		}, "named twice"},
+		{"reads nothing", func(*Snapshot) *Job { return &Job{Kind: Retile, Rect: rect(200, 300, 201, 300)} }, "it has no inputs"},
+		{"makes an image of layers", func(*Snapshot) *Job { return &Job{Kind: Image, Inputs: []int{3}, Rect: rect(0, 60, 399, 400)} }, "has no inputs"},
+		{"cuts an image", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 399, 400), Cut: oneCut} }, "no cutter"},
+		{"makes an image of two LSNs", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 398, 400)} }, "of one LSN"},
+		{"makes an image of what was before the timeline", func(s *Snapshot) *Job {
+			s.Cutoff = 0
+			return &Job{Kind: Image, Rect: rect(0, 60, 89, 90)}
+		}, "the timeline begins at"},
+		{"folds without saying what for", func(s *Snapshot) *Job {
+			j := fold(s, FoldSpec{})
+			j.Fold = nil
+			return j
+		}, "does not say what it keeps"},
+		{"folds with a horizon that it retains", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{150, 250}}) }, "do not ascend"},
+		{"folds with a horizon above its rectangle", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 300, Retain: []page.LSN{150}}) }, "lies outside"},
+		{"folds with a retained LSN below its rectangle", func(s *Snapshot) *Job {
+			s.Retain = append([]ReadPoint{{LSN: 99}}, s.Retain...)
+			return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{99, 150}})
+		}, "lies outside"},
 		{"folds and forgets a retained LSN", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 250}) }, "reads at 0/96 need"},
 		{"folds above the cutoff", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 280, Retain: []page.LSN{150}}) }, "reads at 0/FA and above need"},
 		{"folds at an LSN that nobody reads", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{140, 150}}) }, "where nothing is read"},
@@ -213,6 +269,42 @@ func TestHarmAtPublication(t *testing.T) {
 	}
 }
 
+// TestHarmOfOtherKinds has executors of other jobs than those above.
+func TestHarmOfOtherKinds(t *testing.T) {
+	out := func(l Layer, folded bool) []Output { return []Output{{Layer: l, Rect: l.Rect(), Folded: folded}} }
+	for _, c := range []struct {
+		harm string
+		s    func(s *Snapshot)
+		job  Job
+		add  []Output
+		want string
+	}{
+		{"none: an image", nil, Job{Kind: Image, Rect: rect(0, 60, 399, 400)}, out(image(0, 60, 399), false), ""},
+		{"makes a delta where an image was wanted", nil, Job{Kind: Image, Rect: rect(0, 60, 399, 400)}, out(delta(0, 60, 399, 400), false), "kind"},
+		{"makes a layer where layers were to go", nil, Job{Kind: Drop, Rect: rect(0, 60, 300, 400)}, out(delta(0, 60, 300, 400), false), "kind"},
+		{"makes an image of two LSNs", nil, Job{Kind: Fold, Rect: rect(0, 100, 100, 102), Fold: &FoldSpec{Horizon: 101}}, []Output{{
+			Layer: func() Layer { l := image(0, 100, 100); l.LSNs.End++; return l }(), Rect: rect(0, 100, 100, 102), Folded: true,
+		}}, "more than one LSN"},
+		{"makes what is not durable", nil, Job{Kind: Retile, Rect: rect(0, 100, 400, 420)}, out(delta(0, 100, 400, 420), false), "up to which all is durable"},
+		{"overlaps a layer that it has not read", nil, Job{Kind: Retile, Inputs: []int{5}, Rect: rect(0, 60, 300, 400)}, out(delta(0, 60, 300, 400), false), "overlaps layer"},
+		{"none: its keys have moved", func(s *Snapshot) { s.Layers[6].Moved = []page.Range{rect(0, 60, 0, 1).Keys} },
+			Job{Kind: Retile, Inputs: []int{5}, Rect: rect(0, 60, 300, 400)}, out(delta(0, 60, 300, 400), false), ""},
+	} {
+		t.Run(c.harm, func(t *testing.T) {
+			s := shelf()
+			if c.s != nil {
+				c.s(s)
+			}
+			err := CheckStep(s, &c.job, nil, c.add, nil)
+			if c.want == "" {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorContains(t, err, c.want)
+		})
+	}
+}
+
 // TestPlanMakesOneNameOnce looks at what no job does by itself.
 func TestPlanMakesOneNameOnce(t *testing.T) {
 	p := &Plan{Jobs: []Job{{Kind: Image, Rect: rect(0, 60, 399, 400)}, {Kind: Image, Rect: rect(60, 100, 399, 400)}}}
@@ -246,10 +338,29 @@ func TestGCAtEachPoint(t *testing.T) {
 	require.Equal(t, []int{0, 1}, drops(s), "key 99 has moved")
 
 	s = shelf()
+	s.Retain[0].LSN = 99
+	slices.Reverse(s.Layers)
+	require.Equal(t, []int{6, 5}, drops(s), "the oldest first, whatever order they are given in")
+
+	s = shelf()
 	s.Layers = append(s.Layers, image(0, 60, 150), image(60, 100, 150))
 	require.Equal(t, []int{0, 1}, drops(s), "images at 150 hide what is older, and that at 200 the rest of the delta")
 	s.Layers[8].Keys.Start.F6 = 61
 	require.Empty(t, drops(s), "key 60 falls into a hole")
+}
+
+// TestWhatHasMovedGoes: an input of which nothing is needed any more goes with the first output, whatever that covers. What the job
+// does not name as obsolete stays.
+func TestWhatHasMovedGoes(t *testing.T) {
+	s := shelf()
+	s.Layers[5].Moved = []page.Range{page.FullRange}
+	j := &Job{Kind: Retile, Inputs: []int{5, 6}, Obsolete: []int{5, 6}, Rect: Rect{page.FullRange, page.LSNRange{Start: 300, End: 400}}}
+	some := delta(0, 40, 300, 400)
+	published := []Output{{Layer: some, Rect: some.Rect()}}
+	moved := []page.Range{some.Keys}
+	require.Equal(t, []Progress{{Layer: 5, Moved: []page.Range{page.FullRange}, Gone: true}, {Layer: 6, Moved: moved}}, MovedBy(s, j, published))
+	j.Obsolete = []int{6}
+	require.Equal(t, []Progress{{Layer: 6, Moved: moved}}, MovedBy(s, j, published))
 }
 
 func TestTileRefusesBadCuts(t *testing.T) {
