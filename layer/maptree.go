@@ -234,6 +234,9 @@ func (n *mapNode) changed(es []packed, cell func(*stack, []packed) stack, kid fu
 	out := mapNode{at: n.at}
 	out.cells, out.hasCells = changedPlaces(n.cells, n.hasCells, parts, from[:digits+1], cell, (*stack).len)
 	out.kids, out.hasKids = changedPlaces(n.kids, n.hasKids, parts, from[digits:], kid, (*mapNode).len)
+	if len(out.cells)+len(out.kids) == 0 { // what was outside is all there is
+		return buildMapTree(n.bucket.ents)
+	}
 	out.setBucket(n.bucket.ents)
 	if out.len() <= maxBucket {
 		return bucketOf(out.ordered(out.len()))

@@ -22,6 +22,7 @@ type compactor struct {
 	suspects []layer.Desc
 	live     liveKeys // guarded by turn
 	newest   newestLive
+	contents contents
 	chains   chainsKnown
 
 	mu struct {
@@ -39,7 +40,7 @@ type compactor struct {
 }
 
 func newCompactor(s *manifest.State) *compactor {
-	c := &compactor{turn: newTurn(), moved: map[compaction.ID]page.Set{}}
+	c := &compactor{turn: newTurn(), contents: contents{turn: newTurn()}, moved: map[compaction.ID]page.Set{}}
 	c.mu.doomed = map[compaction.ID]layer.Desc{}
 	c.chains.note(&manifest.Edit{Chains: s.Chains})
 	for _, m := range s.Moved {

@@ -18,8 +18,13 @@ type liveKeys struct {
 	// exact says that the data directory tells them. An embedder's timeline may have none: then they are those
 	// of which layers hold anything, with the gaps between the blocks of a relation.
 	exact bool
-	// held is what the layers of such a timeline hold; each is looked through once.
-	held map[compaction.ID]page.Set
+}
+
+// contents are the dense keys that the layers of a timeline hold; each layer is looked through once. They have a turn of
+// their own: jobs of branches ask for them while they hold lanes, for which the compactor waits with its turn.
+type contents struct {
+	turn turn
+	of   map[compaction.ID]page.Set // guarded by turn
 }
 
 // liveReuse is how many times more WAL than since the live keys were found makes a layer: so long they are good
@@ -69,6 +74,10 @@ func directoryKeys(ctx context.Context, s *datadir.Snapshot, shard page.ShardIde
 
 // heldKeys gives the dense keys that the timeline's layers and its ancestors' hold.
 func (t *Timeline) heldKeys(ctx context.Context) (page.Set, error) {
+	if err := t.compact.contents.turn.take(ctx); err != nil {
+		return page.Set{}, err
+	}
+	defer t.compact.contents.turn.give()
 	v, err := t.pinView()
 	if err != nil {
 		return page.Set{}, err
@@ -78,7 +87,7 @@ func (t *Timeline) heldKeys(ctx context.Context) (page.Set, error) {
 	var all []page.Range
 	for d := range v.layers.All() {
 		id := idOf(&d)
-		keys, known := t.compact.live.held[id]
+		keys, known := t.compact.contents.of[id]
 		if !known {
 			if keys, err = t.keysOf(ctx, &d); err != nil {
 				return page.Set{}, err
@@ -87,25 +96,15 @@ func (t *Timeline) heldKeys(ctx context.Context) (page.Set, error) {
 		held[id] = keys
 		all = append(all, keys.Ranges()...)
 	}
-	t.compact.live.held = held
+	t.compact.contents.of = held
 	if t.ancestor != nil {
-		keys, err := t.ancestorKeys(ctx)
+		keys, err := t.ancestor.heldKeys(ctx)
 		if err != nil {
 			return page.Set{}, err
 		}
 		all = append(all, keys.Ranges()...)
 	}
 	return page.NewSet(all...), nil
-}
-
-// ancestorKeys gives those that the ancestors' layers hold.
-func (t *Timeline) ancestorKeys(ctx context.Context) (page.Set, error) {
-	a := t.ancestor
-	if err := a.compact.turn.take(ctx); err != nil {
-		return page.Set{}, err
-	}
-	defer a.compact.turn.give()
-	return a.heldKeys(ctx)
 }
 
 // keysOf gives the dense keys that a layer holds, with the gaps between the blocks of a relation.
