@@ -59,6 +59,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 			CheckpointDistance: o.CheckpointDistance,
 			CheckpointTimeout:  o.CheckpointTimeout.d,
 			MaxFrozen:          o.MaxFrozenLayers,
+			RefuseOnFullDisk:   o.RefuseOnFullDisk,
 			Pressure:           o.Pressure,
 			Memory:             o.Memory,
 			MaxOpenFiles:       o.MaxOpenFiles,

@@ -59,6 +59,9 @@ type Options struct {
 	// DiskReserve is the space held back in the store, so that on a full disk manifests can still be written;
 	// default 16 MiB. A negative one is none.
 	DiskReserve int64
+	// RefuseOnFullDisk has Put fail with the reason while the disk is full. Without it Put goes on for as long as memory has
+	// room, waits then until the disk has some too, or its context ends, and goes on by itself.
+	RefuseOnFullDisk bool
 	// MaxSnapshotAge ends snapshots that are older; 0 ends none.
 	MaxSnapshotAge time.Duration
 	// MaxHeldBytes ends the oldest snapshots while layers of so many bytes, in memory or on disk, are held for

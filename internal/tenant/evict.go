@@ -132,19 +132,32 @@ func (s *Store) allTenants() []*Tenant {
 
 func idText(id page.TenantID) string { return string(id[:]) }
 
-// evictInBackground looks from time to time.
+// noteFull has layers evicted: the disk was found full.
+func (s *Store) noteFull() {
+	select {
+	case s.full <- struct{}{}:
+	default:
+	}
+}
+
+// evictInBackground looks from time to time, and at once when the disk is full: then at least a layer is to find room.
 func (s *Store) evictInBackground(c EvictConfig) func(ctx context.Context) {
 	return func(ctx context.Context) {
 		t := time.NewTicker(c.Period)
 		defer t.Stop()
 		for {
+			var limits evict.Limits
 			select {
 			case <-ctx.Done():
 				return
 			case <-t.C:
+				limits = c.Limits
+			case <-s.full:
+				limits = c.Limits
+				limits.MinAvailBytes = max(limits.MinAvailBytes, 2*s.env.CheckpointDistance)
 			}
 			s.env.NoteUse()
-			r, err := s.Evict(ctx, c.Limits)
+			r, err := s.Evict(ctx, limits)
 			if ctx.Err() != nil {
 				return
 			}

@@ -48,7 +48,7 @@ func (appender) Close() error { return nil }
 
 func testOptions(fs virtualfile.FS) Options {
 	return Options{Dir: "store", CreateIfMissing: true, Config: timeline.Config{
-		FS: fs, CheckpointDistance: 4 << 10, MaxFrozen: 2, MaxOpenFiles: 8, MinManifestRewrite: 600, Memory: 16 << 20, ValidateIO: true,
+		FS: fs, CheckpointDistance: 4 << 10, MaxFrozen: 2, MaxOpenFiles: 8, MinManifestRewrite: 600, Memory: 16 << 20, ValidateIO: true, RefuseOnFullDisk: true,
 		Redoer: appender{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: clock.System,
 	}}
 }

@@ -66,6 +66,7 @@ type Store struct {
 	making   chan struct{} // a tenant is being made; holds one
 	evicting chan struct{} // layers are being evicted; holds one
 	fetching chan struct{} // layers of a tenant that is not attached are being fetched; holds one
+	full     chan struct{} // something found the disk full; holds one
 	tasks    *tasks.Group
 	closing  sync.Once
 	closeErr error
@@ -75,7 +76,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	// What could not be written or synced once is not trusted again, by none of the store's parts.
 	o.Config.FS = virtualfile.Sticky(o.Config.FS)
-	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, isolate: o.Isolate, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), fetching: make(chan struct{}, 1), tasks: tasks.New()}
+	s := &Store{fs: o.Config.FS, dir: o.Dir, generation: o.Generation, isolate: o.Isolate, making: make(chan struct{}, 1), evicting: make(chan struct{}, 1), fetching: make(chan struct{}, 1), full: make(chan struct{}, 1), tasks: tasks.New()}
 	s.mu.tenants = map[page.TenantShardID]*Tenant{}
 	defer func() {
 		if err != nil {
@@ -100,7 +101,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.Config.Reserve, err = s.reserve(o); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}
-	o.Config.Scratch = s.dir
+	o.Config.Scratch, o.Config.FullDisk = s.dir, s.noteFull
 	if s.env, err = timeline.NewEnv(o.Config); err != nil {
 		return nil, fmt.Errorf("store %s: %w", s.dir, err)
 	}

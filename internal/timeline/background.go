@@ -12,8 +12,8 @@ import (
 // has a goroutine until it is done.
 type background struct {
 	flush, freeze, remove, compact, collect chore
-	freezing, removing, compacting          alarm
-	collecting                              alarm
+	flushing, freezing, removing            alarm
+	compacting, collecting                  alarm
 	idle                                    idleness
 }
 
@@ -41,6 +41,7 @@ func (t *Timeline) startBackground() {
 	b := &t.background
 	b.flush.do = func(ctx context.Context) { _ = t.flushUpTo(ctx, page.MaxLSN) } // kept for the next Put, and logged
 	b.freeze.do, b.remove.do, b.compact.do, b.collect.do = t.freezeOnTime, t.removeInBackground, t.compactInBackground, t.collectInBackground
+	b.flushing.ring = b.flush.wake
 	b.freezing.ring, b.removing.ring, b.compacting.ring, b.collecting.ring = b.freeze.wake, b.remove.wake, b.compact.wake, b.collect.wake
 	b.flush.group, b.remove.group = t.tasks, t.tasks
 	if t.env.CheckpointTimeout > 0 {
@@ -61,7 +62,7 @@ func (t *Timeline) startBackground() {
 func (t *Timeline) endBackground() {
 	t.tasks.Stop()
 	b := &t.background
-	for _, a := range []*alarm{&b.freezing, &b.removing, &b.compacting, &b.collecting} {
+	for _, a := range []*alarm{&b.flushing, &b.freezing, &b.removing, &b.compacting, &b.collecting} {
 		t.env.alarms.cancel(a)
 	}
 }

@@ -62,6 +62,9 @@ func (b *breakers) note(cause string, err error) (opened bool) {
 		return false
 	}
 	rest := breakerRest << min(x.failures-breakerFailures, breakerDoublings)
+	if noSpace(err) {
+		rest = breakerRest // that passes
+	}
 	x.until = b.clock().Add(min(rest, breakerLongest))
 	return true
 }

@@ -42,11 +42,15 @@ type Config struct {
 	MemBytes int64
 	MemChunk int
 	// Unchecked leaves the integrity trailer out of new layers.
-	Unchecked          bool
-	IOMode             virtualfile.Mode
-	IOEngine           virtualfile.EngineKind
-	ValidateIO         bool
-	Reserve            *virtualfile.Reserve // space for manifests on a full disk; nil if there is none
+	Unchecked  bool
+	IOMode     virtualfile.Mode
+	IOEngine   virtualfile.EngineKind
+	ValidateIO bool
+	Reserve    *virtualfile.Reserve // space for manifests on a full disk; nil if there is none
+	// RefuseOnFullDisk has Put give the reason while the disk is full, rather than wait. FullDisk is called whenever something
+	// could not be written for want of space; it returns at once, and may be nil.
+	RefuseOnFullDisk   bool
+	FullDisk           func()
 	MinManifestRewrite int64
 	Redoer             walredo.Redoer
 	// Remote is where layers are kept beside the local disk; nil if there is no such place. Download is how they are

@@ -55,6 +55,7 @@ func (t *Timeline) flushEnded(ctx context.Context, err error) {
 		t.env.Logger.Error("cannot write a layer; it stays in memory", "timeline", t.meta.Name,
 			"disk_consistent_lsn", t.DiskConsistentLSN().String(), "err", err)
 	}
+	t.retryWhenFull(err)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.flushErr = err

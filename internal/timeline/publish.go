@@ -1,9 +1,6 @@
 package timeline
 
 import (
-	"errors"
-	"syscall"
-
 	"github.com/stratapg/strata/internal/timeline/manifest"
 )
 
@@ -32,7 +29,7 @@ func (t *Timeline) publish(e *manifest.Edit) error {
 // written would keep what has been flushed from counting, and what has been collected from being removed.
 func (e *Env) withReserve(file string, write func() error) error {
 	err := write()
-	if !errors.Is(err, syscall.ENOSPC) || e.Reserve == nil || e.Reserve.Held() == 0 {
+	if !noSpace(err) || e.Reserve == nil || e.Reserve.Held() == 0 {
 		return err
 	}
 	info := ReserveInfo{Manifest: file, Bytes: e.Reserve.Held()}

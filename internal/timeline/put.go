@@ -10,14 +10,15 @@ import (
 )
 
 // Put stores a batch whole or not at all; the batch may be reused afterwards. It refuses, with ErrRefused,
-// what page.Batch.Check refuses. It is slowed down as debt grows, waits while too much is not yet written,
-// and refuses while writing fails, with the reason; each such call has the write tried again.
+// what page.Batch.Check refuses. It is slowed down as debt grows, waits while too much is not yet written, be it
+// because the disk is full, and refuses while writing fails for another reason, with that; each such call has the write
+// tried again.
 func (t *Timeline) Put(ctx context.Context, b *page.Batch) error {
 	if err := t.beginWrite(ctx); err != nil {
 		return err
 	}
 	defer t.writer.give()
-	return t.put(ctx, b, t.waitForRoom)
+	return t.put(ctx, b, true)
 }
 
 // TryPut is Put for those who have something better to do than to wait: where Put would, it gives
@@ -27,15 +28,15 @@ func (t *Timeline) TryPut(ctx context.Context, b *page.Batch) error {
 		return err
 	}
 	defer t.writer.give()
-	return t.put(ctx, b, t.haveRoom)
+	return t.put(ctx, b, false)
 }
 
-// put stores a batch if room gives no error. The caller has the writer's turn.
-func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context.Context) error) error {
+// put stores a batch, once there is room or if there is. The caller has the writer's turn.
+func (t *Timeline) put(ctx context.Context, b *page.Batch, wait bool) error {
 	if err := t.checkSealed(); err != nil {
 		return err
 	}
-	if err := t.flushError(); err != nil {
+	if err := t.flushError(); err != nil && !t.outlasts(err) {
 		t.wakeFlusher()
 		return t.refusal(err)
 	}
@@ -46,13 +47,17 @@ func (t *Timeline) put(ctx context.Context, b *page.Batch, room func(ctx context
 	if b.End == at.last {
 		return nil // nothing has happened
 	}
+	room := t.haveRoom
+	if wait {
+		room = t.waitForRoom
+	}
 	if err := room(ctx); err != nil {
 		return err
 	}
 	if t.full() {
 		t.freeze()
 	}
-	if err := t.store(ctx, b); err != nil {
+	if err := t.storeInTime(ctx, b, wait); err != nil {
 		return err
 	}
 	if t.full() && t.room() {

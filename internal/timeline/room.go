@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -50,28 +51,34 @@ func (t *Timeline) waitForRoom(ctx context.Context) error {
 		t.mu.Lock()
 		changed, err := t.mu.changed, t.mu.flushErr
 		t.mu.Unlock()
-		if err != nil {
+		full := t.outlasts(err)
+		if err != nil && !full {
 			return t.refusal(err)
 		}
 		if !t.mustWait() {
 			return nil
 		}
-		if err := t.stuck(); err != nil {
+		if err := t.stuck(); err != nil && !t.outlasts(err) {
 			t.wakeCompactor()
 			return t.refusal(err)
 		}
 		if first {
 			defer t.stall()()
+			t.wakeCompactor() // which tries again by itself
 			if t.tooMuchInMemory() && t.room() && t.view.Load().open.Len() > 0 {
 				t.freeze()
 				continue
 			}
 		}
-		t.wakeFlusher()
-		t.wakeCompactor()
+		if !full { // which has its own pace
+			t.wakeFlusher()
+		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
+			if full {
+				return fmt.Errorf("%w: %w", ctx.Err(), t.refusal(err))
+			}
 			return ctx.Err()
 		}
 	}
@@ -118,9 +125,12 @@ func (t *Timeline) waitForPace(ctx context.Context) error {
 // haveRoom is waitForRoom for those who do not wait.
 func (t *Timeline) haveRoom(context.Context) error {
 	if t.mustWait() || t.pace.until.Sub(t.env.Clock()) >= leastPause {
-		t.wakeFlusher()
+		err := t.flushError()
+		if err == nil {
+			t.wakeFlusher()
+		}
 		t.wakeCompactor()
-		return fmt.Errorf("timeline %s at LSN %s: %w", t.meta.Name, t.LastRecordLSN(), ErrBackpressure)
+		return errors.Join(fmt.Errorf("timeline %s at LSN %s: %w", t.meta.Name, t.LastRecordLSN(), ErrBackpressure), err)
 	}
 	return nil
 }

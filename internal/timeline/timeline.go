@@ -50,9 +50,10 @@ type Timeline struct {
 
 	writer     turn // Put, Freeze; guards pace
 	pace       pace
-	began      time.Time // when the open layer was given its first batch; guarded by writer
-	flusher    turn      // writing layers; guards log and dirFailed
-	dirFailed  bool      // a sync of the folder has failed
+	began      time.Time     // when the open layer was given its first batch; guarded by writer
+	flusher    turn          // writing layers; guards log, dirFailed and fullPause
+	dirFailed  bool          // a sync of the folder has failed
+	fullPause  time.Duration // until the next try on a full disk
 	meter      flushMeter
 	log        *manifest.Log
 	tasks      *tasks.Group

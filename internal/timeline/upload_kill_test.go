@@ -5,11 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +18,6 @@ import (
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/remote/faultstore"
-	"github.com/stratapg/strata/remote/memstore"
 	"github.com/stratapg/strata/remote/s3store"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -177,89 +173,4 @@ func (u *uploader) sameAsKilled(upTo page.LSN) {
 		u.same(lsn)
 	}
 	u.same(readFirst + (upTo-readFirst)/16*8)
-}
-
-// TestDownUnderLoad: while the remote is down Put waits once there is too much debt, and while the disk is full it refuses, so that who
-// ingests waits; reads of what is here go on, and all goes on by itself after.
-func TestDownUnderLoad(t *testing.T) {
-	const most = 100 << 10
-	disk := &virtualfile.Fault{Op: virtualfile.OpWrite, Err: syscall.ENOSPC, Sticky: true}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for name, c := range map[string]struct {
-		stop, again func(u *uploader)
-		owes        error // what the uploads say meanwhile
-	}{
-		"remote": {func(u *uploader) { u.faults.Set(&faultstore.Fault{Op: faultstore.Put, Nth: 1, Sticky: true}) }, func(u *uploader) { u.faults.Set() }, remote.ErrUnavailable},
-		"disk":   {func(*uploader) { disk.Arm(1) }, func(*uploader) { disk.Arm(0) }, nil},
-	} {
-		t.Run(name, func(t *testing.T) {
-			u := &uploader{t: t, fs: virtualfile.NewFaulty(virtualfile.NewMem(), disk), store: memstore.New(), generation: 1, past: &past{}, rnd: rand.New(rand.NewPCG(1, 1)),
-				change: func(c *Config) { c.CheckpointDistance, c.Upload.MaxDebt = 4<<10, most }}
-			u.faults = faultstore.New(u.store, 1)
-			require.NoError(t, u.start())
-			require.NoError(t, u.work())
-			require.NoError(t, u.tl.WaitUploads(t.Context()))
-			c.stop(u)
-			held, ended := u.putOnAndOn(ctx)
-			select {
-			case <-held:
-			case err := <-ended:
-				t.Fatalf("nothing held it back: %v", err)
-			}
-			durable := u.tl.DiskConsistentLSN()
-			time.Sleep(10 * testDelay)
-			require.Equal(t, durable, u.tl.DiskConsistentLSN())
-			owed := u.tl.UploadStatus()
-			require.Less(t, owed.Bytes, int64(2*most))
-			require.ErrorIs(t, owed.Err, c.owes)
-			require.Empty(t, ended)
-			_, err := u.tl.Get(ctx, blockKey(0), durable)
-			require.NoError(t, err)
-			c.again(u)
-			require.NoError(t, <-ended)
-			require.NoError(t, u.tl.Flush(ctx))
-			u.settle()
-			require.Equal(t, u.tl.LastRecordLSN(), u.tl.RemoteConsistentLSN())
-			for lsn := page.LSN(readFirst); lsn <= u.past.last; lsn += 8 * 25 {
-				u.same(lsn)
-			}
-			requireNoLeak(t, u.store, 1)
-			u.close()
-		})
-	}
-}
-
-// putOnAndOn writes more than may be owed. held is closed once something has held it back, ended gives how it has ended.
-func (u *uploader) putOnAndOn(ctx context.Context) (held chan struct{}, ended chan error) {
-	held, ended = make(chan struct{}), make(chan error, 1)
-	hold := sync.OnceFunc(func() { close(held) })
-	waits := u.env.Metrics().PutWaits
-	go func() {
-		for ctx.Err() == nil {
-			if m := u.env.Metrics(); m.Uploads.Waits > 0 && m.PutWaits > waits {
-				hold()
-				return
-			}
-			time.Sleep(testDelay)
-		}
-	}()
-	go func() {
-		for range 250 {
-			last := u.past.last
-			err := u.put()
-			for errors.Is(err, syscall.ENOSPC) && ctx.Err() == nil {
-				hold()
-				u.past.cut(last)
-				time.Sleep(testDelay)
-				err = u.put()
-			}
-			if err != nil {
-				ended <- err
-				return
-			}
-		}
-		ended <- nil
-	}()
-	return held, ended
 }
