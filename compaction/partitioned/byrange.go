@@ -1,63 +1,82 @@
 package partitioned
 
 import (
-	"slices"
+	"sort"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/stack"
 	"github.com/stratapg/strata/page"
 )
 
-// byRange finds deltas by keys: an interval tree in an array, of which each part has its root in the middle.
+// byRange finds deltas by rectangle: an interval tree in an array, of which each part has its root in the middle. Keys are the
+// numbers of borders in it, since to find what a merge takes with it means to look at all deltas a few times.
 type byRange struct {
-	s     *compaction.Snapshot
-	order []int      // deltas by where their keys begin
-	reach []page.Key // the highest end of keys in the part whose root is here
+	borders []page.Key
+	deltas  []indexed // by where their keys begin
+}
+
+// indexed is a delta in byRange.
+type indexed struct {
+	from, to int32
+	reach    int32 // the highest end of keys in the part whose root is here
+	layer    int32
+	lsns     page.LSNRange
 }
 
 func newByRange(s *compaction.Snapshot) *byRange {
-	x := &byRange{s: s}
+	var deltas []int
 	for i := range s.Layers {
 		if !s.Layers[i].Image {
-			x.order = append(x.order, i)
+			deltas = append(deltas, i)
 		}
 	}
-	slices.SortFunc(x.order, func(a, b int) int { return s.Layers[a].Keys.Start.Compare(s.Layers[b].Keys.Start) })
-	x.reach = make([]page.Key, len(x.order))
-	x.build(0, len(x.order))
+	b := stack.NewBorders(len(deltas), func(i int) page.Range { return s.Layers[deltas[i]].Keys })
+	x := &byRange{borders: b.Keys, deltas: make([]indexed, len(deltas))}
+	for n, i := range b.ByStart() {
+		layer := deltas[i]
+		x.deltas[n] = indexed{from: b.From[i], to: b.To[i], layer: int32(layer), lsns: s.Layers[layer].LSNs}
+	}
+	build(x.deltas)
 	return x
 }
 
-func (x *byRange) build(from, to int) (reach page.Key) {
-	if from == to {
-		return page.MinKey
+func build(part []indexed) (reach int32) {
+	if len(part) == 0 {
+		return 0
 	}
-	root := (from + to) / 2
-	reach = x.s.Layers[x.order[root]].Keys.End
-	for _, r := range []page.Key{x.build(from, root), x.build(root+1, to)} {
-		if reach.Less(r) {
-			reach = r
-		}
-	}
-	x.reach[root] = reach
-	return reach
+	root := &part[len(part)/2]
+	root.reach = max(root.to, build(part[:len(part)/2]), build(part[len(part)/2+1:]))
+	return root.reach
 }
 
-// overlapping calls fn with each delta that overlaps the keys.
-func (x *byRange) overlapping(keys page.Range, fn func(i int)) { x.visit(keys, 0, len(x.order), fn) }
+// overlapping calls fn with each delta that overlaps a rectangle.
+func (x *byRange) overlapping(r compaction.Rect, fn func(i int)) {
+	q := query{lsns: r.LSNs, fn: fn}
+	q.before = int32(sort.Search(len(x.borders), func(i int) bool { return !x.borders[i].Less(r.Keys.End) }))
+	q.after = int32(sort.Search(len(x.borders), func(i int) bool { return r.Keys.Start.Less(x.borders[i]) }))
+	q.visit(x.deltas)
+}
 
-func (x *byRange) visit(keys page.Range, from, to int, fn func(i int)) {
-	if from == to {
-		return
-	}
-	root := (from + to) / 2
-	if !keys.Start.Less(x.reach[root]) {
-		return
-	}
-	x.visit(keys, from, root, fn)
-	if l := &x.s.Layers[x.order[root]]; l.Keys.Start.Less(keys.End) {
-		if l.Keys.Overlaps(keys) {
-			fn(x.order[root])
+// query is what is looked for: deltas that begin before a border, end at or behind another, and have one of the LSNs.
+type query struct {
+	before, after int32
+	lsns          page.LSNRange
+	fn            func(i int)
+}
+
+func (q *query) visit(part []indexed) {
+	for len(part) > 0 {
+		root := &part[len(part)/2]
+		if root.reach < q.after {
+			return
 		}
-		x.visit(keys, root+1, to, fn)
+		q.visit(part[:len(part)/2])
+		if root.from >= q.before {
+			return
+		}
+		if root.to >= q.after && root.lsns.Overlaps(q.lsns) {
+			q.fn(int(root.layer))
+		}
+		part = part[len(part)/2+1:]
 	}
 }

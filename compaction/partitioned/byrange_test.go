@@ -18,14 +18,18 @@ func TestByRange(t *testing.T) {
 			a := rapid.IntRange(0, 20).Draw(t, "from")
 			return page.Range{Start: block(1, uint32(a)), End: block(1, uint32(rapid.IntRange(a+1, 21).Draw(t, "to")))}
 		}
+		lsns := func() page.LSNRange {
+			a := rapid.Uint64Range(1, 9).Draw(t, "since")
+			return page.LSNRange{Start: page.LSN(a), End: page.LSN(rapid.Uint64Range(a+1, 10).Draw(t, "until"))}
+		}
 		s := &compaction.Snapshot{}
 		for range rapid.IntRange(0, 40).Draw(t, "layers") {
-			s.Layers = append(s.Layers, compaction.Layer{ID: compaction.ID{Keys: keys(), Image: rapid.Bool().Draw(t, "image")}})
+			s.Layers = append(s.Layers, compaction.Layer{ID: compaction.ID{Keys: keys(), LSNs: lsns(), Image: rapid.Bool().Draw(t, "image")}})
 		}
-		asked := keys()
+		asked := compaction.Rect{Keys: keys(), LSNs: lsns()}
 		var want, got []int
 		for i := range s.Layers {
-			if l := &s.Layers[i]; !l.Image && l.Keys.Overlaps(asked) {
+			if l := &s.Layers[i]; !l.Image && l.Rect().Overlaps(asked) {
 				want = append(want, i)
 			}
 		}

@@ -20,6 +20,9 @@ type planner struct {
 	done           page.Set // the keys of jobs
 	sparse         bool     // jobs make an image of metadata
 	room           []int    // of stackAt
+	// taken says of each layer in which of the closures it was last.
+	taken    []int32
+	closures int32
 }
 
 // relieve makes jobs for the segments that are too high.
@@ -157,9 +160,7 @@ func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
 		return (b.to - b.from) - (a.to - a.from)
 	})
 	for _, r := range runs[:min(len(runs), tries)] {
-		m, good := p.closure(seg.stack[r.from : r.to+1])
-		m.freed = r.to - r.from
-		if good && (!ok || float64(m.cost)*float64(best.freed) < float64(best.cost)*float64(m.freed)) {
+		if m, good := p.closure(seg.stack[r.from:r.to+1], &best); good {
 			best, ok = m, true
 		}
 	}
@@ -199,26 +200,29 @@ func (p *planner) pages(keys page.Range) float64 {
 	return float64(n)
 }
 
-// closure adds to a run whatever overlaps its rectangle, so that outputs overlap nothing that stays.
-func (p *planner) closure(run []int) (m merge, ok bool) {
-	in := map[int]bool{}
+// closure adds to a run whatever overlaps its rectangle, so that outputs overlap nothing that stays. It gives up where that
+// costs more for each delta freed than the best that is known.
+func (p *planner) closure(run []int, best *merge) (m merge, ok bool) {
+	m.freed = len(run) - 1
+	p.closures++
+	in := func(i int) bool { return p.taken[i] == p.closures }
 	for _, i := range run {
-		in[i] = true
+		p.taken[i] = p.closures
 		m.take(p.s, i)
 	}
-	for again := true; again && !p.done.Overlaps(m.rect.Keys); {
-		again = false
-		p.deltas.overlapping(m.rect.Keys, func(i int) {
-			if l := &p.s.Layers[i]; !in[i] && l.Rect().Overlaps(m.rect) {
-				in[i], again = true, !m.rect.Covers(l.Rect()) || again
+	for again := true; again; {
+		if again = false; p.done.Overlaps(m.rect.Keys) || !m.cheaper(best) {
+			return m, false
+		}
+		p.deltas.overlapping(m.rect, func(i int) {
+			if !in(i) {
+				again = !m.rect.Covers(p.s.Layers[i].Rect()) || again
+				p.taken[i] = p.closures
 				m.take(p.s, i)
 			}
 		})
 	}
-	if p.done.Overlaps(m.rect.Keys) {
-		return m, false
-	}
-	if p.futile(&m) {
+	if !m.cheaper(best) || p.futile(&m) {
 		return m, false
 	}
 	for _, i := range m.inputs {
@@ -228,6 +232,11 @@ func (p *planner) closure(run []int) (m merge, ok bool) {
 	}
 	slices.Sort(m.inputs)
 	return m, true
+}
+
+// cheaper compares bytes per delta freed; whatever there is is cheaper than nothing.
+func (m *merge) cheaper(best *merge) bool {
+	return best.freed == 0 || float64(m.cost)*float64(best.freed) < float64(best.cost)*float64(m.freed)
 }
 
 // futile reports whether a merge of the history of one key may give as many layers as it takes. Two slices of it that follow

@@ -114,11 +114,11 @@ func (f *stacks) add(keys page.Range, stack []int) {
 // stackAt gives the deltas of a key that reach above an LSN, newest first. It is valid until the next call.
 func (p *planner) stackAt(k page.Key, above page.LSN) []int {
 	if p.room = p.room[:0]; p.deltas == nil {
-		p.deltas = newByRange(p.s)
+		p.deltas, p.taken = newByRange(p.s), make([]int32, len(p.s.Layers))
 	}
-	p.deltas.overlapping(page.Range{Start: k, End: k.Next()}, func(i int) {
-		l := &p.s.Layers[i]
-		if l.LSNs.End > above && !slices.ContainsFunc(l.Moved, func(r page.Range) bool { return r.Contains(k) }) {
+	here := compaction.Rect{Keys: page.Range{Start: k, End: k.Next()}, LSNs: page.LSNRange{Start: above, End: page.MaxLSN}}
+	p.deltas.overlapping(here, func(i int) {
+		if !slices.ContainsFunc(p.s.Layers[i].Moved, func(r page.Range) bool { return r.Contains(k) }) {
 			p.room = append(p.room, i)
 		}
 	})

@@ -1,7 +1,6 @@
 package stack
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/stratapg/strata/page"
@@ -13,46 +12,29 @@ type Borders struct {
 	From, To []int32
 }
 
-// border is an end of a range, its key in the form that compares fastest.
-type border struct {
-	high, mid, low uint64
-	at             int32 // twice the range's index, and one more for its end
-}
-
-func borderOf(k page.Key, at int) border {
-	return border{uint64(k.F1)<<32 | uint64(k.F2), uint64(k.F3)<<32 | uint64(k.F4), uint64(k.F5)<<32 | uint64(k.F6), int32(at)}
-}
-
 // NewBorders sorts the ends of n ranges.
 func NewBorders(n int, keys func(int) page.Range) *Borders {
-	all := make([]border, 0, 2*n)
+	all := make([]ordinal, 0, 2*n)
 	for i := range n {
 		r := keys(i)
-		all = append(all, borderOf(r.Start, 2*i), borderOf(r.End, 2*i+1))
+		all = append(all, ordinalOf(r.Start, 2*i), ordinalOf(r.End, 2*i+1))
 	}
-	slices.SortFunc(all, func(a, b border) int {
-		switch {
-		case a.high != b.high:
-			return cmp.Compare(a.high, b.high)
-		case a.mid != b.mid:
-			return cmp.Compare(a.mid, b.mid)
-		}
-		return cmp.Compare(a.low, b.low)
-	})
+	all = sorted(all)
 	b := &Borders{From: make([]int32, n), To: make([]int32, n)}
-	for i, e := range all {
-		r := keys(int(e.at / 2))
-		k := r.Start
-		if e.at%2 == 1 {
-			k = r.End
-		}
-		if p := &all[max(i, 1)-1]; i == 0 || p.high != e.high || p.mid != e.mid || p.low != e.low {
+	for i := range all {
+		at := all[i].number()
+		if i == 0 || !all[i].same(&all[i-1]) {
+			r := keys(at / 2)
+			k := r.Start
+			if at%2 == 1 {
+				k = r.End
+			}
 			b.Keys = append(b.Keys, k)
 		}
-		if e.at%2 == 0 {
-			b.From[e.at/2] = int32(len(b.Keys) - 1)
+		if last := int32(len(b.Keys) - 1); at%2 == 0 {
+			b.From[at/2] = last
 		} else {
-			b.To[e.at/2] = int32(len(b.Keys) - 1)
+			b.To[at/2] = last
 		}
 	}
 	return b
@@ -62,6 +44,12 @@ func NewBorders(n int, keys func(int) page.Range) *Borders {
 func (b *Borders) Below(k page.Key) int {
 	n, _ := slices.BinarySearchFunc(b.Keys, k, page.Key.Compare)
 	return n
+}
+
+// ByStart gives the ranges in the order of where they begin.
+func (b *Borders) ByStart() []int32 {
+	list, _ := b.by(b.From)
+	return list
 }
 
 // by gives the ranges in the order of the border that at has for each: those of border i are in the list from

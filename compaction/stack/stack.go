@@ -2,12 +2,7 @@
 // whatever their shape. Strategies share it.
 package stack
 
-import (
-	"cmp"
-	"slices"
-
-	"github.com/stratapg/strata/page"
-)
+import "github.com/stratapg/strata/page"
 
 // Item is a layer, or a stretch of the keys of one.
 type Item struct {
@@ -76,24 +71,16 @@ var nothing = node{image: -1}
 
 func newTree(items []Item) *tree {
 	t := &tree{rank: make([]int32, len(items)), item: make([]int32, len(items))}
-	for i := range t.item {
-		t.item[i] = int32(i)
+	all := make([]ordinal, len(items))
+	for i := range items {
+		all[i] = ordinal{uint64(items[i].End), 0, uint64(i)}
+		if items[i].Image {
+			all[i][1] = 1
+		}
 	}
-	slices.SortStableFunc(t.item, func(a, b int32) int {
-		x, y := &items[a], &items[b]
-		if c := cmp.Compare(x.End, y.End); c != 0 {
-			return c
-		}
-		switch {
-		case x.Image == y.Image:
-			return 0
-		case y.Image:
-			return -1
-		}
-		return 1
-	})
-	for r, i := range t.item {
-		t.rank[i] = int32(r)
+	for r, o := range sorted(all) {
+		i := o.number()
+		t.item[r], t.rank[i] = int32(i), int32(r)
 	}
 	leaves := 1
 	for leaves < len(items) {
@@ -125,6 +112,9 @@ func (t *tree) set(item int32, n node) {
 			newer.height += older.height
 			newer.records += older.records
 			newer.image = older.image
+		}
+		if t.nodes[i] == newer {
+			return // as it was, for a newer image
 		}
 		t.nodes[i] = newer
 	}
