@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,6 +105,41 @@ func TestNothingTouchesAClosedFolder(t *testing.T) {
 			require.NoError(t, s.Close())
 		})
 	}
+}
+
+// TestCloseEndsReadsThatHang: a read waits for a download that hangs, and nobody else gives either of them up.
+func TestCloseEndsReadsThatHang(t *testing.T) {
+	noLeaks(t)
+	store := memstore.New()
+	first, err := Open(t.Context(), lifeOptions(virtualfile.NewMem(), store))
+	require.NoError(t, err)
+	fill(t, first, 3)
+	require.NoError(t, first.Close())
+	var dog watchdog
+	g := &remoteGate{Storage: store}
+	s, err := Open(t.Context(), lifeOptions(dog.wrap(virtualfile.NewMem()), g))
+	require.NoError(t, err)
+	tn, tls, err := s.Attach(t.Context(), AttachOptions{Tenant: remoteTenant})
+	require.NoError(t, err)
+	open := g.close()
+	defer open()
+	read := make(chan error, 1)
+	go func() {
+		_, err := tls[0].Get(t.Context(), remoteKey(0), tls[0].LastRecordLSN())
+		read <- err
+	}()
+	require.Eventually(t, func() bool { return g.open.Load() > 0 }, time.Minute, time.Millisecond)
+	dir := s.tenantDir(tn.ShardID())
+	require.NoError(t, s.Close())
+	dog.guard(dir)
+	select {
+	case err := <-read:
+		require.ErrorIs(t, err, timeline.ErrClosed)
+	case <-time.After(time.Minute):
+		t.Error("the read goes on in a closed store")
+	}
+	open()
+	dog.require(t)
 }
 
 // busy reads, holds a snapshot, writes and compacts, until stop is called.

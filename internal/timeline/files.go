@@ -28,6 +28,9 @@ type layerFiles struct {
 	opened int64          // when the timeline was, in ns
 	cut    atomic.Bool    // nobody opens or fetches a file any more
 	flying sync.WaitGroup // downloads; it grows under mu, while cut is not set
+	// flights is the context of all downloads, which land ends.
+	flights context.Context
+	land    context.CancelFunc
 }
 
 // bucket heads a list of nodes that are never changed.
@@ -61,6 +64,7 @@ const (
 
 func newLayerFiles(env *Env, dir string, id layer.Identity, remote remoteLookup) *layerFiles {
 	f := &layerFiles{env: env, dir: dir, id: id, remote: remote, opened: env.Clock().UnixNano()}
+	f.flights, f.land = context.WithCancel(context.Background())
 	b := make([]bucket, minBuckets)
 	f.buckets.Store(&b)
 	return f
@@ -200,11 +204,12 @@ func (f *layerFiles) drop(d *layer.Desc) {
 	f.shut(file)
 }
 
-// cutOff has no file opened or fetched any more.
+// cutOff has no file opened or fetched any more. Downloads that run end, also those that hang and are waited for.
 func (f *layerFiles) cutOff() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cut.Store(true)
+	f.land()
 }
 
 // landed gives a channel that is closed once no download runs. cutOff was called before.

@@ -33,7 +33,7 @@ func (f *layerFiles) join(file *layerFile) (*flight, error) {
 	if !f.takeOff() {
 		return nil, fmt.Errorf("layer %s: %w", file.desc.Name(), ErrClosed)
 	}
-	ctx, cancel := context.WithCancel(context.Background()) // ended by the last to leave, or with the store
+	ctx, cancel := context.WithCancel(f.flights) // ended by the last to leave, or with the timeline or the store
 	fl := &flight{done: make(chan struct{}), cancel: cancel, waiters: 1}
 	err := f.env.downloads.tasks.Go(func(end context.Context) {
 		defer context.AfterFunc(end, cancel)()
@@ -85,6 +85,9 @@ func (f *layerFiles) fetch(ctx context.Context, file *layerFile) error {
 	defer file.leave(fl)
 	select {
 	case <-fl.done:
+		if fl.err != nil && f.cut.Load() {
+			return fmt.Errorf("layer %s: %w", file.desc.Name(), errors.Join(ErrClosed, fl.err))
+		}
 		return fl.err
 	case <-ctx.Done():
 		return ctx.Err()
