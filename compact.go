@@ -92,7 +92,8 @@ type CompactionPlan struct {
 	// Snapshot is what it was planned from. Jobs name its layers by index.
 	Snapshot *compaction.Snapshot
 	Jobs     []compaction.Job
-	Debt     compaction.Debt
+	// Debt is what ingest is held back by, with or without CompactOptions.DueOnly.
+	Debt compaction.Debt
 }
 
 // Compact makes the timeline's layers over until the strategy has nothing left to do. What was done before an

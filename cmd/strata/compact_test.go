@@ -51,6 +51,7 @@ func TestCompactAndCollect(t *testing.T) {
 		require.Regexp(t, `^compact: jobs=0 planned=[1-9]\d* bytes_in=\d+ bytes_out=\d+ layers=\d+ seconds=\S+$`, lastLine(plan))
 		if strategy == "partitioned" { // reads replay more records than it allows: first it makes images, which replace nothing
 			require.Contains(t, plan, "records, of 64")
+			require.Contains(t, plan, "; ingest stops at 16\n", "as it does while an engine runs, not at what a thorough run aims at")
 			drawn(strategy, `class="planned"`, "before", "after")
 		} else {
 			require.Contains(t, plan, "  replaces ", strategy)

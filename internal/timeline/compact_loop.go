@@ -56,7 +56,8 @@ func (t *Timeline) Compact(ctx context.Context, req CompactRequest) (CompactRepo
 	return report, err
 }
 
-// PlanCompaction gives what Compact would begin with, and changes nothing.
+// PlanCompaction gives what Compact would begin with, and changes nothing. The debt is what ingest is held back by, whether
+// the jobs are those of a thorough run or not.
 func (t *Timeline) PlanCompaction(ctx context.Context, req CompactRequest) (s *compaction.Snapshot, p compaction.Plan, err error) {
 	err = t.whileOpen(ctx, func(ctx context.Context) error {
 		if err := t.compact.turn.take(ctx); err != nil {
@@ -64,12 +65,17 @@ func (t *Timeline) PlanCompaction(ctx context.Context, req CompactRequest) (s *c
 		}
 		defer t.compact.turn.give()
 		l := &loop{t: t, req: req}
-		_, made, err := l.plan(ctx)
+		by, made, err := l.plan(ctx)
 		if err != nil {
 			return err
 		}
 		made.view.release()
 		s, p = made.snap, made.Plan
+		if req.Thorough {
+			usual := *s
+			usual.Options = t.compactOptions()
+			p.Debt = by.Plan(&usual).Debt
+		}
 		return nil
 	})
 	return s, p, err
