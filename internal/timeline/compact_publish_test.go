@@ -1,0 +1,282 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// isLayerName tells the name of a layer file, also while it is written.
+func isLayerName(name string) bool { return strings.Contains(name, "__") }
+
+// strategyNamed gives a strategy of the catalogue.
+func strategyNamed(t *testing.T, name string) compaction.Strategy {
+	s, err := catalog.New(name)
+	require.NoError(t, err)
+	return s
+}
+
+// published is a timeline in memory, with a fault that tests set.
+type published struct {
+	*testing.T
+	mem   *virtualfile.MemFS
+	fault *virtualfile.Fault
+	tl    *Timeline
+	keys  int
+}
+
+func newPublished(t *testing.T, change func(*Config)) *published {
+	p := &published{T: t, mem: virtualfile.NewMem(), fault: &virtualfile.Fault{}, keys: 8}
+	e := readEnv(t, virtualfile.NewFaulty(p.mem, p.fault), "store", func(c *Config) {
+		c.Compaction.Lanes = 1
+		if change != nil {
+			change(c)
+		}
+	})
+	p.tl = newTestTimeline(t, e, "store", "main", readFirst, nil)
+	for i := range 4 {
+		putLayer(t, p.tl, p.keys, i == 0)
+	}
+	return p
+}
+
+// retile makes deltas of so many keys each of all deltas.
+func (p *published) retile(keys int) (CompactReport, error) {
+	once := false
+	return p.tl.Compact(context.Background(), CompactRequest{Strategy: &wanting{jobs: func(s *compaction.Snapshot) []compaction.Job {
+		if once {
+			return nil
+		}
+		once = true
+		return retileAll(s, keys)
+	}}})
+}
+
+// retileAll is retileJob of all deltas, L0 or not.
+func retileAll(s *compaction.Snapshot, keys int) []compaction.Job {
+	j := compaction.Job{Kind: compaction.Retile, Reason: "it is a test", Rect: compaction.Rect{Keys: page.FullRange, LSNs: page.LSNRange{Start: page.MaxLSN}}}
+	for i := range s.Layers {
+		if l := &s.Layers[i]; !l.Image {
+			j.Inputs = append(j.Inputs, i)
+			j.Rect.LSNs.Start, j.Rect.LSNs.End = min(j.Rect.LSNs.Start, l.LSNs.Start), max(j.Rect.LSNs.End, l.LSNs.End)
+		}
+	}
+	j.Obsolete = j.Inputs
+	j.Cut = func() compaction.Cutter { return &keysCut{n: keys, lsns: j.Rect.LSNs} }
+	return []compaction.Job{j}
+}
+
+// reads gives all that can be read, at each LSN.
+func (p *published) reads() (all []string) {
+	for lsn := readFirst + 8; lsn <= p.tl.LastRecordLSN(); lsn += 8 {
+		for i := range p.keys {
+			v, err := p.tl.Get(context.Background(), blockKey(i), lsn)
+			require.NoError(p, err)
+			all = append(all, string(v))
+		}
+	}
+	return all
+}
+
+// there reports whether the file of a layer is.
+func (p *published) there(d layer.Desc) bool {
+	_, err := p.mem.Stat(filepath.Join(p.tl.dir, d.FileName()))
+	if err != nil {
+		require.ErrorIs(p, err, fs.ErrNotExist)
+	}
+	return err == nil
+}
+
+// whole demands that each layer has its file, and that no other file is there.
+func (p *published) whole() {
+	p.Helper()
+	require.Zero(p, p.tl.removeDead())
+	var want []string
+	for _, d := range p.tl.Layers() {
+		want = append(want, d.FileName())
+	}
+	names, err := p.mem.List(p.tl.dir)
+	require.NoError(p, err)
+	require.ElementsMatch(p, want, slices.DeleteFunc(names, func(n string) bool { return !isLayerName(n) }))
+}
+
+// TestFilesStayForReaders: the file of a layer that is no more in the manifest is there for as long as a view has the layer, and its
+// name belongs to no other.
+func TestFilesStayForReaders(t *testing.T) {
+	p := newPublished(t, nil)
+	before, old := p.reads(), p.tl.Layers()
+	snapshot, err := p.tl.Snapshot(t.Context(), p.tl.LastRecordLSN())
+	require.NoError(t, err)
+	_, err = p.retile(2)
+	require.NoError(t, err)
+	twos := p.tl.Layers()
+	require.Len(t, twos, 4)
+	require.Zero(t, p.tl.removeDead())
+	for _, d := range old {
+		require.True(t, p.there(d), "%s is read", d.Name())
+	}
+	require.Len(t, p.tl.compact.doomed(), len(old))
+	v, err := snapshot.Get(t.Context(), blockKey(1), p.tl.LastRecordLSN())
+	require.NoError(t, err)
+	require.Equal(t, before[len(before)-p.keys+1], string(v))
+
+	// Layers that would have the names of others which are read still are made otherwise.
+	second, err := p.tl.Snapshot(t.Context(), p.tl.LastRecordLSN())
+	require.NoError(t, err)
+	_, err = p.retile(4)
+	require.NoError(t, err)
+	_, err = p.retile(2)
+	require.NoError(t, err)
+	for _, d := range p.tl.Layers() {
+		require.NotContains(t, twos, d)
+	}
+	for _, d := range append(old, twos...) {
+		require.True(t, p.there(d))
+	}
+	snapshot.Close()
+	second.Close()
+	p.whole()
+	require.Empty(t, p.tl.compact.doomed())
+	require.Equal(t, before, p.reads())
+}
+
+// TestEditInDoubtKeepsNames: a crash may bring back an edit that failed, so the files it names stay until another edit is durable in its
+// place, and their names are not given again before they are gone: deleting them would delete their namesakes.
+func TestEditInDoubtKeepsNames(t *testing.T) {
+	p := newPublished(t, nil)
+	before, at := p.reads(), p.tl.LastRecordLSN()
+	image := func() error {
+		_, err := p.tl.Compact(t.Context(), CompactRequest{Strategy: imageAt{at, page.FullRange}})
+		return err
+	}
+	*p.fault = virtualfile.Fault{Op: virtualfile.OpSync, Nth: 1, Sticky: true, Err: syscall.ENOSPC, Path: isManifest}
+	require.ErrorIs(t, image(), syscall.ENOSPC)
+	require.Len(t, p.tl.compact.suspects, 1)
+	suspect := p.tl.compact.suspects[0]
+	require.Zero(t, p.tl.removeDead())
+	require.True(t, p.there(suspect), "the edit may be found after a crash")
+	require.Equal(t, []compaction.ID{idOf(&suspect)}, p.tl.compact.doomed())
+	require.Error(t, image(), "the edit is still in doubt")
+	require.True(t, p.there(suspect))
+	*p.fault = virtualfile.Fault{}
+
+	p.tl.compact.removing.Lock() // nothing is deleted yet
+	err := image()
+	p.tl.compact.removing.Unlock()
+	require.ErrorContains(t, err, "waits for its deletion")
+	require.Empty(t, p.tl.compact.suspects)
+	p.whole()
+	require.False(t, p.there(suspect))
+	require.NoError(t, image())
+	require.True(t, p.there(suspect), "the same name, another file")
+	p.whole()
+	require.Equal(t, before, p.reads())
+}
+
+// TestInterruptedWorkGoesOn breaks off a job that has published a part, by its context and by a fault, at each of its files. What was
+// published stays, and is not written again: what is lost is the file that was being written. The next plan, of whatever strategy, does
+// the rest.
+func TestInterruptedWorkGoesOn(t *testing.T) {
+	const outputs = 4
+	next := map[string]compaction.Strategy{"itself": nil}
+	for _, name := range []string{"legacy", "tiered", "partitioned"} {
+		next[name] = strategyNamed(t, name)
+	}
+	for by, strategy := range next {
+		for n := range outputs {
+			for _, cancelled := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s after %d, cancelled %t", by, n, cancelled), func(t *testing.T) {
+					p := newPublished(t, func(c *Config) { c.Compaction.Options.CompactionThreshold = 2 })
+					before, old := p.reads(), p.tl.Layers()
+					ctx, cancel := context.WithCancel(t.Context())
+					defer cancel()
+					var mu sync.Mutex
+					made := map[string]bool{}
+					*p.fault = virtualfile.Fault{Op: virtualfile.OpCreate, Path: func(name string) bool {
+						mu.Lock()
+						defer mu.Unlock()
+						if !isLayerName(filepath.Base(name)) {
+							return false
+						}
+						made[name] = true
+						if len(made) <= n {
+							return false
+						}
+						if cancelled {
+							cancel()
+						}
+						return !cancelled
+					}, Nth: 1, Err: syscall.EIO}
+					_, err := p.tl.Compact(ctx, CompactRequest{Strategy: &wanting{jobs: func(s *compaction.Snapshot) []compaction.Job { return retileJob(s, p.keys/outputs) }}})
+					require.Truef(t, errors.Is(err, context.Canceled) || errors.Is(err, syscall.EIO), "%v", err)
+					*p.fault = virtualfile.Fault{}
+					require.Len(t, made, n+1)
+					some := slices.DeleteFunc(p.tl.Layers(), func(d layer.Desc) bool { return slices.Contains(old, d) })
+					require.Len(t, some, n, "what was done before is published")
+					p.whole()
+					require.Equal(t, before, p.reads())
+
+					// The inputs stay, and it is known what of them is needed no more.
+					s, _ := p.snapshot()
+					for i := range s.Layers {
+						l := &s.Layers[i]
+						for k := range p.keys {
+							want := l.L0() && k < n*p.keys/outputs
+							require.Equal(t, want, page.NewSet(l.Moved...).Contains(blockKey(k)), "%s, key %d", l.ID, k)
+						}
+					}
+					if strategy == nil {
+						_, err = p.retileRest()
+					} else {
+						_, err = p.tl.Compact(t.Context(), CompactRequest{Strategy: strategy})
+					}
+					require.NoError(t, err)
+					for _, d := range p.tl.Layers() {
+						require.False(t, n > 0 && slices.Contains(old, d), "what was begun is finished")
+					}
+					if by != "partitioned" { // which may find that another merge is worth it
+						require.Subset(t, p.tl.Layers(), some, "nothing is done twice")
+					}
+					p.whole()
+					require.Equal(t, before, p.reads())
+				})
+			}
+		}
+	}
+}
+
+// snapshot is what planners see.
+func (p *published) snapshot() (*compaction.Snapshot, []layer.Desc) {
+	v, err := p.tl.pinView()
+	require.NoError(p, err)
+	defer v.release()
+	require.NoError(p, p.tl.compact.turn.take(context.Background()))
+	defer p.tl.compact.turn.give()
+	return p.tl.layersSnapshot(v)
+}
+
+// retileRest makes deltas of what L0s have that has not moved.
+func (p *published) retileRest() (CompactReport, error) {
+	return p.tl.Compact(context.Background(), CompactRequest{Strategy: &wanting{jobs: func(s *compaction.Snapshot) []compaction.Job {
+		jobs := retileJob(s, 2)
+		for i := range jobs {
+			jobs[i].Rect.Keys = s.Layers[jobs[i].Inputs[0]].Rest().Ranges()[0]
+		}
+		return jobs
+	}}})
+}
