@@ -69,6 +69,15 @@ func (b *breakers) note(cause string, err error) (opened bool) {
 	return true
 }
 
+// forget closes the breakers of causes.
+func (b *breakers) forget(causes ...string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, cause := range causes {
+		delete(b.mu.of, cause)
+	}
+}
+
 // compactRetry is after how long background work that has failed is tried again, until it has to rest.
 const compactRetry = time.Second
 

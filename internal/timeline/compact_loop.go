@@ -233,6 +233,9 @@ func (l *loop) owe(p *planned, paid bool) {
 	if l.req.Strategy != nil || l.req.Thorough {
 		return
 	}
+	if len(p.Jobs) == 0 {
+		l.t.plans.breakers.forget(causes...) // what nobody wants any more keeps nothing from being done
+	}
 	if _, err := l.t.plans.breakers.failing(causes...); err == nil && !paid && l.background {
 		p.Debt = p.Debt.Unpaid()
 	}
