@@ -132,6 +132,7 @@ func TestFoldsInPartKeepWhatImagesLack(t *testing.T) {
 	tl := newTestTimeline(t, e, "store", "main", readFirst, nil)
 	a, b := settings, settings.Next()
 	require.NoError(t, putOne(tl, blockKey(0), []byte("page")))
+	require.NoError(t, putOne(tl, a, []byte("a, long ago")))
 	require.NoError(t, putOne(tl, b, []byte("b")))
 	low := tl.LastRecordLSN()
 	require.NoError(t, putOne(tl, a, []byte("a")))
@@ -160,10 +161,12 @@ func TestFoldsInPartKeepWhatImagesLack(t *testing.T) {
 		v, err = child.Get(ctx, b, low)
 		require.NoError(t, err)
 		require.Equal(t, "b", string(v))
-		_, err = child.Get(ctx, a, low)
-		require.ErrorIs(t, err, page.ErrNotFound)
+		v, err = child.Get(ctx, a, low)
+		require.NoError(t, err)
+		require.Equal(t, "a, long ago", string(v))
 	}
 	removed()
+	require.Equal(t, page.NewSet(page.NotInherited, single(a)).Ranges(), tl.readPoints()[0].Released)
 	// The second key's files cannot be made.
 	*fault = virtualfile.Fault{Op: virtualfile.OpCreate, Nth: 1, Sticky: true, Err: syscall.EIO, Path: func(name string) bool {
 		return strings.HasPrefix(filepath.Base(name), b.String()+"-")
@@ -212,6 +215,30 @@ func TestFoldsHeedWhatIsReleased(t *testing.T) {
 	foldAtEnd(t, tl)
 	require.Equal(t, want, entriesOf(t, tl), "images of the end, and of the branch point where the branch has none")
 	require.Equal(t, before, read())
+}
+
+// TestFoldsForgetTheRestOfWhatIsDropped: of a relation that was dropped no more is kept than what is read of it; metadata, of which the
+// directories say nothing, stay.
+func TestFoldsForgetTheRestOfWhatIsDropped(t *testing.T) {
+	const blocks = 3
+	e := readEnv(t, virtualfile.NewMem(), "store", nil)
+	c := &cluster{t: t, tl: newCluster(t, e, "store")}
+	rel := cachedRel(0)
+	require.NoError(t, putOne(c.tl, settings, []byte("one")))
+	leased := c.write(rel, blocks)
+	_, err := c.tl.Lease(t.Context(), leased, time.Hour)
+	require.NoError(t, err)
+	c.write(rel, blocks)
+	end := c.drop(rel)
+	foldAtEnd(t, c.tl)
+	c.reads(rel, blocks, leased)
+	entries := entriesOf(t, c.tl)
+	for n := range uint32(blocks) {
+		require.Equal(t, 1, entries[rel.Block(n)])
+	}
+	v, err := c.tl.Get(t.Context(), settings, end)
+	require.NoError(t, err)
+	require.Equal(t, "one", string(v))
 }
 
 // TestFoldsBeginWithWhatLiesBelow: on a branch a long history becomes an image, of the page as the ancestor has it and all records
