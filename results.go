@@ -92,26 +92,3 @@ type CreateOptions struct {
 	// multiple of 8.
 	InitialLSN page.LSN
 }
-
-// BaseBackupOptions say which state to write.
-type BaseBackupOptions struct {
-	// LSN is the state; default: the last. Inside a record, in padding or at a page header it means the
-	// last whole record before it.
-	LSN page.LSN
-	// Progress, if set, is called now and then, from the goroutine that called BaseBackup.
-	Progress func(BaseBackupProgress)
-}
-
-// BaseBackupProgress says how far a base backup is.
-type BaseBackupProgress struct {
-	Files      int   // files done
-	Bytes      int64 // written
-	TotalBytes int64 // about as many will be written, 0 if unknown
-}
-
-// BaseBackupResult is what was written.
-type BaseBackupResult struct {
-	LSN   page.LSN // the state: the end of the last whole record at or before the LSN asked for
-	Files int      // entries that are files
-	Bytes int64    // length of the archive
-}

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/stratapg/strata/basebackup"
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/page"
 )
@@ -189,25 +187,4 @@ func (tl *ShardedTimeline) Ingest(ctx context.Context, o IngestOptions) (IngestR
 // Flush returns once everything put before it is durable on every shard.
 func (tl *ShardedTimeline) Flush(ctx context.Context) error {
 	return tl.each(ctx, func(ctx context.Context, _ int, p *Timeline) error { return p.Flush(ctx) })
-}
-
-// BaseBackup writes the whole cluster as of an LSN, as Timeline.BaseBackup does.
-func (tl *ShardedTimeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
-	lsn := o.LSN
-	if lsn == page.InvalidLSN {
-		lsn = tl.LastRecordLSN()
-	}
-	lsn, err := tl.ResolveLSN(ctx, lsn)
-	if err != nil {
-		return BaseBackupResult{}, err
-	}
-	for _, p := range tl.parts { // it reads many times, and what it reads is not to be collected meanwhile
-		_, release, err := p.t.Hold(ctx, lsn)
-		if err != nil {
-			return BaseBackupResult{}, err
-		}
-		defer release()
-	}
-	r, err := basebackup.Full(ctx, w, tl, backupOptions(o, lsn, tl.parts[0].t.Meta().Version))
-	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
 }

@@ -3,15 +3,12 @@ package strata
 import (
 	"context"
 	"fmt"
-	"io"
 
-	"github.com/stratapg/strata/basebackup"
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/ingest"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/pg"
 )
 
 type (
@@ -163,37 +160,4 @@ func (tl *Timeline) Ingest(ctx context.Context, o IngestOptions) (IngestResult, 
 	}
 	r, err := i.Dir(ctx, o.Dir, o.Until, progress)
 	return IngestResult{LSN: r.LSN, Records: r.Records, Bytes: r.Bytes}, err
-}
-
-// BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
-// version starts. After an error what was written does not start.
-func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
-	if s := tl.Shard(); !s.Alone() {
-		return BaseBackupResult{}, fmt.Errorf("base backup of one shard: %w: all of the tenant's %d have to be asked; use a ShardSet", ErrWrongShard, s.Count)
-	}
-	lsn := o.LSN
-	if lsn == page.InvalidLSN {
-		lsn = tl.LastRecordLSN()
-	}
-	if _, err := tl.ResolveLSN(ctx, lsn); err != nil {
-		return BaseBackupResult{}, err
-	}
-	// It reads many times, and what it reads is not to be collected meanwhile.
-	lsn, release, err := tl.t.Hold(ctx, lsn)
-	if err != nil {
-		return BaseBackupResult{}, err
-	}
-	defer release()
-	r, err := basebackup.Full(ctx, w, tl, backupOptions(o, lsn, tl.t.Meta().Version))
-	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
-}
-
-func backupOptions(o BaseBackupOptions, lsn page.LSN, version pg.Version) basebackup.Options {
-	bo := basebackup.Options{LSN: lsn, Version: version}
-	if o.Progress != nil {
-		bo.Progress = func(p basebackup.Progress) {
-			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})
-		}
-	}
-	return bo
 }

@@ -20,7 +20,7 @@ const progressStep = 8 << 20
 
 // archive writes the tar. Every entry has the same time, no owner, and comes in the order of the calls.
 type archive struct {
-	ctx      context.Context // of the one call of Full that this archive serves
+	ctx      context.Context // of the one call of Write that this archive serves
 	out      countingWriter
 	tw       *tar.Writer
 	modTime  time.Time

@@ -12,7 +12,7 @@ import (
 	"github.com/stratapg/strata/pg/wal"
 )
 
-// backup is one call of Full.
+// backup is one call of Write.
 type backup struct {
 	ctx  context.Context // of that call
 	src  datadir.Reader
@@ -24,6 +24,9 @@ type backup struct {
 
 	control    *control.File // as it goes into the archive
 	checkpoint control.CheckPoint
+	last       control.CheckPoint // as the server wrote it; for a standby
+	label      label
+	shutdown   bool   // the last record is a shutdown's checkpoint; for a compute
 	tli        uint32 // PostgreSQL's timeline
 	checksums  bool
 	next       nextNumbers
@@ -41,11 +44,11 @@ type nextNumbers struct {
 	multi MultixactLimits
 }
 
-// Full writes the cluster that src holds as of Options.LSN to w, as a tar archive. An archive is whole only
+// Write writes the cluster that src holds as of Options.LSN to w, as a tar archive. An archive is whole only
 // if the error is nil; if it is not, what was written does not start.
 //
 // The error names what could not be read: a block whose redo is not supported fails the backup.
-func Full(ctx context.Context, w io.Writer, src datadir.Reader, o Options) (Result, error) {
+func Write(ctx context.Context, w io.Writer, src datadir.Reader, o Options) (Result, error) {
 	o = o.withDefaults()
 	if err := o.validate(); err != nil {
 		return Result{}, fmt.Errorf("base backup: %w", err)
@@ -59,15 +62,8 @@ func Full(ctx context.Context, w io.Writer, src datadir.Reader, o Options) (Resu
 	return r, nil
 }
 
-// run plans everything that can be planned, so that most of what may be wrong is found before the first
-// byte is written, and then writes: what makes the server start comes last.
 func (b *backup) run() error {
-	for _, stage := range []func() error{
-		b.findRecord, b.planControl, b.planSLRUs, b.planRelations,
-		b.writeFrame, b.writeClusterFiles, b.writeHistories, b.writeAuxFiles, b.writeOrigins,
-		b.writeTwoPhase, b.writeTablespaces, b.writeSLRUs, b.writeDatabases,
-		b.writeControl, b.writeWAL, b.out.close,
-	} {
+	for _, stage := range b.stages() {
 		if err := stage(); err != nil {
 			return err
 		}
@@ -75,9 +71,13 @@ func (b *backup) run() error {
 	return nil
 }
 
-// findRecord settles which state it is.
+// findRecord settles which state it is. What Neon wrote has no index of records, and a compute needs none: the LSN is
+// taken for a record's end then.
 func (b *backup) findRecord() error {
 	record, _, err := datadir.At(b.src, b.o.LSN, b.o.Version).RecordBefore(b.ctx, b.o.LSN)
+	if b.o.Format == FormatCompute && datadir.IsNotFound(err) {
+		record, err = datadir.RecordSpan{End: b.o.LSN}, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (b *backup) planRelations() (err error) {
 	if b.origins, err = b.snap.Origins(b.ctx); err != nil {
 		return err
 	}
-	if b.dbs, err = planDatabases(b.ctx, b.snap); err != nil {
+	if b.dbs, err = planDatabases(b.ctx, b.snap, b.o.Format); err != nil {
 		return err
 	}
 	b.out.total = totalBytes(b.dbs)

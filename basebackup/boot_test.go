@@ -186,10 +186,15 @@ func locks(a, b *testkit.Session, from int) {
 // sums gives, for every database, rows and a sum over all columns of every user table, and the number of
 // rows of every catalog.
 func sums(p *testkit.Postgres) map[string]string {
+	return sumsOf(p, "relkind in ('r', 'm', 'S', 't') and relpersistence <> 't'")
+}
+
+// sumsOf is sums of some relations.
+func sumsOf(p *testkit.Postgres, which string) map[string]string {
 	out := make(map[string]string)
 	for _, db := range p.Query("postgres", "select datname from pg_database where datallowconn order by 1") {
 		s := p.Connect(db[0])
-		for _, r := range s.Query("select c.oid::regclass, c.oid < 16384 from pg_class c where relkind in ('r', 'm', 'S', 't') and relpersistence <> 't' order by 1") {
+		for _, r := range s.Query("select c.oid::regclass, c.oid < 16384 from pg_class c where " + which + " order by 1") {
 			what := "count(*) || ' ' || coalesce(sum(hashtext(x::text)::bigint), 0)"
 			if r[1] == "t" {
 				what = "count(*)"

@@ -15,8 +15,7 @@ func (b *backup) planControl() error {
 	}
 	cp := b.checkpoint
 	b.tli = cp.Timeline()
-	b.next = nextNumbers{xid: uint32(cp.NextXid()),
-		multi: MultixactLimits{Oldest: cp.OldestMulti(), Next: cp.NextMulti(), NextOffset: cp.NextMultiOffset()}}
+	b.next = nextNumbersOf(cp)
 	cp.SetPrevTimeline(b.tli)
 	cp.SetOldestActiveXid(0) // nothing runs after a shutdown
 	if ok, err := b.hasTimestamps(cp.OldestCommitTsXid(), cp.NewestCommitTsXid()); err != nil {

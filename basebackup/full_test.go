@@ -95,7 +95,7 @@ type entry struct {
 func full(t testing.TB, m datadir.Reader, o Options) (entries []entry, raw []byte) {
 	t.Helper()
 	var buf bytes.Buffer
-	r, err := Full(t.Context(), &buf, m, o)
+	r, err := Write(t.Context(), &buf, m, o)
 	require.NoError(t, err)
 	raw = bytes.Clone(buf.Bytes())
 	require.EqualValues(t, len(raw), r.Bytes)
@@ -261,7 +261,7 @@ func TestFullBeyondOneFile(t *testing.T) {
 	r, w := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		_, err := Full(t.Context(), w, src, Options{LSN: smallLSN, Version: pg.V15})
+		_, err := Write(t.Context(), w, src, Options{LSN: smallLSN, Version: pg.V15})
 		w.Close()
 		done <- err
 	}()
@@ -330,7 +330,7 @@ func TestFullFails(t *testing.T) {
 			c.spoil(m)
 			m.sorted = nil
 			var buf bytes.Buffer
-			_, err := Full(t.Context(), &buf, m, Options{LSN: smallLSN, Version: pg.V15, RangeBlocks: 2})
+			_, err := Write(t.Context(), &buf, m, Options{LSN: smallLSN, Version: pg.V15, RangeBlocks: 2})
 			require.Error(t, err)
 			for _, w := range c.want {
 				require.ErrorContains(t, err, w)
@@ -347,7 +347,7 @@ func TestFullStops(t *testing.T) {
 	src := bigCluster(100000)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	_, err := Full(ctx, io.Discard, src, Options{LSN: smallLSN, Version: pg.V15, Progress: func(p Progress) {
+	_, err := Write(ctx, io.Discard, src, Options{LSN: smallLSN, Version: pg.V15, Progress: func(p Progress) {
 		if p.Bytes > 20<<20 {
 			cancel()
 		}
@@ -355,7 +355,7 @@ func TestFullStops(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 
 	full := errors.New("disk full")
-	_, err = Full(t.Context(), &limited{100 << 20, full}, src, Options{LSN: smallLSN, Version: pg.V15})
+	_, err = Write(t.Context(), &limited{100 << 20, full}, src, Options{LSN: smallLSN, Version: pg.V15})
 	require.ErrorIs(t, err, full)
 }
 
@@ -373,7 +373,7 @@ func (l *limited) Write(p []byte) (int, error) {
 }
 
 func TestFullOptions(t *testing.T) {
-	_, err := Full(t.Context(), io.Discard, small(pg.V15, false), Options{Version: 9, RangeBlocks: -1, Readers: 1000, ReadAhead: 1 << 20})
+	_, err := Write(t.Context(), io.Discard, small(pg.V15, false), Options{Version: 9, RangeBlocks: -1, Readers: 1000, ReadAhead: 1 << 20})
 	for _, w := range []string{"LSN is not set", "Version 9", "RangeBlocks is -1", "Readers is 1000", "ReadAhead is 1048576"} {
 		require.ErrorContains(t, err, w)
 	}
@@ -381,7 +381,7 @@ func TestFullOptions(t *testing.T) {
 
 func TestFullProgress(t *testing.T) {
 	var last Progress
-	r, err := Full(t.Context(), io.Discard, bigCluster(5000), Options{LSN: smallLSN, Version: pg.V15, Progress: func(p Progress) {
+	r, err := Write(t.Context(), io.Discard, bigCluster(5000), Options{LSN: smallLSN, Version: pg.V15, Progress: func(p Progress) {
 		require.GreaterOrEqual(t, p.Bytes, last.Bytes)
 		require.GreaterOrEqual(t, p.Files, last.Files)
 		last = p
@@ -399,7 +399,7 @@ func BenchmarkFull(b *testing.B) {
 	b.SetBytes(n * pg.BlockSize)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Full(b.Context(), io.Discard, src, Options{LSN: smallLSN, Version: pg.V15}); err != nil {
+		if _, err := Write(b.Context(), io.Discard, src, Options{LSN: smallLSN, Version: pg.V15}); err != nil {
 			b.Fatal(err)
 		}
 	}

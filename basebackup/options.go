@@ -18,6 +18,19 @@ type Options struct {
 	LSN page.LSN
 	// Version is the cluster's major version.
 	Version pg.Version
+	// Format says for whom the backup is; default FormatFull.
+	Format Format
+	// Replica says that the compute will not write: replication slots are left out. FormatCompute only.
+	Replica bool
+	// NoSLRUs leaves out the segments of pg_xact and pg_multixact, for a compute that asks for them one by one.
+	// FormatCompute only.
+	NoSLRUs bool
+	// PrevLSN is where the record before LSN begins, as the compute's signal file is to say: it may write then.
+	// FormatCompute only; a server's own records are found by the index of records.
+	PrevLSN page.LSN
+	// BranchPoint says, where PrevLSN is not set, that nothing was written to the timeline since it branched at LSN: the
+	// compute may write a first record. FormatCompute only.
+	BranchPoint bool
 	// ModTime stands in every tar entry. The zero value means the beginning of 2000, so that archives of
 	// the same state are equal.
 	ModTime time.Time
@@ -30,7 +43,7 @@ type Options struct {
 	// ReadAhead is how many ranges may be ready before the writer wants them; default 4.
 	ReadAhead int
 	// Progress, if set, is called after each file of the archive and every few MiB within one, from the
-	// goroutine that called Full.
+	// goroutine that called Write.
 	Progress func(Progress)
 }
 
@@ -96,5 +109,11 @@ func (o Options) validate() error {
 	bound("RangeBlocks", o.RangeBlocks, maxRangeBlocks)
 	bound("Readers", o.Readers, maxReaders)
 	bound("ReadAhead", o.ReadAhead, maxReadAhead)
+	if o.Format < FormatFull || o.Format > FormatStandby {
+		errs = append(errs, fmt.Errorf("basebackup.Options.Format is %d: want 0 to %d", o.Format, FormatStandby))
+	}
+	if o.Format != FormatCompute && (o.Replica || o.NoSLRUs || o.PrevLSN != 0 || o.BranchPoint) {
+		errs = append(errs, fmt.Errorf("basebackup.Options.Replica, NoSLRUs, PrevLSN and BranchPoint are for a compute, and Format is %s", o.Format))
+	}
 	return errors.Join(errs...)
 }

@@ -24,8 +24,8 @@ type database struct {
 	files []relFile
 }
 
-// planDatabases finds out every relation and its size. The plan takes some 20 bytes a relation.
-func planDatabases(ctx context.Context, snap *datadir.Snapshot) ([]database, error) {
+// planDatabases finds out every relation that goes into the backup, and its size. The plan takes some 20 bytes a relation.
+func planDatabases(ctx context.Context, snap *datadir.Snapshot, format Format) ([]database, error) {
 	dbs, err := snap.Databases(ctx)
 	if err != nil {
 		return nil, err
@@ -39,6 +39,11 @@ func planDatabases(ctx context.Context, snap *datadir.Snapshot) ([]database, err
 		if err != nil {
 			return nil, err
 		}
+		if format == FormatCompute {
+			if rels, err = computeRelations(d, rels); err != nil {
+				return nil, err
+			}
+		}
 		sizes, err := snap.RelSizes(ctx, rels)
 		if err != nil {
 			return nil, err
@@ -46,6 +51,14 @@ func planDatabases(ctx context.Context, snap *datadir.Snapshot) ([]database, err
 		out = append(out, database{d, planRelations(rels, sizes)})
 	}
 	return out, nil
+}
+
+// computeRelations leaves what a compute has itself of a database: init forks, from which it makes unlogged relations.
+func computeRelations(d datadir.Database, rels []page.RelTag) ([]page.RelTag, error) {
+	if d.Spc != pg.DefaultTablespace && d.Spc != pg.GlobalTablespace && (d.HasRelMap || len(rels) > 0) {
+		return nil, fmt.Errorf("database %d in tablespace %d: a Neon compute has no tablespaces of users", d.DB, d.Spc)
+	}
+	return slices.DeleteFunc(rels, func(r page.RelTag) bool { return r.Fork != page.ForkInit }), nil
 }
 
 // planRelations chooses the files of one database. rels are in key order, so that the forks of a relation

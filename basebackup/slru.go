@@ -28,6 +28,9 @@ func (s slruSegment) path() string { return fmt.Sprintf("%s/%04X", s.kind, s.num
 // planSLRUs finds out every segment, and checks that the pages are there without which a server does not
 // start: those that hold the next transaction and the next multixact, unless these begin a page.
 func (b *backup) planSLRUs() error {
+	if b.o.NoSLRUs {
+		return nil
+	}
 	for _, kind := range page.SLRUs {
 		segments, err := b.snap.SLRUSegments(b.ctx, kind)
 		if err != nil {
@@ -45,6 +48,9 @@ func (b *backup) planSLRUs() error {
 				b.slrus = append(b.slrus, slruSegment{kind, n, pages})
 			}
 		}
+	}
+	if b.o.Format == FormatCompute {
+		return nil // it asks for a page that it needs
 	}
 	return b.checkSLRUs()
 }

@@ -23,6 +23,9 @@ func (b *backup) writeTwoPhase() error {
 	if err != nil {
 		return err
 	}
+	if xids, err = b.preparedBefore(xids); err != nil {
+		return err
+	}
 	for _, xid := range xids {
 		state, err := b.snap.TwoPhaseState(b.ctx, xid)
 		if err != nil {
@@ -57,7 +60,7 @@ func (b *backup) writeOrigins() error {
 // Auxiliary files that a backup leaves out: replication slots, since the WAL that they hold back is not in
 // it; statistics, which belong to the moment of a real shutdown; origins, which have values of their own.
 func leftOut(path string) bool {
-	return strings.HasPrefix(path, "pg_replslot/") || strings.HasPrefix(path, "pg_stat/") || path == originsPath
+	return strings.HasPrefix(path, slotDir) || strings.HasPrefix(path, "pg_stat/") || path == originsPath
 }
 
 func (b *backup) writeAuxFiles() error {
@@ -69,12 +72,19 @@ func (b *backup) writeAuxFiles() error {
 		if leftOut(f.Path) {
 			continue
 		}
-		if err := checkKeptPath(f.Path); err != nil {
-			return fmt.Errorf("auxiliary file: %w", err)
+		if err := b.writeAux(f); err != nil {
+			return err
 		}
-		if err := b.out.keptFile(f.Path, f.Content); err != nil {
-			return fmt.Errorf("auxiliary file: %w", err)
-		}
+	}
+	return nil
+}
+
+func (b *backup) writeAux(f datadir.File) error {
+	if err := checkKeptPath(f.Path); err != nil {
+		return fmt.Errorf("auxiliary file: %w", err)
+	}
+	if err := b.out.keptFile(f.Path, f.Content); err != nil {
+		return fmt.Errorf("auxiliary file: %w", err)
 	}
 	return nil
 }

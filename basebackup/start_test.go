@@ -135,7 +135,7 @@ func multixacts(t *testing.T, p *testkit.Postgres) {
 // restore writes a backup, unpacks it and gives its server, not started.
 func restore(t *testing.T, v pg.Version, m *model, lsn page.LSN) *testkit.Postgres {
 	var buf bytes.Buffer
-	r, err := Full(t.Context(), &buf, m, Options{LSN: lsn, Version: v})
+	r, err := Write(t.Context(), &buf, m, Options{LSN: lsn, Version: v})
 	require.NoError(t, err)
 	require.EqualValues(t, buf.Len(), r.Bytes)
 	dir := filepath.Join(testkit.ServerDir(t), "data")

@@ -78,7 +78,7 @@ func promote(t *testing.T, p *testkit.Postgres) {
 // untarBackup gives the server of a backup at lsn, not started.
 func untarBackup(t *testing.T, store *memStore, lsn page.LSN) *testkit.Postgres {
 	var buf bytes.Buffer
-	res, err := basebackup.Full(t.Context(), &buf, store, basebackup.Options{LSN: lsn, Version: store.version})
+	res, err := basebackup.Write(t.Context(), &buf, store, basebackup.Options{LSN: lsn, Version: store.version})
 	require.NoError(t, err)
 	require.Equal(t, lsn, res.LSN)
 	dir := filepath.Join(testkit.ServerDir(t), "data")

@@ -86,6 +86,9 @@ func (i *Ingester) checkpointRecord(ctx context.Context, rec *wal.Record) error 
 	} else {
 		i.cp.online(c)
 	}
+	i.ctl.SetCheckPointLSN(rec.Start) // as the server's own control file has it: recovery of this state would begin there
+	i.ctl.SetCheckPoint(c)
+	i.m.PutControlFile(i.ctl.Encode())
 	return nil
 }
 

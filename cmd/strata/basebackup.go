@@ -12,58 +12,93 @@ import (
 	"github.com/spf13/cobra"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/basebackup"
 )
 
+// backupFlags are the flags of basebackup beside the store's.
+type backupFlags struct {
+	storeFlags
+	output  string
+	format  string
+	lsn     lsnValue
+	prev    lsnValue
+	replica bool
+	noSLRUs bool
+}
+
 func newBaseBackup() *cobra.Command {
-	var f storeFlags
-	var output string
-	var lsn lsnValue
+	var f backupFlags
 	c := &cobra.Command{
 		Use:   "basebackup --output FILE.tar",
 		Short: "Write a whole cluster as of an LSN, from which a stock server starts",
 		Long: `Writes a tar of a data directory as of an LSN. A stock PostgreSQL of the cluster's version starts from it:
 transactions that were open then are aborted, prepared ones can be committed. With --output - the tar goes
-to stdout and the closing line to stderr. An interrupted backup does not start, since pg_control comes last.`,
+to stdout and the closing line to stderr. An interrupted backup does not start, since pg_control comes last.
+
+--format standby is for a stock server that follows the one that the WAL is from: set primary_conninfo, and it
+streams from there. It needs that server's WAL from the last checkpoint at or below the LSN on.
+--format compute is for a Neon compute: no files of relations, which it reads from the page service.`,
 		Example: "  strata basebackup --lsn 0/16B3748 --output backup.tar\n  mkdir data && tar -C data -xf backup.tar && chmod 700 data && pg_ctl -D data start",
 		Args:    exactArgs(0),
 	}
-	f.register(c.Flags())
-	f.redo.register(c.Flags())
-	c.Flags().Var(&lsn, "lsn", "state to write (default: the last)")
-	c.Flags().StringVar(&output, "output", "", "file to write, - for stdout (required)")
+	fs := c.Flags()
+	f.register(fs)
+	f.redo.register(fs)
+	fs.Var(&f.lsn, "lsn", "state to write (default: the last)")
+	fs.StringVar(&f.output, "output", "", "file to write, - for stdout (required)")
+	fs.StringVar(&f.format, "format", "full", "for whom: full, compute or standby")
+	fs.Var(&f.prev, "prev-lsn", "for a compute: where the record before the state begins (default: found for the last state alone)")
+	fs.BoolVar(&f.replica, "replica", false, "for a compute that does not write: without replication slots")
+	fs.BoolVar(&f.noSLRUs, "no-slrus", false, "for a compute that asks for pg_xact and pg_multixact segment by segment: without them")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		if output == "" {
-			return usageError{errors.New("basebackup: --output is required")}
+		o, err := f.options()
+		if err != nil {
+			return usageError{fmt.Errorf("basebackup: %w", err)}
 		}
-		return runBaseBackup(cmd, f, output, lsn)
+		return f.run(cmd, o)
 	}
 	return c
 }
 
-func runBaseBackup(cmd *cobra.Command, f storeFlags, output string, lsn lsnValue) error {
+// options checks what can be checked without the store.
+func (f *backupFlags) options() (o strata.BaseBackupOptions, err error) {
+	if f.output == "" {
+		return o, errors.New("--output is required")
+	}
+	if o.Format, err = basebackup.ParseFormat(f.format); err != nil {
+		return o, fmt.Errorf("--format: %w", err)
+	}
+	if o.Format != strata.BackupCompute && (f.prev.set || f.replica || f.noSLRUs) {
+		return o, errors.New("--prev-lsn, --replica and --no-slrus are for --format compute")
+	}
+	o.PrevLSN, o.Replica, o.NoSLRUs = f.prev.lsn, f.replica, f.noSLRUs
+	return o, nil
+}
+
+func (f *backupFlags) run(cmd *cobra.Command, o strata.BaseBackupOptions) error {
 	start := time.Now()
-	return f.withWhole(cmd, readOnly, func(tl wholeTimeline) error {
-		at, err := stateAt(cmd.Context(), tl, lsn)
-		if err != nil {
+	return f.withWhole(cmd, readOnly, func(tl wholeTimeline) (err error) {
+		if o.LSN, err = stateAt(cmd.Context(), tl, f.lsn); err != nil {
 			return fmt.Errorf("basebackup: %w", err)
 		}
 		p := newProgress(cmd.ErrOrStderr())
-		o := strata.BaseBackupOptions{LSN: at, Progress: func(i strata.BaseBackupProgress) {
+		o.Progress = func(i strata.BaseBackupProgress) {
 			p.say(fmt.Sprintf("basebackup: %d files", i.Files), i.Bytes, 0)
-		}}
+		}
 		var r strata.BaseBackupResult
+		write := func(w io.Writer) error {
+			r, err = tl.BaseBackup(cmd.Context(), w, o)
+			return err
+		}
 		closingOut := cmd.OutOrStdout()
-		if output == "-" {
+		if f.output == "-" {
 			closingOut = cmd.ErrOrStderr()
-			r, err = tl.BaseBackup(cmd.Context(), cmd.OutOrStdout(), o)
+			err = write(cmd.OutOrStdout())
 		} else {
-			err = writeWhole(output, func(w io.Writer) error {
-				r, err = tl.BaseBackup(cmd.Context(), w, o)
-				return err
-			})
+			err = writeWhole(f.output, write)
 		}
 		if err != nil {
-			return fmt.Errorf("basebackup at %s: %w", at, err)
+			return fmt.Errorf("basebackup at %s: %w", o.LSN, err)
 		}
 		return closing{name: "basebackup"}.add("lsn", r.LSN).add("files", r.Files).add("bytes", r.Bytes).
 			seconds(start).write(closingOut, f.json)

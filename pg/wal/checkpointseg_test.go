@@ -40,6 +40,7 @@ func checkpointAt(t *testing.T, v pg.Version, segSize uint32, lsn page.LSN) *wal
 		fsys[s.Name] = &fstest.MapFile{Data: b.Bytes()}
 		all = append(all, b.Bytes()...)
 	}
+	checkBackupEnd(t, v, segSize, lsn, c)
 	base := c.Start &^ page.LSN(segSize-1)
 	require.Equal(t, wal.SegmentName(3, base, segSize), c.Segments[0].Name)
 	o := wal.DecoderOptions{Version: v, Start: lsn, Prev: lsn - 64, SegSize: segSize, SystemID: 42, Timeline: 3}
@@ -59,6 +60,53 @@ func checkpointAt(t *testing.T, v pg.Version, segSize uint32, lsn page.LSN) *wal
 	require.Len(t, recs, 1)
 	require.Equal(t, c.End, r.LSN())
 	return c
+}
+
+// checkBackupEnd builds the same checkpoint with the end of a backup behind, and reads both back.
+func checkBackupEnd(t *testing.T, v pg.Version, segSize uint32, lsn page.LSN, plain *wal.CheckpointWAL) {
+	c, err := wal.BuildShutdownCheckpoint(wal.ShutdownCheckpoint{Version: v, SegSize: segSize, SystemID: 42, Timeline: 3, LSN: lsn,
+		Prev: lsn - 64, CheckPoint: plain.CheckPoint, BackupEnd: true})
+	require.NoError(t, err)
+	fsys := fstest.MapFS{}
+	for i := range c.Segments {
+		fsys[c.Segments[i].Name] = &fstest.MapFile{Data: c.Segments[i].Bytes()}
+	}
+	r, err := wal.OpenFS(fsys, "made", wal.DirOptions{Version: v, Start: lsn, SystemID: 42, Timeline: 3})
+	require.NoError(t, err)
+	recs, err := drain(t, r)
+	require.NoError(t, err)
+	require.Len(t, recs, 2)
+	require.Equal(t, "XLOG CHECKPOINT_SHUTDOWN", recs[0].op)
+	require.Equal(t, plain.End, recs[0].end)
+	require.Equal(t, "XLOG BACKUP_END", recs[1].op)
+	require.Equal(t, c.Start, page.LSN(binary.LittleEndian.Uint64([]byte(recs[1].main))), "where the backup's WAL begins")
+	require.Equal(t, c.End, recs[1].end)
+	require.Equal(t, c.End, r.LSN())
+}
+
+// An empty segment reads as WAL without a record at the LSN that it is for.
+func TestEmptySegment(t *testing.T) {
+	for _, lsn := range []page.LSN{5 * seg, 5*seg + 40, 5*seg + 400, 5*seg + 3*wal.PageSize, 5*seg + 3*wal.PageSize + 24, 5*seg + 3*wal.PageSize + 4000, 6*seg - 8} {
+		s, err := wal.EmptySegment(pg.V17, seg, 42, 3, lsn)
+		require.NoError(t, err)
+		require.Equal(t, wal.SegmentName(3, lsn, seg), s.Name)
+		r, err := wal.OpenFS(fstest.MapFS{s.Name: &fstest.MapFile{Data: s.Bytes()}}, "made", wal.DirOptions{Version: pg.V17, Start: lsn, SystemID: 42, Timeline: 3})
+		require.NoError(t, err)
+		recs, err := drain(t, r)
+		require.NoError(t, err)
+		require.Empty(t, recs)
+		at := lsn &^ (wal.PageSize - 1) % seg
+		rest := binary.LittleEndian.Uint32(s.Bytes()[at+16:])
+		if lsn%wal.PageSize == 0 {
+			require.Zero(t, rest)
+		} else {
+			require.Equal(t, lsn, 5*seg+at+page.LSN(rest)+map[bool]page.LSN{true: 40, false: 24}[at == 0], "records go on behind the rest of an earlier one")
+		}
+	}
+	for _, lsn := range []page.LSN{5*seg + 8, 5*seg + wal.PageSize + 16, 4096, 3} {
+		_, err := wal.EmptySegment(pg.V17, seg, 42, 3, lsn)
+		require.Error(t, err, "%s", lsn)
+	}
 }
 
 func TestShutdownCheckpointAnywhere(t *testing.T) {

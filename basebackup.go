@@ -1,0 +1,156 @@
+package strata
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/stratapg/strata/basebackup"
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// BackupFormat says for whom a base backup is.
+type BackupFormat = basebackup.Format
+
+// The formats; package basebackup says what each is.
+const (
+	BackupFull    = basebackup.FormatFull
+	BackupCompute = basebackup.FormatCompute
+	BackupStandby = basebackup.FormatStandby
+)
+
+// BaseBackupOptions say which state to write and how.
+type BaseBackupOptions struct {
+	// LSN is the state; default: the last. Inside a record, in padding or at a page header it means the
+	// last whole record before it.
+	LSN page.LSN
+	// Wait is how long to wait for LSN where the timeline has not come to it yet; default: not at all, which makes it
+	// ErrFutureLSN.
+	Wait time.Duration
+	// Format says for whom it is; default BackupFull.
+	Format BackupFormat
+	// Replica says that the compute will not write, and needs no replication slots. BackupCompute only.
+	Replica bool
+	// NoSLRUs leaves out what a compute may ask for segment by segment. BackupCompute only.
+	NoSLRUs bool
+	// PrevLSN is where the record before LSN begins, if the caller knows; it must be what the timeline knows, if that
+	// does. By default only a backup of the last state tells it, since a compute may write behind that one alone.
+	// BackupCompute only.
+	PrevLSN page.LSN
+	// Progress, if set, is called now and then, from the goroutine that called BaseBackup.
+	Progress func(BaseBackupProgress)
+}
+
+// BaseBackupProgress says how far a base backup is.
+type BaseBackupProgress struct {
+	Files      int   // files done
+	Bytes      int64 // written
+	TotalBytes int64 // about as many will be written, 0 if unknown
+}
+
+// BaseBackupResult is what was written.
+type BaseBackupResult struct {
+	LSN   page.LSN // the state: the end of the last whole record at or before the LSN asked for
+	Files int      // entries that are files
+	Bytes int64    // length of the archive
+}
+
+// BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
+// version starts, or what Format says. After an error what was written does not start.
+func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
+	if s := tl.Shard(); !s.Alone() {
+		return BaseBackupResult{}, fmt.Errorf("base backup of one shard: %w: all of the tenant's %d have to be asked; use a ShardSet", ErrWrongShard, s.Count)
+	}
+	return baseBackup(ctx, w, tl, []*Timeline{tl}, o)
+}
+
+// BaseBackup writes the whole cluster as of an LSN, as Timeline.BaseBackup does.
+func (tl *ShardedTimeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
+	return baseBackup(ctx, w, tl, tl.parts, o)
+}
+
+// backupSource is one timeline, or all shards' of one.
+type backupSource interface {
+	datadir.Reader
+	LastRecordLSN() page.LSN
+	ResolveLSN(ctx context.Context, lsn page.LSN) (page.LSN, error)
+}
+
+func baseBackup(ctx context.Context, w io.Writer, src backupSource, parts []*Timeline, o BaseBackupOptions) (BaseBackupResult, error) {
+	lsn := o.LSN
+	if lsn == page.InvalidLSN {
+		lsn = src.LastRecordLSN()
+	}
+	if err := waitFor(ctx, parts, lsn, o.Wait); err != nil {
+		return BaseBackupResult{}, err
+	}
+	lsn, err := src.ResolveLSN(ctx, lsn)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	for _, p := range parts { // it reads many times, and what it reads is not to be collected meanwhile
+		_, release, err := p.t.Hold(ctx, lsn)
+		if err != nil {
+			return BaseBackupResult{}, err
+		}
+		defer release()
+	}
+	bo := backupOptions(o, lsn, parts[0].t.Meta().Version)
+	if o.Format == BackupCompute {
+		m := parts[0].t.Meta()
+		if bo.PrevLSN, err = prevOf(parts[0], lsn, o.PrevLSN); err != nil {
+			return BaseBackupResult{}, err
+		}
+		bo.BranchPoint = m.AncestorLSN != 0 && lsn == m.AncestorLSN
+	}
+	r, err := basebackup.Write(ctx, w, src, bo)
+	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
+}
+
+// waitFor returns once lsn can be read on all parts, or says how far they have come.
+func waitFor(ctx context.Context, parts []*Timeline, lsn page.LSN, length time.Duration) error {
+	if length <= 0 {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, length)
+	defer cancel()
+	for _, p := range parts {
+		err := p.WaitLSN(waiting, lsn)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			return fmt.Errorf("%w: waited %s for LSN %s, timeline %s has come to %s", ErrFutureLSN, length, lsn, p.t.Meta().Name, p.LastRecordLSN())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prevOf gives where the last record before lsn begins, if that may be told: a compute that is told writes on from there.
+func prevOf(tl *Timeline, lsn, given page.LSN) (page.LSN, error) {
+	known := page.InvalidLSN
+	if last, prev := tl.LastRecordLSN(), tl.PrevRecordLSN(); last == lsn && tl.LastRecordLSN() == last {
+		known = prev
+	}
+	if given == page.InvalidLSN {
+		return known, nil
+	}
+	if known != page.InvalidLSN && given != known {
+		return 0, fmt.Errorf("base backup at LSN %s: the record before begins at %s, PrevLSN is %s", lsn, known, given)
+	}
+	return given, nil
+}
+
+func backupOptions(o BaseBackupOptions, lsn page.LSN, version pg.Version) basebackup.Options {
+	bo := basebackup.Options{LSN: lsn, Version: version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, PrevLSN: o.PrevLSN}
+	if o.Progress != nil {
+		bo.Progress = func(p basebackup.Progress) {
+			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})
+		}
+	}
+	return bo
+}
