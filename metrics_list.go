@@ -183,6 +183,8 @@ func (c *collector) addRemote() {
 	c.add("download_failures_total", "Downloads that were given up.", counter, func(m *Metrics) int64 { return m.Downloads.Failures })
 	c.add("download_stalls_total", "Downloads begun again as nothing came any more.", counter, func(m *Metrics) int64 { return m.Downloads.Stalls })
 	c.add("downloads_running", "Downloads that run, or wait to.", gauge, func(m *Metrics) int64 { return m.Downloads.Running })
+	c.add("taken_over_layers_total", "Layers of a shard that was split which its shards have written anew.", counter, func(m *Metrics) int64 { return m.TakenOverLayers })
+	c.add("taken_over_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.TakenOverBytes })
 	c.add("evicted_layers_total", "Layer files that left the local disk.", counter, func(m *Metrics) int64 { return m.EvictedLayers })
 	c.add("evicted_bytes_total", "Their size.", counter, func(m *Metrics) int64 { return m.EvictedBytes })
 }

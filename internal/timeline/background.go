@@ -78,6 +78,9 @@ func (t *Timeline) compactInBackground(ctx context.Context) {
 		return
 	}
 	again := t.compactNow(ctx)
+	if ctx.Err() == nil && t.takeOverNow(ctx) {
+		again = min(again, compactRetry)
+	}
 	if ctx.Err() == nil {
 		wait := t.background.idle.next(t.view.Load(), t.env.Compaction.Period)
 		t.env.alarms.set(&t.background.compacting, min(wait, again))

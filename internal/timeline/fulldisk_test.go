@@ -112,7 +112,7 @@ func TestDownUnderLoad(t *testing.T) {
 			require.ErrorIs(t, owed.Err, c.owes)
 			require.Empty(t, ended)
 			var b page.Batch
-			b.PutImage(blockKey(0), u.past.last+8, []byte("x"))
+			b.PutImage(blockKey(0), u.tl.LastRecordLSN()+8, []byte("x"))
 			hasty, cancel := context.WithTimeout(ctx, testDelay)
 			require.ErrorIs(t, u.tl.Put(hasty, &b), context.DeadlineExceeded)
 			cancel()

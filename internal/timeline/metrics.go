@@ -44,6 +44,8 @@ type Metrics struct {
 	GC GCMetrics
 	// EvictedLayers and EvictedBytes count the files removed of layers that remote storage has.
 	EvictedLayers, EvictedBytes int64
+	// TakenOverLayers and TakenOverBytes count layers of a shard that was split which its shards have written anew.
+	TakenOverLayers, TakenOverBytes int64
 	// Downloads is what was fetched from remote storage.
 	Downloads DownloadMetrics
 	// Uploads is what was brought there.
@@ -77,6 +79,7 @@ type counters struct {
 	relSizes                                       relsize.Counters
 	removedLayers, removedBytes, removeErrors      atomic.Int64
 	evictedLayers, evictedBytes                    atomic.Int64
+	takenOver, takenOverBytes                      atomic.Int64
 	compactionCounters
 	gcCounters
 }
@@ -91,7 +94,8 @@ func (c *counters) snapshot() Metrics {
 		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),
 		RelSizes: c.relSizes.Stats(),
 		Redos:    c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
-		FileOpens:     c.fileOpens.Load(),
+		FileOpens:       c.fileOpens.Load(),
+		TakenOverLayers: c.takenOver.Load(), TakenOverBytes: c.takenOverBytes.Load(),
 		EvictedLayers: c.evictedLayers.Load(), EvictedBytes: c.evictedBytes.Load(),
 		RemovedLayers: c.removedLayers.Load(), RemovedBytes: c.removedBytes.Load(), RemoveErrors: c.removeErrors.Load(),
 	}
