@@ -47,6 +47,8 @@ var (
 	ErrStale = timeline.ErrStale
 	// ErrNoRemote: the store keeps layers in remote storage, and was opened without.
 	ErrNoRemote = tenant.ErrNoRemote
+	// ErrWithoutRemote: what was asked for needs remote storage, and the store has none.
+	ErrWithoutRemote = tenant.ErrWithoutRemote
 	// ErrDeleted: what was to be attached has been deleted.
 	ErrDeleted = tenant.ErrDeleted
 	// ErrTenantNotFound: no tenant of that id.

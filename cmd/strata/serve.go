@@ -1,24 +1,28 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver"
 	"github.com/stratapg/strata/pageserver/auth"
+	"github.com/stratapg/strata/pageserver/manage"
 )
 
 // serveFlags are those of serve beside the store's.
 type serveFlags struct {
 	listen    string
+	http      string
 	cert, key string
 	authKeys  string
 	audience  string
@@ -43,12 +47,16 @@ Token as its password, signed by Ed25519 or RSA (EdDSA, RS256), whose scope is "
 without, nobody is asked who they are: listen on a loopback address, or behind something that asks. With --tls-cert and
 --tls-key TLS is required. All these files are read again when they change.
 
+With --http the management API is served there too, with Neon's paths (/v1/tenant, .../timeline, .../keyspace and so on),
+metrics and profiles; GET /openapi.json describes it.
+
 WAL is not taken in by this process yet: a store has one process that writes, so ingest before.`,
 		Example: "  strata import --pgdata /var/lib/postgresql/15/main\n  strata serve --listen 127.0.0.1:64000",
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
 	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:64000", "address of the page service")
+	c.Flags().StringVar(&s.http, "http", "", "address of the management API, such as 127.0.0.1:9898; none without")
 	c.Flags().StringVar(&s.cert, "tls-cert", "", "file with the certificate, PEM")
 	c.Flags().StringVar(&s.key, "tls-key", "", "file with its key, PEM")
 	c.Flags().StringVar(&s.authKeys, "auth-keys", "", "file, or folder of files, with the public keys of those who sign tokens, PEM")
@@ -69,12 +77,38 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 }
 
 func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
-	engine, _, err := f.openTenant(cmd, strata.Options{})
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	engine, _, err := f.openTenant(cmd, strata.Options{Registerer: reg})
 	if err != nil {
 		return err
 	}
 	defer func() { err = andAlso(err, engine.Close()) }()
 	s.config.Engine, s.config.Logger = engine, warnings(cmd)
+	if err := s.secure(); err != nil {
+		return err
+	}
+	pages, err := pageserver.New(s.config)
+	if err != nil {
+		return err
+	}
+	api, err := manage.New(manage.Config{Engine: engine, Auth: s.config.Auth, TLS: s.config.TLS, Gatherer: reg, Logger: s.config.Logger})
+	if err != nil {
+		return err
+	}
+	if err := tellTimelines(cmd, engine); err != nil {
+		return err
+	}
+	start := time.Now()
+	if err := s.serve(cmd, pages, api); err != nil {
+		return err
+	}
+	m := pages.Metrics()
+	return closing{name: "serve"}.add("connections", m.Accepted).add("pages", m.Pages).seconds(start).write(cmd.OutOrStdout(), f.json)
+}
+
+// secure reads the certificate and the keys of tokens.
+func (s *serveFlags) secure() (err error) {
 	if s.cert != "" {
 		c := &certificate{cert: s.cert, key: s.key}
 		if _, err := c.get(nil); err != nil {
@@ -87,61 +121,46 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 			return fmt.Errorf("serve: --auth-keys: %w", err)
 		}
 	}
-	server, err := pageserver.New(s.config)
-	if err != nil {
-		return err
-	}
-	l, err := net.Listen("tcp", s.listen)
-	if err != nil {
-		return fmt.Errorf("serve: %w", err)
-	}
+	return nil
+}
+
+// tellTimelines prints what is served.
+func tellTimelines(cmd *cobra.Command, engine *strata.Engine) error {
 	for _, id := range engine.Tenants() {
 		t, err := engine.Tenant(cmd.Context(), id)
 		if err != nil {
-			return errors.Join(err, l.Close())
+			return err
 		}
 		for _, tl := range t.Timelines() {
 			fmt.Fprintf(cmd.ErrOrStderr(), "serve: tenant %s timeline %s %s\n", id, tl.ID, tl.Name)
 		}
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "serve: listening on %s\n", l.Addr())
-	start := time.Now()
-	if err := server.Serve(cmd.Context(), l); err != nil {
-		return err
-	}
-	m := server.Metrics()
-	return closing{name: "serve"}.add("connections", m.Accepted).add("pages", m.Pages).seconds(start).write(cmd.OutOrStdout(), f.json)
+	return nil
 }
 
-// certificate is a pair of files, read again when they have changed. It may be used from many goroutines.
-type certificate struct {
-	cert, key string
-
-	mu     sync.Mutex
-	read   [2]time.Time // when the files were last changed
-	loaded *tls.Certificate
-}
-
-// get is what a tls.Config asks. While new files cannot be read the old ones stay in use.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var changed [2]time.Time
-	for i, name := range []string{c.cert, c.key} {
-		if s, err := os.Stat(name); err == nil {
-			changed[i] = s.ModTime()
+// serve listens at both addresses until the command is interrupted, or one of them fails.
+func (s *serveFlags) serve(cmd *cobra.Command, pages *pageserver.Server, api *manage.Server) error {
+	all, ctx := errgroup.WithContext(cmd.Context())
+	begin := func(what, addr string, serve func(context.Context, net.Listener) error) error {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("serve: %w", err)
+		}
+		fmt.Fprintf(cmd.ErrOrStderr(), "serve: %s on %s\n", what, l.Addr())
+		all.Go(func() error { return serve(ctx, l) })
+		return nil
+	}
+	failed := func(err error) error {
+		all.Go(func() error { return err })
+		return all.Wait()
+	}
+	if s.http != "" {
+		if err := begin("management API", s.http, api.Serve); err != nil {
+			return failed(err)
 		}
 	}
-	if c.loaded != nil && changed == c.read {
-		return c.loaded, nil
+	if err := begin("listening", s.listen, pages.Serve); err != nil {
+		return failed(err)
 	}
-	loaded, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		if c.loaded != nil {
-			return c.loaded, nil
-		}
-		return nil, fmt.Errorf("certificate %s with key %s: %w", c.cert, c.key, err)
-	}
-	c.loaded, c.read = &loaded, changed
-	return c.loaded, nil
+	return all.Wait()
 }

@@ -12,6 +12,7 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,11 +63,14 @@ func TestServe(t *testing.T) {
 	var out bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}, &out, told)
+		code <- run(ctx, []string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}, &out, told)
 		told.Close()
 	}()
-	addr, lines := "", bufio.NewScanner(errs)
+	addr, api, lines := "", "", bufio.NewScanner(errs)
 	for addr == "" && lines.Scan() {
+		if s, ok := strings.CutPrefix(lines.Text(), "serve: management API on "); ok {
+			api = s
+		}
 		if s, ok := strings.CutPrefix(lines.Text(), "serve: tenant "); ok {
 			require.Equal(t, tenant.String()+" timeline "+timeline.String()+" main", s)
 		}
@@ -78,6 +82,15 @@ func TestServe(t *testing.T) {
 	require.NotEmpty(t, addr)
 	go func() { _, _ = io.Copy(io.Discard, errs) }()
 
+	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	for path, says := range map[string]string{"/v1/tenant": tenant.String(), "/metrics": "go_goroutines"} {
+		r, err := web.Get("https://" + api + path)
+		require.NoError(t, err)
+		body, err := io.ReadAll(r.Body)
+		require.NoError(t, err)
+		require.NoError(t, r.Body.Close())
+		require.Contains(t, string(body), says)
+	}
 	var serial *big.Int
 	ask := func() {
 		c, err := client.Dial(t.Context(), addr, client.Options{TLS: &tls.Config{InsecureSkipVerify: true, VerifyConnection: func(s tls.ConnectionState) error {

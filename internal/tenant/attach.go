@@ -35,7 +35,7 @@ func (s *Store) Attach(ctx context.Context, o AttachOptions) (*Tenant, []*timeli
 		return nil, nil, fmt.Errorf("attach tenant %s: %w", o.Tenant, timeline.ErrReadOnly)
 	}
 	if s.env.Remote == nil {
-		return nil, nil, fmt.Errorf("attach tenant %s: the store has no remote storage", o.Tenant)
+		return nil, nil, fmt.Errorf("attach tenant %s: %w", o.Tenant, ErrWithoutRemote)
 	}
 	t, err := s.attachTenant(ctx, o)
 	if err != nil {

@@ -23,6 +23,9 @@ const (
 // ErrNoRemote says that a store keeps layers in remote storage, and was opened without it.
 var ErrNoRemote = errors.New("the store has remote storage, and was opened without")
 
+// ErrWithoutRemote says that something needs remote storage, and that the store has none.
+var ErrWithoutRemote = errors.New("the store has no remote storage")
+
 // RemoteURL gives the place of the remote storage that a store has recorded; empty if it has none, or one without a
 // name. ok says that it has one.
 //

@@ -1,0 +1,62 @@
+package manage
+
+import (
+	"net/http"
+	"net/http/pprof"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Paths of a tenant, or a shard of one, and of a timeline.
+const (
+	tenantPath   = "/v1/tenant/{tenant}"
+	timelinePath = tenantPath + "/timeline/{timeline}"
+)
+
+// routes lists all that can be asked for.
+func routes() []route {
+	return []route{
+		on("GET", "/v1/status", anyone, "The server's id; that it answers says that it lives.", (*call).status),
+		{method: "GET", path: "/metrics", who: anyone, says: "Metrics in Prometheus' format.", query: []string{"use_latest", "force_metric_collection_on_scrape"}, raw: http.HandlerFunc(metrics)},
+		{method: "GET", path: "/openapi.json", who: anyone, says: "This description.", raw: http.HandlerFunc(describe)},
+		{method: "GET", path: "/swagger.yml", who: anyone, says: "This description, where Neon has its own; JSON is YAML.", raw: http.HandlerFunc(describe)},
+		{method: "GET", path: "/profile/cpu", who: manager, says: "A CPU profile of so many seconds, for go tool pprof.", query: []string{"seconds"}, raw: http.HandlerFunc(pprof.Profile)},
+		{method: "GET", path: "/profile/heap", who: manager, says: "A heap profile, for go tool pprof.", query: []string{"gc"}, raw: pprof.Handler("heap")},
+		{method: "GET", path: "/profile/goroutine", who: manager, says: "All goroutines; debug=2 for their stacks.", query: []string{"debug"}, raw: pprof.Handler("goroutine")},
+		on("POST", "/v1/reload_auth_validation_keys", manager, "Reads the keys of tokens again.", (*call).reloadKeys),
+		on("PUT", "/v1/io_mode", manager, `How layer files are opened from now on: "buffered", "direct" or "direct-rw".`, (*call).setIOMode),
+		on("PUT", "/v1/io_engine", manager, "Takes the name of the engine in use alone: engines are chosen at the start.", (*call).setIOEngine),
+
+		on("GET", "/v1/tenant", manager, "All tenants and shards that are here.", (*call).listTenants),
+		on("POST", "/v1/tenant", manager, "Makes a tenant without timelines.", (*call).createTenant),
+		on("GET", tenantPath, user, "A tenant with the ids of its timelines.", (*call).tenantDetails),
+		on("PUT", tenantPath+"/location_config", manager, "Attaches a tenant from remote storage, or makes one (AttachedSingle); or detaches it (Detached).", (*call).locate),
+		on("GET", tenantPath+"/synthetic_size", user, "What the tenant's history comes to; with Accept: text/html a drawing.", (*call).syntheticSize),
+		on("POST", tenantPath+"/heatmap_upload", user, "Tells remote storage which layers are worth having elsewhere.", (*call).heatmap),
+
+		on("GET", tenantPath+"/timeline", user, "All timelines of a tenant that can be read.", (*call).listTimelines),
+		on("POST", tenantPath+"/timeline", user, "Makes a branch; again with the same id and origin: 201 again.", (*call).createTimeline),
+		on("GET", timelinePath, user, "A timeline.", (*call).timelineDetails, forceSize...),
+		on("DELETE", timelinePath, user, "Removes a timeline for good, here and remotely; 404 says that it is gone.", (*call).deleteTimeline),
+		on("PUT", timelinePath+"/archival_config", user, `Makes a timeline "Archived" or "Unarchived".`, (*call).archive),
+		on("GET", timelinePath+"/keyspace", user, "Which keys exist, at the end or at an LSN.", (*call).keyspace, "at_lsn"),
+		on("GET", timelinePath+"/layer", user, "All layers with their sizes.", (*call).layers, "reset"),
+		on("GET", timelinePath+"/getpage", user, "One value, with what it took to read it.", (*call).getPage, "key", "lsn"),
+		on("POST", timelinePath+"/lsn_lease", user, "Keeps an LSN readable for ten minutes.", (*call).lease),
+		on("GET", timelinePath+"/get_lsn_by_timestamp", user, "The last LSN before the first commit after a time.", (*call).lsnOfTime, "timestamp", "with_lease"),
+		on("PUT", timelinePath+"/checkpoint", user, "Writes what is in memory, and compacts.", (*call).checkpoint, "compact", "wait_until_flushed", "wait_until_uploaded", "force_l0_compaction", "force_repartition", "force_image_layer_creation"),
+		on("PUT", timelinePath+"/compact", user, "Compacts until there is nothing left to do.", (*call).compact, "wait_until_uploaded", "force_l0_compaction", "force_repartition", "force_image_layer_creation"),
+		on("PUT", timelinePath+"/do_gc", user, "Removes what no read needs, up to a horizon of bytes of WAL.", (*call).collect),
+		on("POST", timelinePath+"/download_remote_layers", user, "Fetches all layers that are remote only, and returns when they are here.", (*call).download),
+	}
+}
+
+// metrics answers from the server's Gatherer, which it finds in the request's context.
+func metrics(w http.ResponseWriter, r *http.Request) {
+	s := serverOf(r)
+	if s.c.Gatherer == nil {
+		s.fail(w, r, &statusError{http.StatusNotFound, errNoMetrics})
+		return
+	}
+	promhttp.HandlerFor(s.c.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: 4}).ServeHTTP(w, r)
+}

@@ -1,0 +1,127 @@
+package manage
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/pageserver/auth"
+)
+
+// Config says what to serve and within which limits. What is zero takes its default.
+type Config struct {
+	Engine *strata.Engine
+	// Auth, if set, verifies the bearer's token of each request but those that are for all.
+	Auth *auth.Keys
+	// Gatherer is what /metrics tells; default nothing.
+	Gatherer prometheus.Gatherer
+	// NodeID is the id that /v1/status tells.
+	NodeID uint64
+	// MaxBody bounds a request's body; default 1 MiB.
+	MaxBody int64
+	// Header is how long a client may take for a request's head; default 10 seconds. Idle is how long a connection may be
+	// idle; default 2 minutes.
+	Header, Idle time.Duration
+	// TLS, if set, is what connections have to speak.
+	TLS *tls.Config
+	// Logger is told of requests that failed here (5xx); default: nobody.
+	Logger *slog.Logger
+}
+
+// Server answers requests. It is an http.Handler, and its methods may be called from many goroutines.
+type Server struct {
+	c       Config
+	mux     *http.ServeMux
+	started string
+}
+
+// New makes a server. The engine stays the caller's, who closes it after Serve has returned.
+func New(c Config) (*Server, error) {
+	if c.Engine == nil {
+		return nil, errors.New("a management API needs an engine")
+	}
+	if c.MaxBody <= 0 {
+		c.MaxBody = 1 << 20
+	}
+	if c.Header <= 0 {
+		c.Header = 10 * time.Second
+	}
+	if c.Idle <= 0 {
+		c.Idle = 2 * time.Minute
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{c: c, mux: http.NewServeMux(), started: strconv.FormatInt(time.Now().UnixNano(), 10)}
+	for _, r := range routes() {
+		s.mux.Handle(r.method+" "+r.path, s.handler(r))
+	}
+	return s, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("PAGESERVER_LAUNCH_TIMESTAMP", s.started)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h, pattern := s.mux.Handler(r)
+	if pattern == "" { // the mux knows whether it is the path or the method
+		n := &noted{header: http.Header{}}
+		h.ServeHTTP(n, r)
+		if allow := n.header.Get("Allow"); allow != "" {
+			w.Header().Set("Allow", allow)
+		}
+		s.fail(w, r, &statusError{max(n.code, http.StatusNotFound), fmt.Errorf("there is no %s %s; see /openapi.json", r.Method, r.URL.Path)})
+		return
+	}
+	s.mux.ServeHTTP(w, s.with(r))
+}
+
+// noted is an answer of which only the head counts.
+type noted struct {
+	header http.Header
+	code   int
+}
+
+func (n *noted) Header() http.Header         { return n.header }
+func (n *noted) Write(b []byte) (int, error) { return len(b), nil }
+func (n *noted) WriteHeader(code int)        { n.code = code }
+
+// grace is how long requests may go on after the server was told to stop.
+const grace = 5 * time.Second
+
+// Serve answers requests until ctx ends, which also ends the work that requests have asked for. It returns nil after the end
+// of ctx, once all requests have been answered, or the error of the listener, which it closes.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	if s.c.TLS != nil {
+		l = tls.NewListener(l, s.c.TLS)
+	}
+	h := &http.Server{
+		Handler: s, ReadHeaderTimeout: s.c.Header, IdleTimeout: s.c.Idle, MaxHeaderBytes: 64 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelInfo),
+	}
+	ended := make(chan error, 1)
+	stop := context.AfterFunc(ctx, func() {
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+		defer cancel()
+		err := h.Shutdown(limited)
+		if err != nil {
+			err = h.Close()
+		}
+		ended <- err
+	})
+	err := h.Serve(l)
+	if !stop() {
+		return <-ended
+	}
+	return fmt.Errorf("serving HTTP at %s: %w", l.Addr(), err)
+}
