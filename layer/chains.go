@@ -17,11 +17,14 @@ const keyOnly = 0xFFFF << 48
 func (c *chainCounter) add(k *treeKey, willInit bool, value []byte) {
 	if !c.any || c.last[0] != k[0] || c.last[1] != k[1] || (c.last[2]^k[2])&keyOnly != 0 {
 		c.end()
-		c.last, c.any = *k, true
+		c.any = true
+		for i := range c.last { // word by word, as treeKey says
+			c.last[i] = k[i]
+		}
 	}
 	if willInit {
 		c.run = 0
-		if v, err := page.DecodeValue(value); err == nil && v.Kind == page.KindImage {
+		if page.IsImage(value) {
 			return
 		}
 	}

@@ -152,15 +152,18 @@ func (s *memSort) bin(ids []uint32, shift uint8, fn func(ids []uint32) error) er
 			return cmp.Or(cmp.Compare(s.x.records.at(a).last, s.x.records.at(b).last), cmp.Compare(a, b))
 		})
 	case len(ids) <= sortAtOnce:
-		s.radix(ids)
+		if s.radix(ids) {
+			return fn(ids)
+		}
 	default:
 		return s.divide(ids, fn)
 	}
 	return fn(s.inOrder(ids))
 }
 
-// radix sorts by the last field, by bytes, lowest first, each step keeping the order of the one before.
-func (s *memSort) radix(ids []uint32) {
+// radix sorts by the last field, by bytes, lowest first, each step keeping the order of the one before. It reports
+// whether no key comes twice: then records need not be looked at again.
+func (s *memSort) radix(ids []uint32) (distinct bool) {
 	if s.pairs[0] == nil {
 		s.pairs = [2][]sortPair{make([]sortPair, sortAtOnce), make([]sortPair, sortAtOnce)}
 	}
@@ -191,9 +194,12 @@ func (s *memSort) radix(ids []uint32) {
 		}
 		from, to = to, from
 	}
+	distinct = true
 	for i := range ids {
 		ids[i] = from[i].id
+		distinct = distinct && (i == 0 || from[i].key != from[i-1].key)
 	}
+	return distinct
 }
 
 // subBins is how many bins a large one is divided into.

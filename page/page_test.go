@@ -135,8 +135,11 @@ func FuzzValue(f *testing.F) {
 	} {
 		f.Add(v.Append(nil))
 	}
+	f.Add((&Value{Bytes: []byte("image")}).Append(nil)[:14])
+	f.Add(append((&Value{Bytes: []byte("image")}).Append(nil), 0))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := DecodeValue(b)
+		require.Equal(t, err == nil && v.Kind == KindImage, IsImage(b))
 		if err != nil {
 			require.ErrorIs(t, err, ErrBadValue)
 			return

@@ -135,6 +135,12 @@ func appendBlock(b []byte, blk uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(b, 1), blk)
 }
 
+// IsImage reports whether DecodeValue would give an image, for some nanoseconds.
+func IsImage(b []byte) bool {
+	return len(b) >= imageHeader && binary.BigEndian.Uint32(b) == tagImage &&
+		binary.BigEndian.Uint64(b[4:]) == uint64(len(b)-imageHeader)
+}
+
 // DecodeValue decodes a whole binary value. Trailing bytes are an error. Image and record bytes are not
 // copied.
 func DecodeValue(b []byte) (Value, error) {
