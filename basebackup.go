@@ -23,6 +23,9 @@ const (
 	BackupStandby = basebackup.FormatStandby
 )
 
+// BackupCompression says how an archive is compressed.
+type BackupCompression = basebackup.Compression
+
 // BaseBackupOptions say which state to write and how.
 type BaseBackupOptions struct {
 	// LSN is the state; default: the last. Inside a record, in padding or at a page header it means the
@@ -41,6 +44,8 @@ type BaseBackupOptions struct {
 	// does. By default only a backup of the last state tells it, since a compute may write behind that one alone.
 	// BackupCompute only.
 	PrevLSN page.LSN
+	// Compression is of the whole archive, as it is written; default none.
+	Compression BackupCompression
 	// Progress, if set, is called now and then, from the goroutine that called BaseBackup.
 	Progress func(BaseBackupProgress)
 }
@@ -48,7 +53,7 @@ type BaseBackupOptions struct {
 // BaseBackupProgress says how far a base backup is.
 type BaseBackupProgress struct {
 	Files      int   // files done
-	Bytes      int64 // written
+	Bytes      int64 // of the archive, before it is compressed
 	TotalBytes int64 // about as many will be written, 0 if unknown
 }
 
@@ -56,7 +61,7 @@ type BaseBackupProgress struct {
 type BaseBackupResult struct {
 	LSN   page.LSN // the state: the end of the last whole record at or before the LSN asked for
 	Files int      // entries that are files
-	Bytes int64    // length of the archive
+	Bytes int64    // length of the archive as it was written: compressed
 }
 
 // BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
@@ -146,7 +151,7 @@ func prevOf(tl *Timeline, lsn, given page.LSN) (page.LSN, error) {
 }
 
 func backupOptions(o BaseBackupOptions, lsn page.LSN, version pg.Version) basebackup.Options {
-	bo := basebackup.Options{LSN: lsn, Version: version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, PrevLSN: o.PrevLSN}
+	bo := basebackup.Options{LSN: lsn, Version: version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression}
 	if o.Progress != nil {
 		bo.Progress = func(p basebackup.Progress) {
 			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})

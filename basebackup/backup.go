@@ -2,6 +2,7 @@ package basebackup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -53,9 +54,15 @@ func Write(ctx context.Context, w io.Writer, src datadir.Reader, o Options) (Res
 	if err := o.validate(); err != nil {
 		return Result{}, fmt.Errorf("base backup: %w", err)
 	}
-	b := &backup{ctx: ctx, src: src, o: o, out: newArchive(ctx, w, o)}
-	err := b.run()
-	r := Result{LSN: b.lsn, Files: b.out.files, Bytes: b.out.out.n}
+	written := &countingWriter{w: w}
+	compressor, err := o.Compression.writer(written)
+	if err != nil {
+		return Result{}, fmt.Errorf("base backup: %w", err)
+	}
+	b := &backup{ctx: ctx, src: src, o: o, out: newArchive(ctx, compressor, o)}
+	// The compressor is closed after an error too: it has goroutines.
+	err = errors.Join(b.run(), compressor.Close())
+	r := Result{LSN: b.lsn, Files: b.out.files, Bytes: written.n}
 	if err != nil {
 		return r, fmt.Errorf("base backup at %s: %w", o.LSN, err)
 	}

@@ -31,6 +31,8 @@ type Options struct {
 	// BranchPoint says, where PrevLSN is not set, that nothing was written to the timeline since it branched at LSN: the
 	// compute may write a first record. FormatCompute only.
 	BranchPoint bool
+	// Compression is of the whole archive, as it is written; default none.
+	Compression Compression
 	// ModTime stands in every tar entry. The zero value means the beginning of 2000, so that archives of
 	// the same state are equal.
 	ModTime time.Time
@@ -50,7 +52,7 @@ type Options struct {
 // Progress says how far a backup is.
 type Progress struct {
 	Files int   // finished entries that are files
-	Bytes int64 // written to the archive
+	Bytes int64 // written to the archive, before it is compressed
 	Total int64 // bytes of all files of relations, known from the start; the archive gets somewhat longer
 }
 
@@ -58,7 +60,7 @@ type Progress struct {
 type Result struct {
 	LSN   page.LSN // the state: end of the last whole record at or before Options.LSN
 	Files int      // entries that are files
-	Bytes int64    // length of the archive
+	Bytes int64    // length of the archive as it was written: compressed
 }
 
 // Defaults and bounds of Options.
@@ -109,6 +111,9 @@ func (o Options) validate() error {
 	bound("RangeBlocks", o.RangeBlocks, maxRangeBlocks)
 	bound("Readers", o.Readers, maxReaders)
 	bound("ReadAhead", o.ReadAhead, maxReadAhead)
+	if err := o.Compression.validate(); err != nil {
+		errs = append(errs, fmt.Errorf("basebackup.Options.Compression: %w", err))
+	}
 	if o.Format < FormatFull || o.Format > FormatStandby {
 		errs = append(errs, fmt.Errorf("basebackup.Options.Format is %d: want 0 to %d", o.Format, FormatStandby))
 	}

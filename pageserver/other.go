@@ -91,29 +91,5 @@ func (s *stream) slruSegment(c *datadir.Snapshot, kind page.SLRU, segment uint32
 	if kind > page.MultixactOffsets {
 		return nil, fmt.Errorf("%w: there is no SLRU of kind %d", errRequest, kind)
 	}
-	n, err := c.SLRUSegmentPages(s.ctx, kind, segment)
-	if err != nil {
-		return nil, err
-	}
-	if n > pg.SLRUSegPages {
-		return nil, fmt.Errorf("segment %04X of %s has %d pages, more than there can be", segment, kind, n)
-	}
-	pages, got := make([]byte, int(n)*pg.BlockSize), uint32(0)
-	keys := page.NewSet(page.Range{Start: kind.Block(segment, 0), End: kind.Block(segment, n)})
-	err = s.tl.GetVectored(s.ctx, keys, c.LSN(), func(k page.Key, value []byte, err error) error {
-		_, _, block, _ := k.SLRUBlock()
-		if err == nil && len(value) < pg.BlockSize {
-			err = fmt.Errorf("page %d of segment %04X of %s has %d bytes", block, segment, kind, len(value))
-		}
-		if err != nil {
-			return err
-		}
-		got++
-		copy(pages[int(block)*pg.BlockSize:], value[:pg.BlockSize])
-		return nil
-	})
-	if err == nil && got != n {
-		err = fmt.Errorf("segment %04X of %s has %d pages, of which %d are in the store", segment, kind, n, got)
-	}
-	return pages, err
+	return c.SLRUSegment(s.ctx, kind, segment)
 }

@@ -24,6 +24,8 @@ type backupFlags struct {
 	prev    lsnValue
 	replica bool
 	noSLRUs bool
+
+	compress string
 }
 
 func newBaseBackup() *cobra.Command {
@@ -47,6 +49,7 @@ streams from there. It needs that server's WAL from the last checkpoint at or be
 	fs.Var(&f.lsn, "lsn", "state to write (default: the last)")
 	fs.StringVar(&f.output, "output", "", "file to write, - for stdout (required)")
 	fs.StringVar(&f.format, "format", "full", "for whom: full, compute or standby")
+	fs.StringVar(&f.compress, "compress", "none", "compress the tar: none, gzip or zstd, with a level behind a colon if wanted, as in zstd:6")
 	fs.Var(&f.prev, "prev-lsn", "for a compute: where the record before the state begins (default: found for the last state alone)")
 	fs.BoolVar(&f.replica, "replica", false, "for a compute that does not write: without replication slots")
 	fs.BoolVar(&f.noSLRUs, "no-slrus", false, "for a compute that asks for pg_xact and pg_multixact segment by segment: without them")
@@ -67,6 +70,9 @@ func (f *backupFlags) options() (o strata.BaseBackupOptions, err error) {
 	}
 	if o.Format, err = basebackup.ParseFormat(f.format); err != nil {
 		return o, fmt.Errorf("--format: %w", err)
+	}
+	if o.Compression, err = basebackup.ParseCompression(f.compress); err != nil {
+		return o, fmt.Errorf("--compress: %w", err)
 	}
 	if o.Format != strata.BackupCompute && (f.prev.set || f.replica || f.noSLRUs) {
 		return o, errors.New("--prev-lsn, --replica and --no-slrus are for --format compute")
