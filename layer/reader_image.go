@@ -37,15 +37,8 @@ func (r *Reader) ReadImage(ctx context.Context, k page.Key, m *Image) bool {
 	}
 	unit := int64(r.unit())
 	off, end := e.start&^(unit-1), min((e.end+unit-1)&^(unit-1), r.end())
-	var sums []byte
-	if first, last := r.sumBlocks(off, end); first == last {
-		pin, ok := r.cachedSum(first)
-		if !ok {
-			return false
-		}
-		defer pin.Release()
-		sums = pin.Bytes()
-	} else if first < last {
+	var sums [sumsAtOnce * sumSize]byte
+	if r.desc.Checked && !r.copySums(sums[:], off, end) {
 		return false
 	}
 	reads := [1]virtualfile.Read{readOf(r.file, off, end)}
@@ -55,12 +48,33 @@ func (r *Reader) ReadImage(ctx context.Context, k page.Key, m *Image) bool {
 		return false
 	}
 	b, err := bytesRead(&reads[0], off, end)
-	if err != nil || r.verify(off, b, func(int64) []byte { return sums }) != nil {
+	if err != nil || r.desc.Checked && r.sums.compare(r.file.Name(), off, b, sums[:]) != nil {
 		return false
 	}
 	m.room.pool = r.file.Disk().Buffers()
 	m.Value, err = r.value(e.lsn, e.start, b[e.start-off:e.end-off:e.end-off], &m.room)
 	return err == nil
+}
+
+// copySums copies the checksums of the chunks [off, end) to dst, before these are read: what memory has to bring for
+// it comes while the read is begun, and no block stays pinned. It gives false if there are too many, or if they are
+// not in memory.
+func (r *Reader) copySums(dst []byte, off, end int64) bool {
+	chunk, n := off/int64(r.sums.chunk()), int((end-off)/int64(r.sums.chunk()))
+	if n*sumSize > len(dst) {
+		return false
+	}
+	for n > 0 {
+		blk, at := r.sums.blockOf(chunk)
+		pin, ok := r.cachedSum(blk)
+		if !ok {
+			return false
+		}
+		done := copy(dst[:n*sumSize], pin.Bytes()[at:blockSumAt]) / sumSize
+		pin.Release()
+		dst, chunk, n = dst[done*sumSize:], chunk+int64(done), n-done
+	}
+	return true
 }
 
 // imageOf finds the place of the image of k.

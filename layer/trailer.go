@@ -5,6 +5,8 @@ import (
 	"math/bits"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/stratapg/strata/internal/chunksum"
 )
 
 // The integrity trailer follows the last block of the index; what is before it is covered by checksums:
@@ -158,14 +160,34 @@ func (c *checksums) verify(file string, off int64, b []byte, sums func(blk int64
 	if off < 0 || off%int64(size) != 0 || len(b)%size != 0 || off+int64(len(b)) > c.covered {
 		return corruptf(file, off, "%d bytes are no chunks of the %d under checksums", len(b), c.covered)
 	}
-	for chunk := off / int64(size); len(b) > 0; {
-		blk, at := c.blockOf(chunk)
-		for s := sums(blk)[at:blockSumAt]; len(s) > 0 && len(b) > 0; s, b = s[sumSize:], b[size:] {
-			if xxhash.Sum64(b[:size]) != binary.BigEndian.Uint64(s) {
-				return corruptf(file, chunk*int64(size), "the checksum of these %d bytes is wrong", size)
-			}
-			chunk++
+	for len(b) > 0 {
+		blk, at := c.blockOf(off / int64(size))
+		want := sums(blk)[at:blockSumAt]
+		n := min(len(want)/sumSize, len(b)/size)
+		if err := c.compare(file, off, b[:n*size], want[:n*sumSize]); err != nil {
+			return err
 		}
+		off, b = off+int64(n*size), b[n*size:]
+	}
+	return nil
+}
+
+// sumsAtOnce is how many sums are computed before they are compared: a multiple of what chunksum takes together.
+const sumsAtOnce = 12
+
+// compare checks whole chunks of the file from off on against their sums.
+func (c *checksums) compare(file string, off int64, b, want []byte) error {
+	size := c.chunkSize
+	var sums [sumsAtOnce]uint64
+	for len(b) > 0 {
+		n := min(len(b)/size, sumsAtOnce)
+		chunksum.Each(sums[:n], b[:n*size], size)
+		for i, sum := range sums[:n] {
+			if sum != binary.BigEndian.Uint64(want[i*sumSize:]) {
+				return corruptf(file, off+int64(i*size), "the checksum of these %d bytes is wrong", size)
+			}
+		}
+		off, b, want = off+int64(n*size), b[n*size:], want[n*sumSize:]
 	}
 	return nil
 }
