@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stratapg/strata/compaction"
@@ -22,6 +23,14 @@ type compactor struct {
 	pace      int64 // of ingest, of fullPace
 	idle      int   // plans since the last flush
 	flushed   page.LSN
+	// done are the jobs done since there was nothing to do: a strategy that wants one of them again would want it for ever.
+	done map[name]bool
+}
+
+// name is what makes two jobs the same.
+type name struct {
+	kind compaction.Kind
+	rect compaction.Rect
 }
 
 const (
@@ -30,6 +39,8 @@ const (
 	// maxPlans is how many plans may follow each other before the timeline gets another flush; a strategy that needs more
 	// does not come to an end.
 	maxPlans = 3_000
+	// together is how many images are made after one plan, as by an engine of two lanes; of other jobs it is one.
+	together = 8
 )
 
 func (c *compactor) number() int {
@@ -98,13 +109,39 @@ func (r *run) replan() error {
 	if plan.ImagesChecked && c.running == nil { // of a plan that is not followed nothing counts but its debt
 		r.t.ImagesChecked()
 	}
+	plan.Jobs = c.choose(plan.Jobs)
 	queue, err := r.t.Resolve(plan)
 	if err != nil {
 		return err
 	}
 	c.queue, c.stale = queue, false
-	c.debt, c.pace = plan.Debt, plan.Debt.Pace(plan.Debt.Height)
+	if c.debt = plan.Debt; len(queue) == 0 && c.running == nil {
+		c.debt = c.debt.Unpaid() // there is no job that ingest could wait for
+		c.done = nil
+	}
+	c.pace = c.debt.PaceAfter(0) // a plan follows each flush
 	return nil
+}
+
+// choose takes what is done of a plan before the next: as the engine does the first job, or images that share no key.
+func (c *compactor) choose(jobs []compaction.Job) []compaction.Job {
+	if c.done == nil {
+		c.done = map[name]bool{}
+	}
+	var out []compaction.Job
+	for _, j := range jobs {
+		shares := func(o compaction.Job) bool { return o.Rect.Keys.Overlaps(j.Rect.Keys) }
+		switch {
+		case c.done[name{j.Kind, j.Rect}]:
+			continue
+		case len(out) > 0 && (j.Kind != compaction.Image || slices.ContainsFunc(out, shares)):
+			return out
+		}
+		if out = append(out, j); j.Kind != compaction.Image || len(out) == together {
+			return out
+		}
+	}
+	return out
 }
 
 // lay says when the running job publishes next.
@@ -126,6 +163,7 @@ func (r *run) publish() error {
 	}
 	r.events.still = 0
 	if c.running.Done() {
+		c.done[name{c.running.Job.Kind, c.running.Job.Rect}] = true
 		c.running = nil
 	} else {
 		r.lay()

@@ -76,10 +76,11 @@ func (r *run) begin() error {
 		return fmt.Errorf("scenario %s: %w", r.cfg.Name, err)
 	}
 	r.first = first
+	_, bounded := r.strategy.(compaction.Flusher)
 	r.measure = newMeter(r)
 	r.t, err = mock.New(space, mock.Options{
 		Compaction: r.cfg.Options, Start: startLSN, Preload: r.cfg.Preload, Records: int(r.cfg.Records()), Count: !r.cfg.Checks.Off,
-		Watch: r.measure.layer,
+		Chains: bounded, Watch: r.measure.layer,
 	})
 	if err != nil {
 		return err
@@ -146,6 +147,7 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 	}
 	mean := max(r.cfg.bytes(p)/max(p.Records, 1), 1)
 	buf := make([]mock.Record, batch)
+	var made []mock.Record     // that have not been taken in: the pace changed
 	waited := time.Duration(0) // for a record that takes longer than there is until the next event
 	for left := p.Records; left > 0; {
 		next := r.next()
@@ -158,17 +160,22 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 			}
 		}
 		if n == 0 {
-			if err := r.wait(ctx, next, p.Rate, min(left, batch)*mean); err != nil {
+			if err := r.wait(ctx, next); err != nil {
 				return err
 			}
 			continue
 		}
 		waited = 0
-		src.Fill(buf[:n])
-		if err := r.put(buf[:n], p.Rate); err != nil {
+		if len(made) == 0 {
+			made = buf[:n]
+			src.Fill(made)
+		}
+		took, err := r.put(made[:min(int(n), len(made))], p.Rate)
+		if err != nil {
 			return err
 		}
-		left -= n
+		made = made[took:]
+		left -= int64(took)
 	}
 	return nil
 }
@@ -205,34 +212,28 @@ func (p *replay) Fill(rs []mock.Record) {
 }
 
 // wait lets the next event happen; where ingest has to wait for compaction its time is a stall.
-func (r *run) wait(ctx context.Context, next time.Duration, rate, bytes int64) error {
+func (r *run) wait(ctx context.Context, next time.Duration) error {
 	if r.compact.pace == 0 {
 		r.measure.stall += next - r.now
-		if r.compact.running == nil {
-			return fmt.Errorf("ingest may not go on and there is nothing to do: %+v", r.compact.debt)
-		}
 	}
 	return r.happen(ctx, next)
 }
 
-// put takes in records at a rate, flushing where memory is full.
-func (r *run) put(rs []mock.Record, rate int64) error {
+// put takes in records at a rate until memory is full, which is flushed then, and says how many.
+func (r *run) put(rs []mock.Record, rate int64) (int, error) {
 	r.events.still = 0
-	for len(rs) > 0 {
-		from := r.t.Last()
-		n, full := r.t.Put(rs)
-		rs = rs[n:]
-		plain := int64(r.t.Last()-from) * int64(time.Second) / rate
-		slow := plain * fullPace / max(r.compact.pace, 1)
-		r.measure.stall += time.Duration(slow - plain)
-		r.now += time.Duration(slow)
-		if full {
-			if err := r.flush(); err != nil {
-				return err
-			}
+	from := r.t.Last()
+	n, full := r.t.Put(rs)
+	plain := int64(r.t.Last()-from) * int64(time.Second) / rate
+	slow := plain * fullPace / r.compact.pace
+	r.measure.stall += time.Duration(slow - plain)
+	r.now += time.Duration(slow)
+	if full {
+		if err := r.flush(); err != nil {
+			return n, err
 		}
 	}
-	return r.reached(r.t.Last() - startLSN)
+	return n, r.reached(r.t.Last() - startLSN)
 }
 
 // flush writes memory out, and compaction looks at it.

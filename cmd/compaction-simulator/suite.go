@@ -26,7 +26,7 @@ type suiteFlags struct {
 	scenarios, strategies                            []string
 	seed                                             uint64
 	out, trace                                       string
-	workers                                          int
+	workers, maxRecords                              int
 }
 
 func suiteCommand() *cobra.Command {
@@ -37,8 +37,8 @@ func suiteCommand() *cobra.Command {
 		Long: `Run all scenarios under all strategies, several at a time, and print how they compare.
 
 A results folder gets an index.html with the table, charts over time, and a picture and an interactive page of each
-run. Besides, "partitioned" is run with the bounds on deltas per read that the others came to (their p99), to show what it
-writes for the same reads: these runs are called partitioned@legacy and so on.
+run. Besides, "partitioned" is run with the bounds on reads that the others came to (their p99 of deltas, and of records where
+that is above its own bound), to show what it writes for the same reads: these runs are called partitioned@legacy and so on.
 
 The last line is "suite: runs=… failed=… seconds=…". The exit code is 0 only if no run failed; a run fails if a
 checker finds that a version is lost, that layers overlap, or that a strategy does not come to an end.`,
@@ -55,6 +55,7 @@ checker finds that a version is lost, that layers overlap, or that a strategy do
 	fl.StringVar(&f.out, "output", "", "results folder (default suite-results.SECONDS here)")
 	fl.StringVar(&f.trace, "trace", "", "file written by strata layers export-trace: a scenario more, \"trace\"")
 	fl.IntVar(&f.workers, "workers", 0, "runs at a time (default: one for each processor)")
+	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that keep one (default: the scenario's)")
 	fl.BoolVar(&f.noMatch, "no-match", false, "leave out the runs with others' bounds")
 	fl.BoolVar(&f.matchBounds, "match-bounds", false, "print only what partitioned writes with the others' bounds, beside what they write, as Markdown")
 	fl.BoolVar(&f.json, "json", false, "print the results as JSON instead of the table")
@@ -125,6 +126,14 @@ func suiteOptions(f *suiteFlags) (o suite.Options, err error) {
 		}
 		s.Seed = f.seed
 		o.Scenarios = append(o.Scenarios, s)
+	}
+	for i := range o.Scenarios {
+		if f.maxRecords != 0 {
+			o.Scenarios[i].Options.MaxRecords = f.maxRecords
+		}
+		if err := o.Scenarios[i].Validate(); err != nil {
+			return o, err
+		}
 	}
 	if o.Strategies, err = strategies(f.strategies); err != nil {
 		return o, err

@@ -60,38 +60,6 @@ func (t *Timeline) within(es []entry, r compaction.Rect) []entry {
 	return out
 }
 
-// limitRuns puts an image in place of each record that follows too many of its key without one, as the engine's merge does.
-func (t *Timeline) limitRuns(es []entry, job *compaction.Job) ([]entry, error) {
-	if job.MaxRecords == 0 || !longRun(es, job.MaxRecords) {
-		return es, nil
-	}
-	f := &folder{t: t, job: job, r: compaction.NewRetention(nil, compaction.FoldThreshold, job.MaxRecords)}
-	f.kept = make([]entry, 0, len(es))
-	for i := 0; i < len(es); {
-		n := i + 1
-		for n < len(es) && es[n].key() == es[i].key() {
-			n++
-		}
-		if n-i <= job.MaxRecords {
-			f.kept = append(f.kept, es[i:n]...)
-		} else if err := f.key(es[i].key(), es[i:n]); err != nil {
-			return nil, err
-		}
-		i = n
-	}
-	return f.kept, nil
-}
-
-// longRun reports whether a key has more entries than n.
-func longRun(es []entry, n int) bool {
-	for i := n; i < len(es); i++ {
-		if es[i-n].key() == es[i].key() {
-			return true
-		}
-	}
-	return false
-}
-
 // cut runs a cutter over entries. Together says that all records of a key that has few may be one entry for it: cutters of what is
 // flushed or merged divide the history of a key only where it is more than an output alone.
 func (t *Timeline) cut(c compaction.Cutter, es []entry, together bool) []compaction.Rect {

@@ -103,7 +103,7 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 		es := t.gather(p.inputs, job.Rect)
 		if job.Kind == compaction.Retile {
 			var err error
-			if es, err = t.limitRuns(es, &job); err != nil {
+			if es, err = t.limitRuns(es, job.MaxRecords); err != nil {
 				return nil, err
 			}
 		}

@@ -47,7 +47,7 @@ const deltaOverhead = 2
 
 // newDelta makes a delta of entries.
 func (t *Timeline) newDelta(r compaction.Rect, es []entry, overhead int64) *Layer {
-	return &Layer{
+	l := &Layer{
 		Layer: compaction.Layer{
 			ID:      compaction.ID{Keys: r.Keys, LSNs: r.LSNs, Generation: t.generation},
 			Size:    t.bytesOf(es) + overhead,
@@ -57,6 +57,10 @@ func (t *Timeline) newDelta(r compaction.Rect, es []entry, overhead int64) *Laye
 		span:    t.space.span(r.Keys),
 		entries: es,
 	}
+	if t.chains {
+		l.Chains = t.chainsOf(es)
+	}
+	return l
 }
 
 // newImage makes an image layer of the keys of a range that exist at x; nil if none does.

@@ -48,6 +48,7 @@ type Timeline struct {
 
 	counts Counts
 	refs   *references
+	chains bool
 	watch  func(Change)
 }
 
@@ -69,6 +70,9 @@ type Options struct {
 	Records int
 	// Count says that references to records are counted, so that a lost one is noticed.
 	Count bool
+	// Chains says that planners are told of deltas how many records of a key follow each other there: strategies that keep no
+	// bound do not look.
+	Chains bool
 	// Watch, if set, is told of each layer made and removed.
 	Watch func(Change)
 }
@@ -79,7 +83,7 @@ func New(space *Space, o Options) (*Timeline, error) {
 		return nil, fmt.Errorf("a timeline cannot begin at LSN 0/0")
 	}
 	t := &Timeline{space: space, log: newLog(o.Start, o.Records), opts: o.Compaction, generation: 1,
-		initial: o.Start, cutoff: o.Start, memStart: o.Start + 1, last: make([]uint32, space.end), watch: o.Watch,
+		initial: o.Start, cutoff: o.Start, memStart: o.Start + 1, last: make([]uint32, space.end), watch: o.Watch, chains: o.Chains,
 		awaits: map[uint32][]page.LSN{}}
 	for i := range t.last {
 		t.last[i] = none
@@ -167,8 +171,13 @@ func (t *Timeline) Flush(s compaction.Strategy) error {
 	whole := compaction.Rect{Keys: page.FullRange, LSNs: page.LSNRange{Start: t.memStart, End: t.log.end + 1}}
 	rects := []compaction.Rect{whole}
 	if f, ok := s.(compaction.Flusher); ok {
-		if spec := f.Flush(t.Snapshot(), whole.LSNs); spec.Cut != nil {
+		spec := f.Flush(t.Snapshot(), whole.LSNs)
+		if spec.Cut != nil {
 			rects = t.cut(spec.Cut(), es, true)
+		}
+		var err error
+		if es, err = t.limitRuns(es, spec.MaxRecords); err != nil {
+			return err
 		}
 	}
 	n := 0

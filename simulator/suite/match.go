@@ -17,7 +17,7 @@ func Matched(w io.Writer, results []*stats.Result) (n, lost int, err error) {
 		by[name{r.Scenario, r.Strategy}] = r
 	}
 	var b strings.Builder
-	b.WriteString("| scenario | against | bound: its p99 | write amp | its | p99 | max | its max | stall s | its | |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n")
+	b.WriteString("| scenario | against | bound: its p99 | write amp | its | p99 | max | its max | records p99 | its | stall s | its | |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---|\n")
 	for _, r := range results {
 		_, other, ok := strings.Cut(r.Strategy, "@")
 		o := by[name{r.Scenario, other}]
@@ -36,8 +36,8 @@ func Matched(w io.Writer, results []*stats.Result) (n, lost int, err error) {
 			verdict = "**more**"
 			lost++
 		}
-		fmt.Fprintf(&b, "| %s | %s | %d | %.2f | %.2f | %d | %d | %d | %.1f | %.1f | %s |\n", r.Scenario, other, r.Bound, r.WriteAmp, o.WriteAmp,
-			r.ReadAmpP99, r.ReadAmpMax, o.ReadAmpMax, r.StallSeconds, o.StallSeconds, verdict)
+		fmt.Fprintf(&b, "| %s | %s | %d | %.2f | %.2f | %d | %d | %d | %d | %d | %.1f | %.1f | %s |\n", r.Scenario, other, r.Bound, r.WriteAmp, o.WriteAmp,
+			r.ReadAmpP99, r.ReadAmpMax, o.ReadAmpMax, r.RecordsP99, o.RecordsP99, r.StallSeconds, o.StallSeconds, verdict)
 	}
 	if u, h := by[name{"uniform", bounded}], by[name{"hot-cold", bounded}]; u != nil && h != nil && u.WriteAmp > 0 {
 		fmt.Fprintf(&b, "\nhot-cold costs %.0f %% of uniform: write amp %.2f and %.2f, both with the default bound.\n", 100*h.WriteAmp/u.WriteAmp, h.WriteAmp, u.WriteAmp)

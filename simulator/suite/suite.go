@@ -22,7 +22,7 @@ type Options struct {
 	Scenarios  []sim.Config
 	Strategies []compaction.Strategy
 	// Matched also runs a strategy that keeps a bound on reads with the bounds that others came to: its name, then "@" and
-	// theirs. Empty is none.
+	// theirs: of deltas their p99, of records too where that is above its own bound. Empty is none.
 	Matched string
 	// Dir is the folder for pictures and tables; empty is none.
 	Dir string
@@ -98,9 +98,11 @@ func (r *runner) matched(results []*stats.Result) []task {
 			if other.Name() == s.Name() {
 				continue
 			}
-			p99 := results[i*len(r.Strategies)+k].ReadAmpP99
+			its := results[i*len(r.Strategies)+k]
 			m := c
-			m.Options.MaxVisits = max(p99, 2)
+			m.Options = c.Options.WithDefaults()
+			m.Options.MaxVisits = max(its.ReadAmpP99, 2)
+			m.Options.MaxRecords = max(its.RecordsP99, m.Options.MaxRecords) // others promise nothing, and it no less than by itself
 			out = append(out, task{len(results) + len(out), m, s, s.Name() + "@" + other.Name()})
 		}
 	}
