@@ -28,6 +28,7 @@ func (s *script) gc(h *history) {
 	if s.rnd.IntN(3) == 0 {
 		req.Horizon = 0
 	}
+	s.done.operations += 2
 	dry, err := tl.GC(context.Background(), timeline.GCRequest{Horizon: req.Horizon, DryRun: true, Explain: true})
 	if !s.failed(err) {
 		require.Equal(s, h.begin(), tl.Cutoff(), "a dry run has changed something")
@@ -112,6 +113,7 @@ func (c *everyKeys) Finish(emit func(compaction.Rect)) {
 // fold folds.
 func (s *script) fold(h *history) {
 	st := foldAll{l0s: s.rnd.IntN(3), keys: 1 + s.rnd.IntN(6)}
+	s.done.operations++
 	r, err := s.timeline(h).Compact(context.Background(), timeline.CompactRequest{Strategy: st})
 	s.folded += r.Jobs
 	if err != nil && strings.Contains(err.Error(), "another layer has the name") {
@@ -128,6 +130,7 @@ func (s *script) tooLate(h *history, lsn page.LSN, err error) bool {
 // lease keeps a random LSN readable until the store is closed.
 func (s *script) lease(h *history) {
 	lsn := max(s.lsn(h), h.oldest())
+	s.done.operations++
 	l, err := s.timeline(h).Lease(context.Background(), lsn, time.Hour)
 	if s.tooLate(h, lsn, err) || s.failed(err) {
 		return

@@ -16,21 +16,30 @@ import (
 	"github.com/stratapg/strata/virtualfile"
 )
 
-// scriptLength is how many steps one store lives.
-const scriptLength = 1500
+const (
+	// scriptLength is how many steps one store lives.
+	scriptLength = 1500
+	// longBurst is how many puts or reads follow each other in the long form, which so makes a million operations without as
+	// many more openings and files.
+	longBurst = 8
+)
 
 // tinyMemory leaves in-memory layers next to none, so that their values go to scratch files.
 func tinyMemory(o *Options) { o.Config.MemBytes, o.Config.MemChunk = 160<<10, 4<<10 }
 
 // TestScriptAgainstModel runs stores through random puts, reads, snapshots, flushes, branches, leases, compaction under strategies that
 // change at random, collection, folding, crashes, faults and full disks, with and without memory, a background that compacts too, and
-// reserved room, and compares all they say with a map. In the long form (make long) these are 120,000 steps, each of many operations
-// on files.
+// reserved room, and compares all they say with a map: a million operations and more in the long form (make long).
 func TestScriptAgainstModel(t *testing.T) {
 	noLeaks(t)
 	seeds := testkit.Rand(t, 1)
+	var done scriptCounts
+	enough := func(steps int) bool { return steps >= testkit.Size(3_000, 12_000, 0) }
+	if testkit.Long() {
+		enough = func(int) bool { return done.operations >= 1_000_000 }
+	}
 	steps, crashes, compacted, folded, collected, faults, spilled := 0, 0, 0, 0, 0, int64(0), int64(0)
-	for world := 0; steps < testkit.Size(3_000, 12_000, 120_000); world++ {
+	for world := 0; !enough(steps); world++ {
 		rnd := rand.New(rand.NewPCG(seeds.Uint64(), uint64(world)))
 		o := testOptions(nil)
 		o.Config.CheckpointDistance = []int64{4 << 10, 24 << 10, 100 << 10}[rnd.IntN(3)]
@@ -48,6 +57,9 @@ func TestScriptAgainstModel(t *testing.T) {
 			o.Config.Compaction.Period, o.Config.Compaction.Strategy = time.Hour, strategyNamed(t, "")
 		}
 		s := &script{TestingT: t, rnd: rnd, options: o, mem: virtualfile.NewMem(), chaos: newChaos(rnd), collects: world%4 != 3}
+		if testkit.Long() {
+			s.burst = longBurst
+		}
 		func() {
 			defer func() {
 				if t.Failed() {
@@ -63,6 +75,7 @@ func TestScriptAgainstModel(t *testing.T) {
 		}()
 		faults += s.chaos.hits()
 		spilled += s.spilled
+		done.add(s.done)
 		crashes += s.crashes
 		compacted += s.compacted
 		folded += s.folded
@@ -73,8 +86,8 @@ func TestScriptAgainstModel(t *testing.T) {
 	require.Positive(t, compacted)
 	require.Positive(t, folded)
 	require.Positive(t, collected)
-	t.Logf("%d steps, %d crashes, %d faults, %d jobs of compaction, %d folds, %d layers collected, %d bytes of values in scratch files",
-		steps, crashes, faults, compacted, folded, collected, spilled)
+	t.Logf("%v in %d stores of %d steps, %d crashes, %d faults, %d jobs of compaction, %d folds, %d layers collected, %d bytes of values in scratch files",
+		done, steps/scriptLength, scriptLength, crashes, faults, compacted, folded, collected, spilled)
 }
 
 // TestEveryModeGivesTheSameAnswers runs one script on the operating system's files under every mode, engine,
@@ -115,7 +128,7 @@ func TestEveryModeGivesTheSameAnswers(t *testing.T) {
 					first = got
 				}
 				require.Equal(t, first, got, name)
-				t.Logf("%s: engine %v in mode %v, answers %.8s", name, m.Engine, m.Mode, got)
+				t.Logf("%s: engine %v in mode %v, %v, answers %.8s", name, m.Engine, m.Mode, s.done, got)
 			}
 		}
 	}

@@ -38,9 +38,26 @@ type script struct {
 	names             int
 	crashes           int
 	spilled           int64
+	// burst is how often a put or a read is done in one step; 0 is once.
+	burst int
+	done  scriptCounts
 	// compacted counts jobs of explicit compactions.
 	compacted int
 	trace     []string // the last things that were done
+}
+
+// scriptCounts is what scripts have done. An operation is one call of a store, a timeline or a snapshot, whatever it gave: a put
+// of a batch, a read of a key or of many, a flush, an opening and so on.
+type scriptCounts struct{ operations, put, compared int }
+
+func (c *scriptCounts) add(o scriptCounts) {
+	c.operations += o.operations
+	c.put += o.put
+	c.compared += o.compared
+}
+
+func (c scriptCounts) String() string {
+	return fmt.Sprintf("%d operations, %d values put, %d compared", c.operations, c.put, c.compared)
 }
 
 // snap is a snapshot with what it must say.
@@ -62,6 +79,7 @@ func (s *script) fs() virtualfile.FS {
 func (s *script) try() error {
 	o := s.options
 	o.Config.FS = s.fs()
+	s.done.operations++
 	st, err := Open(context.Background(), o)
 	if err == nil {
 		s.store = st
@@ -117,7 +135,7 @@ func (s *script) do() {
 		fn     func(h *history)
 	}
 	steps := []step{
-		{300, "put", s.put}, {300, "get", s.get}, {60, "read", s.read}, {60, "read snapshot", s.readSnap},
+		{300, "put", s.often(s.put)}, {300, "get", s.often(s.get)}, {60, "read", s.often(s.read)}, {60, "read snapshot", s.often(s.readSnap)},
 		{12, "snapshot", s.snapshot}, {10, "end snapshot", s.endSnap}, {12, "flush", s.flush}, {8, "freeze", s.freeze},
 		{8, "compact", s.compact}, {4, "strategy", s.strategy},
 		{3, "branch", s.branch}, {2, "reopen", func(*history) { s.reopen() }},
@@ -127,7 +145,7 @@ func (s *script) do() {
 			step{3, "full", func(*history) { s.full() }})
 	}
 	if s.collects {
-		steps = append(steps, step{6, "gc", s.gc}, step{6, "fold", s.fold}, step{6, "lease", s.lease}, step{20, "read leased", s.readLeased})
+		steps = append(steps, step{6, "gc", s.gc}, step{6, "fold", s.fold}, step{6, "lease", s.lease}, step{20, "read leased", s.often(s.readLeased)})
 	}
 	total := 0
 	for _, x := range steps {
@@ -146,6 +164,15 @@ func (s *script) do() {
 	}
 }
 
+// often does something as often as a burst says.
+func (s *script) often(fn func(h *history)) func(h *history) {
+	return func(h *history) {
+		for range max(s.burst, 1) {
+			fn(h)
+		}
+	}
+}
+
 // full is a disk that has no room for a while.
 func (s *script) full() {
 	s.chaos.full++
@@ -155,9 +182,11 @@ func (s *script) full() {
 		h := s.some()
 		var b page.Batch
 		lsn, trial := s.batch(h, &b)
+		s.done.operations += 2
 		if s.failed(s.timeline(h).Put(context.Background(), &b)) {
 			return
 		}
+		s.done.put += b.Len()
 		s.took(h, lsn, trial)
 		s.failed(s.timeline(h).Flush(context.Background()))
 		s.readFrom(h, s.timeline(h), h.last)
@@ -212,6 +241,7 @@ func (s *script) put(h *history) {
 	if s.chaos != nil && s.rnd.IntN(10) == 0 {
 		put = tl.TryPut
 	}
+	s.done.operations++
 	err := put(context.Background(), &b)
 	switch {
 	case errors.Is(err, timeline.ErrBackpressure) && s.chaos != nil:
@@ -221,6 +251,7 @@ func (s *script) put(h *history) {
 			return
 		}
 	default:
+		s.done.put += b.Len()
 		s.took(h, lsn, trial)
 		return
 	}
@@ -239,6 +270,7 @@ func (s *script) get(h *history) { s.getFrom(h, s.timeline(h), s.lsn(h)) }
 
 func (s *script) getFrom(h *history, p pages, lsn page.LSN) {
 	k := modelKeys[s.rnd.IntN(len(modelKeys))]
+	s.done.operations++
 	v, err := p.Get(context.Background(), k, lsn)
 	want, ok, broken := h.at(k, lsn)
 	switch {
@@ -250,6 +282,7 @@ func (s *script) getFrom(h *history, p pages, lsn page.LSN) {
 	default:
 		require.True(s, ok && !broken, "%s at %s in %s is not to be found: %q", k.Describe(), lsn, h.name, v)
 		require.True(s, bytes.Equal(want, v), "%s at %s in %s: want %q, got %q", k.Describe(), lsn, h.name, want, v)
+		s.done.compared++
 		s.answer(k, lsn, v)
 	}
 }
@@ -258,6 +291,7 @@ func (s *script) read(h *history) { s.readFrom(h, s.timeline(h), s.lsn(h)) }
 
 func (s *script) readFrom(h *history, p pages, lsn page.LSN) {
 	set := modelSets[s.rnd.IntN(len(modelSets))]
+	s.done.operations++
 	if s.refuses(h, p, lsn) {
 		require.ErrorIs(s, p.GetVectored(context.Background(), set, lsn, nil), timeline.ErrBeforeHistory)
 		return
@@ -280,6 +314,7 @@ func (s *script) readFrom(h *history, p pages, lsn page.LSN) {
 			s.failed(err)
 		default:
 			require.True(s, bytes.Equal(want, v), "%s at %s in %s: want %q, got %q", k.Describe(), lsn, h.name, want, v)
+			s.done.compared++
 			s.answer(k, lsn, v)
 		}
 		return nil
@@ -295,6 +330,7 @@ func (s *script) readFrom(h *history, p pages, lsn page.LSN) {
 
 func (s *script) snapshot(h *history) {
 	lsn := max(s.lsn(h), h.oldest())
+	s.done.operations++
 	sn, err := s.timeline(h).Snapshot(context.Background(), lsn)
 	require.NoError(s, err)
 	s.snaps = append(s.snaps, &snap{h, sn, lsn, min(lsn, h.oldest())})
@@ -309,6 +345,7 @@ func (s *script) readSnap(*history) {
 	}
 	x := s.snaps[s.rnd.IntN(len(s.snaps))]
 	lsn := x.low + page.LSN(s.rnd.Uint64N(uint64(x.lsn-x.low)+1))
+	s.done.operations++
 	_, err := x.s.Get(context.Background(), modelKeys[0], x.lsn+1)
 	require.ErrorIs(s, err, timeline.ErrFutureLSN)
 	if s.rnd.IntN(4) == 0 {
@@ -326,12 +363,16 @@ func (s *script) endSnap(*history) {
 }
 
 func (s *script) flush(h *history) {
+	s.done.operations++
 	if !s.failed(s.timeline(h).Flush(context.Background())) {
 		require.Equal(s, h.last, s.timeline(h).DiskConsistentLSN())
 	}
 }
 
-func (s *script) freeze(h *history) { require.NoError(s, s.timeline(h).Freeze(context.Background())) }
+func (s *script) freeze(h *history) {
+	s.done.operations++
+	require.NoError(s, s.timeline(h).Freeze(context.Background()))
+}
 
 func (s *script) branch(h *history) {
 	if len(s.hs) == 8 {
@@ -339,6 +380,7 @@ func (s *script) branch(h *history) {
 	}
 	at := max(s.lsn(h), h.oldest())
 	s.names++
+	s.done.operations++
 	name := fmt.Sprintf("branch%d", s.names)
 	tl, err := s.tenant().Branch(context.Background(), s.timeline(h), name, page.TimelineID{}, at)
 	if s.tooLate(h, at, err) || s.failed(err) {
@@ -374,6 +416,7 @@ func (s *script) compact(h *history) {
 			}
 		}
 	}
+	s.done.operations++
 	r, err := s.timeline(h).Compact(ctx, req)
 	s.compacted += r.Jobs
 	if given && errors.Is(err, context.Canceled) {
