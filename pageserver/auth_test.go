@@ -62,6 +62,10 @@ func TestWhoMay(t *testing.T) {
 			_, err := c.Copy("fullbackup "+place+" "+last.String(), io.Discard)
 			return err
 		},
+		"basebackup": func(c *client.Conn) error {
+			_, err := c.Copy("basebackup "+place+" latest", io.Discard)
+			return err
+		},
 		"lease": func(c *client.Conn) error {
 			_, _, err := c.Row("lease lsn " + place + " " + last.String())
 			return err

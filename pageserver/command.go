@@ -1,11 +1,9 @@
 package pageserver
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +61,7 @@ func parseCommand(query string) (command, error) {
 	}
 	parse, ok := commands[strings.ToLower(words[0])]
 	if !ok {
-		return nil, fmt.Errorf("%q is no command: there are pagestream_v2, pagestream_v3, fullbackup, lease lsn and set", words[0])
+		return nil, fmt.Errorf("%q is no command: there are pagestream_v2, pagestream_v3, basebackup, fullbackup, lease lsn and set", words[0])
 	}
 	if len(words) == 1 {
 		return nil, fmt.Errorf("%s needs arguments", words[0])
@@ -78,7 +76,8 @@ func parseCommand(query string) (command, error) {
 var commands = map[string]func(words []string) (command, error){
 	"pagestream_v2": func(words []string) (command, error) { return parseStream(words, pagestream.V2) },
 	"pagestream_v3": func(words []string) (command, error) { return parseStream(words, pagestream.V3) },
-	"fullbackup":    parseBackup,
+	"basebackup":    parseBaseBackup,
+	"fullbackup":    parseFullBackup,
 	"lease":         parseLease,
 	"set":           func([]string) (command, error) { return ignored{}, nil },
 }
@@ -99,66 +98,6 @@ type ignored struct{}
 func (ignored) run(_ context.Context, c *conn) error {
 	c.selectOne()
 	return nil
-}
-
-// backupCommand sends a whole cluster as a tar.
-type backupCommand struct {
-	place
-	lsn page.LSN // 0: the newest
-}
-
-func parseBackup(words []string) (command, error) {
-	p, rest, err := parsePlace(words)
-	b := backupCommand{place: p}
-	if err == nil && len(rest) > 0 {
-		b.lsn, err = page.ParseLSN(rest[0])
-	}
-	if err == nil && len(rest) > 1 {
-		err = errors.New("the LSN before the backup's is found by the server; leave it out")
-	}
-	return b, err
-}
-
-func (b backupCommand) run(ctx context.Context, c *conn) error {
-	tl, err := c.find(ctx, b.place)
-	if err != nil {
-		return err
-	}
-	if b.lsn > 0 {
-		if err := c.wait(ctx, tl, b.lsn); err != nil {
-			return err
-		}
-	}
-	c.be.Send(&pgproto3.CopyOutResponse{})
-	if err := c.flush(); err != nil {
-		return connError{err}
-	}
-	w := bufio.NewWriterSize(copyData{c}, backupChunk)
-	if _, err := tl.BaseBackup(ctx, w, strata.BaseBackupOptions{LSN: b.lsn}); err != nil {
-		return err
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	c.be.Send(&pgproto3.CopyDone{})
-	c.selectOne()
-	return nil
-}
-
-// backupChunk is what a message of a backup holds.
-const backupChunk = 256 << 10
-
-// copyData sends what is written as messages of a copy.
-type copyData struct{ c *conn }
-
-func (d copyData) Write(b []byte) (int, error) {
-	for part := range slices.Chunk(b, backupChunk) {
-		d.c.be.Send(&pgproto3.CopyData{Data: part})
-		if err := d.c.flush(); err != nil {
-			return 0, connError{err}
-		}
-	}
-	return len(b), nil
 }
 
 // leaseCommand keeps an LSN readable for a while.

@@ -1,6 +1,6 @@
 // Package pageserver serves the timelines of an engine to PostgreSQL computes, over the PostgreSQL wire protocol, as
 // Neon's pageserver does (pageserver/src/page_service.rs): one simple or extended query opens a stream of page requests
-// (pagestream_v2, pagestream_v3), sends a backup (fullbackup) or holds an LSN (lease lsn). What the messages of a stream
+// (pagestream_v2, pagestream_v3), sends a backup (basebackup for a compute, fullbackup for a stock server) or holds an LSN (lease lsn). What the messages of a stream
 // look like is in pagestream.
 //
 // # One stream

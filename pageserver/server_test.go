@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -344,6 +345,11 @@ func TestCommands(t *testing.T) {
 		"lease lsn " + ids:            "one LSN",
 		"lease " + ids:                "instead of lsn",
 		"fullbackup " + ids + " 0/xx": "LSN",
+		"basebackup " + ids + " 0/xx": "LSN",
+
+		"basebackup " + ids + " latest --gzip --gzip": "given twice",
+		"basebackup " + ids + " latest --bzip2":       "there are --gzip and --replica",
+		"basebackup " + ids + " 0/16B3748 0/16B3740":  "is no flag",
 	} {
 		_, err := c.Copy(query, io.Discard)
 		var refused *client.ServerError
@@ -369,6 +375,27 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, r.Bytes, n)
 	require.Equal(t, entries(t, &want), entries(t, &got))
+
+	for flags, o := range map[string]strata.BaseBackupOptions{
+		"":                                   {},
+		" latest --replica":                  {Replica: true},
+		" " + s.lsns[0].String() + " --gzip": {LSN: s.lsns[0]},
+		" --replica --gzip":                  {Replica: true},
+	} {
+		got.Reset()
+		want.Reset()
+		_, err := c.Copy("basebackup "+ids+flags, &got)
+		require.NoError(t, err)
+		o.Format = strata.BackupCompute
+		_, err = s.BaseBackup(t.Context(), &want, o)
+		require.NoError(t, err)
+		var tar io.Reader = &got
+		if strings.Contains(flags, "gzip") {
+			tar, err = gzip.NewReader(&got)
+			require.NoError(t, err)
+		}
+		require.Equal(t, entries(t, &want), entries(t, tar), flags)
+	}
 }
 
 // entries lists the files of an archive with their sizes.

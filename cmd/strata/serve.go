@@ -39,6 +39,7 @@ func newServe() *cobra.Command {
 is interrupted. Connections may ask for
 
   pagestream_v2 TENANT TIMELINE, pagestream_v3 TENANT TIMELINE    a stream of page requests
+  basebackup TENANT TIMELINE [LSN|latest] [--gzip] [--replica]    what a Neon compute starts from
   fullbackup TENANT TIMELINE [LSN]                                a base backup that a stock server starts from
   lease lsn TENANT TIMELINE LSN                                   an LSN kept readable for ten minutes
 
