@@ -12,6 +12,7 @@ import (
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/internal/upload/index"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 )
@@ -97,6 +98,9 @@ func (t *Tenant) deleteObjects(ctx context.Context, s *slot) error {
 	if err := t.deleteAll(ctx, p, func(o upload.Object) bool { return o == own }); err != nil {
 		return err
 	}
+	if stays, err := t.leaveToOthers(ctx, s.id); err != nil || stays {
+		return err
+	}
 	return t.deleteAll(ctx, p, func(upload.Object) bool { return false })
 }
 
@@ -107,6 +111,9 @@ func (t *Tenant) markDeleted(ctx context.Context, id page.TimelineID) error {
 	part, wrote, err := upload.Load(ctx, env.Remote, p, generation)
 	if err != nil && !errors.Is(err, remote.ErrNotFound) {
 		return err
+	}
+	if part == nil && t.shard.Count > 0 {
+		part = index.New() // the other shards are to know
 	}
 	if part != nil && (part.DeletedAt.IsZero() || wrote != generation) {
 		if part.DeletedAt.IsZero() {

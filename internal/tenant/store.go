@@ -117,6 +117,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
+	if o.Config.Remote != nil && !o.Config.ReadOnly {
+		if err := s.tasks.Go(s.removeForebearsInBackground); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
 	if o.Config.Remote != nil && !o.Config.ReadOnly && o.HeatmapPeriod > 0 {
 		if err := s.tasks.Go(s.writeHeatmaps(o.HeatmapPeriod)); err != nil {
 			return nil, errors.Join(err, s.Close())

@@ -52,6 +52,9 @@ func (p Place) LayerKey(name string, generation uint32, shard string) string {
 	return p.Prefix() + name + suffix(generation)
 }
 
+// ObjectKey is where an object of the timeline lies.
+func (p Place) ObjectKey(o Object) string { return p.Prefix() + o.key() }
+
 // IndexKey is where the index of a generation lies.
 func (p Place) IndexKey(generation uint32) string { return p.Prefix() + indexName + suffix(generation) }
 
