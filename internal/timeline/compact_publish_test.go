@@ -16,6 +16,7 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -164,14 +165,16 @@ func TestEditInDoubtKeepsNames(t *testing.T) {
 		_, err := p.tl.Compact(t.Context(), CompactRequest{Strategy: imageAt{at, page.FullRange}})
 		return err
 	}
-	*p.fault = virtualfile.Fault{Op: virtualfile.OpSync, Nth: 1, Sticky: true, Err: syscall.ENOSPC, Path: isManifest}
+	*p.fault = virtualfile.Fault{Op: virtualfile.OpSync, Nth: 1, Sticky: true, Err: syscall.ENOSPC, Path: func(name string) bool {
+		return strings.Contains(filepath.Base(name), manifest.FileName) // also one that is written anew
+	}}
 	require.ErrorIs(t, image(), syscall.ENOSPC)
 	require.Len(t, p.tl.compact.suspects, 1)
 	suspect := p.tl.compact.suspects[0]
 	require.Zero(t, p.tl.removeDead())
 	require.True(t, p.there(suspect), "the edit may be found after a crash")
 	require.Equal(t, []compaction.ID{idOf(&suspect)}, p.tl.compact.doomed())
-	require.Error(t, image(), "the edit is still in doubt")
+	require.ErrorIs(t, image(), syscall.ENOSPC, "the edit is still in doubt")
 	require.True(t, p.there(suspect))
 	*p.fault = virtualfile.Fault{}
 
@@ -223,11 +226,14 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 						return !cancelled
 					}, Nth: 1, Err: syscall.EIO}
 					_, err := p.tl.Compact(ctx, CompactRequest{Strategy: &wanting{jobs: func(s *compaction.Snapshot) []compaction.Job { return retileJob(s, p.keys/outputs) }}})
-					require.Truef(t, errors.Is(err, context.Canceled) || errors.Is(err, syscall.EIO), "%v", err)
 					*p.fault = virtualfile.Fault{}
-					require.Len(t, made, n+1)
+					require.GreaterOrEqual(t, len(made), n+1)
 					some := slices.DeleteFunc(p.tl.Layers(), func(d layer.Desc) bool { return slices.Contains(old, d) })
-					require.Len(t, some, n, "what was done before is published")
+					done := len(some) // who cancels may come too late for the file that is being written
+					require.True(t, done == n || cancelled && done == n+1, "what was done before is published")
+					if done < outputs {
+						require.Truef(t, errors.Is(err, context.Canceled) || errors.Is(err, syscall.EIO), "%v", err)
+					}
 					p.whole()
 					require.Equal(t, before, p.reads())
 
@@ -236,7 +242,7 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 					for i := range s.Layers {
 						l := &s.Layers[i]
 						for k := range p.keys {
-							want := l.L0() && k < n*p.keys/outputs
+							want := l.L0() && k < done*p.keys/outputs
 							require.Equal(t, want, page.NewSet(l.Moved...).Contains(blockKey(k)), "%s, key %d", l.ID, k)
 						}
 					}
@@ -247,7 +253,7 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 					}
 					require.NoError(t, err)
 					for _, d := range p.tl.Layers() {
-						require.False(t, n > 0 && slices.Contains(old, d), "what was begun is finished")
+						require.False(t, done > 0 && slices.Contains(old, d), "what was begun is finished")
 					}
 					if by != "partitioned" { // which may find that another merge is worth it
 						require.Subset(t, p.tl.Layers(), some, "nothing is done twice")
