@@ -14,13 +14,19 @@ var pageText string
 
 // pageData is what the page's script reads.
 type pageData struct {
-	Keys    uint32      `json:"keys"`
-	Low     uint64      `json:"from"`
-	High    uint64      `json:"to"`
-	Layers  []pageLayer `json:"layers"`
-	Events  []pageEvent `json:"events"`
-	Reads   [][3]uint64 `json:"reads"`
-	Dropped int         `json:"dropped"`
+	Keys    uint32       `json:"keys"`
+	Low     uint64       `json:"from"`
+	High    uint64       `json:"to"`
+	Layers  []pageLayer  `json:"layers"`
+	Events  []pageEvent  `json:"events"`
+	Reads   []pageSample `json:"reads"`
+	Dropped int          `json:"dropped"`
+}
+
+// pageSample are reads as [key, LSN].
+type pageSample struct {
+	Event int         `json:"e"`
+	Reads [][2]uint64 `json:"r"`
 }
 
 type pageLayer struct {
@@ -40,7 +46,7 @@ func (e pageEvent) MarshalJSON() ([]byte, error) {
 
 // Page writes an interactive page of all states.
 func (r *Recorder) Page(w io.Writer, t Title) error {
-	d := pageData{Dropped: r.dropped, Layers: []pageLayer{}, Events: []pageEvent{}, Reads: [][3]uint64{}}
+	d := pageData{Dropped: r.dropped, Layers: []pageLayer{}, Events: []pageEvent{}, Reads: []pageSample{}}
 	keys, from, to := r.bounds()
 	d.Keys, d.Low, d.High = keys, uint64(from), uint64(to)
 	for i := range r.layers {
@@ -51,7 +57,11 @@ func (r *Recorder) Page(w io.Writer, t Title) error {
 		d.Events = append(d.Events, pageEvent{e})
 	}
 	for _, x := range r.reads {
-		d.Reads = append(d.Reads, [3]uint64{uint64(x.event), uint64(x.key), uint64(x.lsn)})
+		s := pageSample{Event: x.event}
+		for _, y := range x.reads {
+			s.Reads = append(s.Reads, [2]uint64{uint64(y.Key), uint64(y.LSN)})
+		}
+		d.Reads = append(d.Reads, s)
 	}
 	data, err := json.Marshal(&d)
 	if err != nil {

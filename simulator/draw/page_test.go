@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/page"
 	sim "github.com/stratapg/strata/simulator"
 	"github.com/stratapg/strata/simulator/draw"
 	"github.com/stratapg/strata/simulator/scenario"
@@ -69,14 +71,31 @@ func TestPageInBrowser(t *testing.T) {
 	require.Greater(t, n, 100)
 	require.Equal(t, at(n), shown(), "after loading")
 
-	// Ten is less than nine where they are compared as text.
-	for _, event := range []int{1, n / 2, n, 9, 10, 0, n - 1, 100, 99} {
+	slide := func(event int) {
 		b.eval(`slider.value = `+strconv.Itoa(event)+`; slider.dispatchEvent(new Event("input"))`, nil)
+		state := rec.At(event)
 		require.Equal(t, at(event), shown(), "event %d of %d", event, n)
 		var marks int
 		b.eval(`document.querySelectorAll("#sheet line.branch").length`, &marks)
-		require.Len(t, rec.At(event).Branches, marks, "branches at event %d", event)
+		require.Len(t, state.Branches, marks, "branches at event %d", event)
+		want, got := [][2]uint64{}, [][2]uint64{}
+		for _, r := range state.Reads {
+			want = append(want, [2]uint64{uint64(r.Key), uint64(r.LSN)})
+		}
+		b.eval(`[...document.querySelectorAll("#sheet ellipse.read")].map(e => [Number(e.dataset.key), Number(e.dataset.lsn)])`, &got)
+		require.Equal(t, want, got, "reads at event %d", event)
 	}
+	require.NotEmpty(t, rec.At(n).Reads)
+	require.NotEqual(t, rec.At(n/2).Reads, rec.At(n).Reads)
+	// Ten is less than nine where they are compared as text.
+	for _, event := range []int{1, n / 2, n, 9, 10, 0, n - 1, 100, 99} {
+		slide(event)
+	}
+	b.dark(true)
+	for _, event := range []int{1, n / 2, n} {
+		slide(event)
+	}
+	b.dark(false)
 	press("Home")
 	require.Empty(t, shown())
 	press("ArrowRight")
@@ -115,4 +134,29 @@ func TestBrowserSeesFaults(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(`<script>fetch("http://127.0.0.1:9/"); nowhere()</script>`), 0o666))
 	b.open(file)
 	require.GreaterOrEqual(t, len(b.faults()), 2)
+}
+
+// TestReadsDrawn: reads of times all over a run are drawn, a few of each time, however many there are.
+func TestReadsDrawn(t *testing.T) {
+	rec := draw.NewRecorder()
+	watch := rec.Observer()
+	const times, some = 5000, 12
+	for i := range times {
+		at := time.Duration(i)
+		watch.Mark(at, sim.Mark{Kind: "branch", LSN: page.LSN(i + 1)})
+		for k := range 64 {
+			watch.Mark(at, sim.Mark{Kind: "read", Key: uint32(i), LSN: page.LSN(k + 1)})
+		}
+	}
+	require.Equal(t, times, rec.Events())
+	for _, n := range []int{1, 100, times / 2, times} {
+		reads := rec.At(n).Reads
+		require.Len(t, reads, some, "event %d", n)
+		require.InDelta(t, n, int(reads[0].Key), 32, "event %d", n)
+		require.Less(t, int(reads[0].Key), n, "event %d: reads that come later", n)
+		require.Equal(t, page.LSN(some), reads[some-1].LSN)
+	}
+	var out bytes.Buffer
+	require.NoError(t, rec.Page(&out, draw.Title{}))
+	require.Less(t, out.Len(), 1<<20)
 }

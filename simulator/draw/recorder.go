@@ -16,7 +16,11 @@ type Recorder struct {
 	layers  []Layer
 	index   map[*mock.Layer]int
 	events  []event
-	reads   []read
+	reads   []sample
+	every   int // of the times at which reads are tried, this one each is drawn; a power of two
+	tried   int // such times
+	readAt  time.Duration
+	passed  bool // the reads of readAt are not drawn
 	dropped int
 	keys    uint32
 }
@@ -45,15 +49,20 @@ type event struct {
 	lsn   page.LSN
 }
 
-// read is a sampled read, drawn where it looked.
-type read struct {
-	event int
-	key   uint32
-	lsn   page.LSN
+// sample is some of the reads tried at one time, drawn where they looked.
+type sample struct {
+	event int // the newest before
+	reads []Read
+}
+
+// Read is a key that was read at an LSN.
+type Read struct {
+	Key uint32
+	LSN page.LSN
 }
 
 // NewRecorder makes a recorder.
-func NewRecorder() *Recorder { return &Recorder{index: make(map[*mock.Layer]int)} }
+func NewRecorder() *Recorder { return &Recorder{index: make(map[*mock.Layer]int), every: 1} }
 
 // Observer gives what Run is to tell.
 func (r *Recorder) Observer() sim.Observer { return sim.Observer{Layer: r.layer, Mark: r.mark} }
@@ -81,17 +90,41 @@ func (r *Recorder) layer(at time.Duration, c mock.Change) {
 	r.events = append(r.events, event{at: at, what: "made", layer: len(r.layers) - 1})
 }
 
-// maxReads is how many reads are drawn.
-const maxReads = 4000
+const (
+	// shownReads is how many of the reads of one time are drawn.
+	shownReads = 12
+	// maxSamples is how many times of the run have their reads drawn; of more, each second one is forgotten.
+	maxSamples = 512
+)
 
 func (r *Recorder) mark(at time.Duration, m sim.Mark) {
 	switch {
 	case m.Kind == "read":
-		if len(r.reads) < maxReads && m.Key%16 == 0 {
-			r.reads = append(r.reads, read{len(r.events), m.Key, m.LSN})
-		}
+		r.read(at, Read{m.Key, m.LSN})
 	case len(r.events) < MaxEvents:
 		r.events = append(r.events, event{at: at, what: m.Kind, layer: -1, lsn: m.LSN})
+	}
+}
+
+// read notes a read. Those of one time come one after the other.
+func (r *Recorder) read(at time.Duration, x Read) {
+	if r.tried == 0 || r.readAt != at {
+		r.readAt, r.tried = at, r.tried+1
+		if len(r.reads) == maxSamples {
+			for i := range maxSamples / 2 {
+				r.reads[i] = r.reads[2*i]
+			}
+			r.reads, r.every = r.reads[:maxSamples/2], 2*r.every
+		}
+		if r.passed = (r.tried-1)%r.every != 0; !r.passed {
+			r.reads = append(r.reads, sample{event: len(r.events)})
+		}
+	}
+	if r.passed {
+		return
+	}
+	if s := &r.reads[len(r.reads)-1]; len(s.reads) < shownReads {
+		s.reads = append(s.reads, x)
 	}
 }
 
@@ -103,6 +136,7 @@ type State struct {
 	Live     []int // indexes of layers, in the order in which they were made
 	Cutoff   page.LSN
 	Branches []page.LSN
+	Reads    []Read // some of those tried last
 }
 
 // At gives the state after the first n events.
@@ -135,6 +169,11 @@ func (r *Recorder) At(n int) State {
 	for i, l := range live {
 		if l {
 			s.Live = append(s.Live, i)
+		}
+	}
+	for _, x := range r.reads {
+		if x.event <= n {
+			s.Reads = x.reads
 		}
 	}
 	return s

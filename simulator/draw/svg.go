@@ -63,13 +63,14 @@ func legend(b *bufio.Writer) {
 		{"delta fold", "folded"}, {"image", "image"},
 	} {
 		fmt.Fprintf(b, "<rect class=\"%s\" x=\"%d\" y=\"32\" width=\"14\" height=\"10\"/><text x=\"%d\" y=\"41\">%s</text>\n", k.class, x, x+19, k.label)
-		x += 34 + 7*len(k.label)
+		x += 36 + 6*len(k.label)
 	}
 	for _, k := range []struct{ class, label string }{{"branch", "branch"}, {"cutoff", "cutoff"}} {
 		fmt.Fprintf(b, "<line class=\"%s\" x1=\"%d\" x2=\"%d\" y1=\"37\" y2=\"37\"/><text x=\"%d\" y=\"41\">%s</text>\n", k.class, x, x+18, x+23, k.label)
-		x += 38 + 7*len(k.label)
+		x += 40 + 6*len(k.label)
 	}
-	fmt.Fprintf(b, "<circle class=\"read\" cx=\"%d\" cy=\"37\" r=\"1.6\"/><text x=\"%d\" y=\"41\">read</text>\n", x+4, x+12)
+	fmt.Fprintf(b, "<circle class=\"read\" cx=\"%d\" cy=\"37\" r=\"2\"/><text x=\"%d\" y=\"41\">read</text>\n", x+4, x+12)
+	fmt.Fprintf(b, "<text x=\"%d\" y=\"41\" text-anchor=\"end\">keys to the right, LSNs upward</text>\n", sheetWidth-gap)
 }
 
 // panel draws the state after n events.
@@ -98,8 +99,8 @@ func (r *Recorder) panel(b *bufio.Writer, left, n int) {
 	if s.Cutoff > from {
 		fmt.Fprintf(b, "<line class=\"cutoff\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n", left, left+panelWidth, y(s.Cutoff), y(s.Cutoff))
 	}
-	for _, d := range r.readsNear(n) {
-		fmt.Fprintf(b, "<circle class=\"read\" cx=\"%.1f\" cy=\"%.1f\" r=\"1.6\"/>\n", x(d.key), y(min(d.lsn, to)))
+	for _, d := range s.Reads {
+		fmt.Fprintf(b, "<circle class=\"read\" cx=\"%.1f\" cy=\"%.1f\" r=\"2\"/>\n", x(d.Key), y(min(d.LSN, to)))
 	}
 	at := 0.0
 	if n > 0 {
@@ -107,18 +108,6 @@ func (r *Recorder) panel(b *bufio.Writer, left, n int) {
 	}
 	fmt.Fprintf(b, "<rect class=\"frame\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"/>\n", left, headHeight, panelWidth, panelHeight)
 	fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\">event %d of %d, %.1f s: %d layers, %d MiB</text>\n", left, headHeight+panelHeight+16, n, len(r.events), at, len(s.Live), bytes/sizeUnit)
-}
-
-// shownReads is how many of the reads before an event are shown with it.
-const shownReads = 12
-
-// readsNear gives the newest reads before an event.
-func (r *Recorder) readsNear(n int) []read {
-	end := 0
-	for end < len(r.reads) && r.reads[end].event <= n {
-		end++
-	}
-	return r.reads[max(0, end-shownReads):end]
 }
 
 // class is that of a layer's shape.

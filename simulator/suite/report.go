@@ -69,6 +69,7 @@ func Read(dir string) ([]*stats.Result, error) {
 // chartGroup is a scenario with its charts over time.
 type chartGroup struct {
 	Scenario string
+	Names    []string // of the lines, as many as there are colours
 	Charts   []template.HTML
 }
 
@@ -95,6 +96,9 @@ func charts(results []*stats.Result) []chartGroup {
 			n++
 		}
 		g := chartGroup{Scenario: results[i].Scenario}
+		for _, r := range results[i:min(n, i+colours)] {
+			g.Names = append(g.Names, label(r))
+		}
 		for _, m := range measures {
 			g.Charts = append(g.Charts, chart(m, results[i:n]))
 		}
@@ -105,6 +109,9 @@ func charts(results []*stats.Result) []chartGroup {
 }
 
 const chartWidth, chartHeight, chartTop = 300, 120, 18
+
+// colours is how many lines of a chart can be told apart.
+const colours = 5
 
 // chart draws a measure of several runs over the time of the run.
 func chart(m measure, results []*stats.Result) template.HTML {
@@ -118,7 +125,7 @@ func chart(m measure, results []*stats.Result) template.HTML {
 	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d"><text x="2" y="12">%s, up to %.4g</text><rect class="frame" x="0" y="%d" width="%d" height="%d"/>`,
 		chartWidth, chartHeight+chartTop+2, m.name, maxY, chartTop, chartWidth, chartHeight)
 	for i, r := range results {
-		fmt.Fprintf(&b, `<polyline class="s%d" points="`, i%5)
+		fmt.Fprintf(&b, `<polyline class="s%d" points="`, i%colours)
 		for k := range r.Series {
 			p := &r.Series[k]
 			fmt.Fprintf(&b, "%.1f,%.1f ", p.Seconds/maxX*chartWidth, chartTop+chartHeight-m.of(p)/maxY*chartHeight)
