@@ -127,6 +127,9 @@ func (c *Conn) Close() error {
 	return errors.Join(c.fe.Flush(), c.nc.Close())
 }
 
+// Abort breaks the connection off: whoever waits for it gets an error. It may be called from any goroutine.
+func (c *Conn) Abort() { _ = c.nc.Close() }
+
 // command sends a query and waits for the message that it begins with.
 func (c *Conn) command(query string, wanted func(pgproto3.BackendMessage) bool) (pgproto3.BackendMessage, error) {
 	c.fe.Send(&pgproto3.Query{String: query})

@@ -1,0 +1,73 @@
+package pagebench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stratapg/strata/pageserver/client"
+)
+
+// Backup says how base backups are asked for.
+type Backup struct {
+	Addr    string
+	Connect client.Options
+	// NoCompression asks for the archive as it is, without gzip.
+	NoCompression bool
+	// Runtime is how long; 0 until the context ends.
+	Runtime time.Duration
+}
+
+// Run takes backups of all targets, one client for each as Neon's pagebench does, and measures from the request to the last
+// byte.
+func (b Backup) Run(ctx context.Context, targets []Target) (Result, error) {
+	limited, cancel := context.WithCancel(ctx)
+	if b.Runtime > 0 {
+		limited, cancel = context.WithTimeout(ctx, b.Runtime)
+	}
+	defer cancel()
+	begin := time.Now()
+	all, inner := errgroup.WithContext(limited)
+	took := make([]Latencies, len(targets))
+	for i, t := range targets {
+		took[i] = newLatencies()
+		all.Go(func() error { return b.loop(inner, t, took[i]) })
+	}
+	err := all.Wait()
+	if limited.Err() != nil && errors.Is(err, limited.Err()) {
+		err = nil
+	}
+	r := Result{Total: newLatencies(), Elapsed: time.Since(begin)}
+	for _, l := range took {
+		r.Total.h.Merge(l.h)
+	}
+	return r, err
+}
+
+func (b *Backup) loop(ctx context.Context, t Target, took Latencies) error {
+	query := fmt.Sprintf("basebackup %s %s latest", t.Tenant, t.Timeline)
+	if !b.NoCompression {
+		query += " --gzip"
+	}
+	for {
+		c, err := client.Dial(ctx, b.Addr, b.Connect)
+		if err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		stop := context.AfterFunc(ctx, c.Abort)
+		begun := time.Now()
+		_, err = c.Copy(query, io.Discard)
+		if err == nil {
+			took.add(time.Since(begun))
+		}
+		stop()
+		c.Abort()
+		if err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+	}
+}
