@@ -191,6 +191,46 @@ func TestEditInDoubtKeepsNames(t *testing.T) {
 	require.Equal(t, before, p.reads())
 }
 
+// TestOutputsAreJudged: what a cutter gives is known only once it has seen the entries. An output that would do harm is not published,
+// and its file goes.
+func TestOutputsAreJudged(t *testing.T) {
+	p := newPublished(t, nil)
+	before, layers := p.reads(), p.tl.Layers()
+	_, err := p.tl.Compact(t.Context(), CompactRequest{Strategy: &wanting{jobs: func(s *compaction.Snapshot) []compaction.Job {
+		jobs := retileJob(s, 2)
+		rect := jobs[0].Rect
+		jobs[0].Cut = func() compaction.Cutter { return oneRect(rect) }
+		return jobs
+	}}})
+	require.ErrorContains(t, err, "would look like an L0")
+	require.Equal(t, layers, p.tl.Layers())
+	p.whole()
+	require.Equal(t, before, p.reads())
+}
+
+// oneRect is a cutter that gives what it is, whatever there is.
+type oneRect compaction.Rect
+
+func (oneRect) Add(compaction.Entry, func(compaction.Rect)) {}
+func (r oneRect) Finish(emit func(compaction.Rect))         { emit(compaction.Rect(r)) }
+
+// TestOutputsAreDurable: what the manifest names is there after a crash, of compaction's outputs as of all else.
+func TestOutputsAreDurable(t *testing.T) {
+	p := newPublished(t, nil)
+	require.NoError(t, errors.Join(p.mem.SyncDir(""), p.mem.SyncDir("store")))
+	for _, keys := range []int{2, 3} {
+		_, err := p.retile(keys)
+		require.NoError(t, err)
+		for seed := range uint64(20) {
+			clone := p.mem.CrashClone(seed)
+			for _, d := range p.tl.Layers() {
+				_, err := clone.Stat(filepath.Join(p.tl.dir, d.FileName()))
+				require.NoError(t, err)
+			}
+		}
+	}
+}
+
 // TestInterruptedWorkGoesOn breaks off a job that has published a part, by its context and by a fault, at each of its files. What was
 // published stays, and is not written again: what is lost is the file that was being written. The next plan, of whatever strategy, does
 // the rest.

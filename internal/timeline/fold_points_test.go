@@ -1,6 +1,8 @@
 package timeline
 
 import (
+	"context"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -14,6 +16,7 @@ import (
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
+	"github.com/stratapg/strata/walredo"
 )
 
 // foldTo is foldOnce up to a horizon below the cutoff, cut behind every few keys.
@@ -272,4 +275,45 @@ func TestFoldsBeginWithWhatLiesBelow(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, map[page.Key]int{blockKey(0): 1}, alone, "the other is a record still")
+}
+
+// unable is redo that cannot do one page.
+type unable struct{ joiner }
+
+func (u unable) Redo(ctx context.Context, dst []byte, r *walredo.Request) ([]byte, error) {
+	if r.Key == blockKey(1) {
+		return nil, fmt.Errorf("%w: it is a test", walredo.ErrCorrupt)
+	}
+	return u.joiner.Redo(ctx, dst, r)
+}
+
+// TestFoldsLeaveOutWhatIsBroken: the history of a page that cannot be rebuilt stays, and all else is folded.
+func TestFoldsLeaveOutWhatIsBroken(t *testing.T) {
+	e := readEnv(t, virtualfile.NewMem(), "store", func(c *Config) { c.Redoer = unable{} })
+	tl := newTestTimeline(t, e, "store", "main", readFirst, nil)
+	const keys, layers = 4, 4
+	for i := range layers {
+		putLayer(t, tl, keys, i == 0)
+	}
+	foldAtEnd(t, tl)
+	require.Equal(t, map[page.Key]int{blockKey(0): 1, blockKey(1): layers, blockKey(2): 1, blockKey(3): 1}, needed(t, tl))
+	for i := range keys {
+		_, err := tl.Get(t.Context(), blockKey(i), tl.LastRecordLSN())
+		require.Equal(t, i != 1, err == nil, "%v", err)
+	}
+}
+
+// needed is entriesOf without what has moved.
+func needed(t *testing.T, tl *Timeline) map[page.Key]int {
+	n := map[page.Key]int{}
+	for _, d := range tl.Layers() {
+		_, err := tl.VerifyLayer(t.Context(), d, func(k page.Key, _ page.LSN, _ bool, _ layer.Stored) error {
+			if !tl.compact.moved[idOf(&d)].Contains(k) {
+				n[k]++
+			}
+			return nil
+		})
+		require.NoError(t, err)
+	}
+	return n
 }

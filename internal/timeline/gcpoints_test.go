@@ -212,6 +212,39 @@ func TestBranchesReleaseWhatTheyCover(t *testing.T) {
 	})
 }
 
+// TestBranchesOfOnePoint: of what several branches begin with at one LSN only that is needed no more which each of them has covered.
+func TestBranchesOfOnePoint(t *testing.T) {
+	f := newFamily(t, nil)
+	ctx := context.Background()
+	_, err := f.parent.GC(ctx, GCRequest{})
+	require.NoError(t, err)
+	second := newTestTimeline(t, f.child.env, f.dir, "second", f.at, f.parent)
+	pages := page.Range{Start: page.MinKey, End: compaction.SparseKeys.Start}
+	metadata := page.Range{Start: compaction.SparseKeys.Start, End: page.MaxKey}
+	read := func() {
+		t.Helper()
+		for _, tl := range []*Timeline{f.child, second} {
+			for _, k := range []page.Key{blockKey(0), settings} {
+				_, err := tl.Get(ctx, k, f.at)
+				require.NoError(t, err)
+			}
+		}
+	}
+	makeImage(t, f.child, f.at, pages)
+	f.pins(f.at)
+	makeImage(t, second, f.at, metadata)
+	f.pins(f.at)
+	read()
+	makeImage(t, second, f.at, pages)
+	require.True(t, f.released().Contains(blockKey(0)))
+	require.False(t, f.released().Contains(settings), "the first needs it")
+	f.collected(0, f.at)
+	read()
+	makeImage(t, f.child, f.at, metadata)
+	f.collected(old, f.at)
+	read()
+}
+
 func isManifest(name string) bool {
 	return len(name) >= len(manifest.FileName) && name[len(name)-len(manifest.FileName):] == manifest.FileName
 }
