@@ -6,12 +6,13 @@
 // # One stream
 //
 // The goroutine of a connection reads and decodes requests and puts them into a queue of bounded length; where it is full
-// nothing more is read, and TCP makes the client wait. A goroutine that lives while the queue holds something takes from
-// its front what can be read together - page requests of one effective LSN, at most Config.Batch - reads them with one
-// Timeline.GetVectored, and writes the answers in the order of the requests with one write. No timer gathers requests:
-// who is alone is served at once, and while one batch is read the next one grows.
+// nothing more is read, and TCP makes the client wait. Goroutines that live while the queue holds something take from
+// its front what can be read together - page requests of one effective LSN, at most Config.Batch - read them with one
+// Timeline.GetVectored, and write the answers with one write, in the order of the requests. No timer gathers requests: who
+// is alone is served at once, and while one batch is read the next one grows. Two batches at most are under way: a client
+// that keeps so many requests open would otherwise wait for the server, and the server for it, by turns.
 //
-//	socket ─▶ read, decode ─▶ queue (Config.Queue) ─▶ batch ─▶ GetVectored ─▶ answers, in order ─▶ socket
+//	socket ─▶ read, decode ─▶ queue (Config.Queue) ─▶ two batches ─▶ GetVectored ─▶ answers, in order ─▶ socket
 //
 // A page is copied once between the engine and the kernel: into the buffer that is written. Buffers belong to a stream
 // only while it has work, so that an idle connection holds two small ones of the protocol and a goroutine.

@@ -327,6 +327,39 @@ func TestWaitsForWAL(t *testing.T) {
 	require.True(t, a.Exists)
 }
 
+// TestTwoBatchesUnderWay: while one request waits those behind it are read, and their answers wait for its answer. A
+// third batch is not begun.
+func TestTwoBatchesUnderWay(t *testing.T) {
+	const many = 24
+	s := serve(t, pageserver.Config{Batch: 8})
+	st := s.stream(t, pagestream.V3)
+	last := s.LastRecordLSN()
+	rel := page.RelTag{Spc: 1663, DB: 5, Rel: 1259}
+	first := at(last + 8)
+	first.Kind, first.ID, first.Rel = pagestream.Page, 1, rel
+	require.NoError(t, st.Send(first))
+	require.Eventually(t, func() bool { return s.s.Metrics().Waits == 1 }, time.Minute, time.Millisecond)
+	var asked []pagestream.Request
+	for i := range many {
+		r := at(last)
+		r.Kind, r.ID, r.Rel, r.Block = pagestream.Page, uint64(i+2), rel, uint32(i%4)
+		asked = append(asked, r)
+	}
+	require.NoError(t, st.Send(asked...))
+	require.Eventually(t, func() bool { return s.s.Metrics().Batches == 1 }, time.Minute, time.Millisecond)
+	require.EqualValues(t, 8, s.s.Metrics().Pages)
+	var b page.Batch
+	b.PutImage(page.CheckpointKey, last+8, make([]byte, 8))
+	require.NoError(t, s.Put(t.Context(), &b))
+	for _, r := range append([]pagestream.Request{first}, asked...) {
+		a, err := st.Receive() // which refuses an answer to another request
+		require.NoError(t, err)
+		want, err := s.Page(t.Context(), rel, r.Block, last)
+		require.NoError(t, err)
+		require.Equal(t, want, a.Pages)
+	}
+}
+
 // TestCommands beside streams, and what is none.
 func TestCommands(t *testing.T) {
 	s := serve(t, pageserver.Config{})

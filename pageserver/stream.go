@@ -18,8 +18,8 @@ type streamCommand struct {
 	version pagestream.Version
 }
 
-// stream is a copy in both directions: requests in, answers out. The connection's goroutine reads; answers are made by a
-// goroutine that lives while the queue holds something.
+// stream is a copy in both directions: requests in, answers out. The connection's goroutine reads; answers are made by
+// goroutines that live while the queue holds something, and write in the order of the requests.
 type stream struct {
 	*conn
 	ctx     context.Context
@@ -27,11 +27,22 @@ type stream struct {
 	version pagestream.Version
 
 	mu      sync.Mutex
-	changed sync.Cond // the queue became shorter, or the answering goroutine ended
+	changed sync.Cond // the queue became shorter, a batch was sent, or an answering goroutine ended
 	queue   []pagestream.Request
-	busy    bool
+	busy    int   // goroutines that answer
+	taken   int64 // batches taken from the queue
+	sent    int64 // batches whose answers were written
 	broken  error // what ended the answering
 }
+
+const (
+	// maxUnderWay is how many batches of a stream are answered at a time: while the answers of one are written, and
+	// the client looks at them, another one is read.
+	maxUnderWay = 2
+	// worthSplitting is how many requests make a batch beside another: so many that what a batch costs in itself, two
+	// system calls and a plan, is little beside its pages.
+	worthSplitting = 8
+)
 
 func (s streamCommand) run(ctx context.Context, c *conn) error {
 	tl, err := c.find(ctx, s.place)
@@ -101,18 +112,23 @@ func (s *stream) push(r pagestream.Request) error {
 		return s.broken
 	}
 	s.queue = append(s.queue, r)
-	if !s.busy {
-		s.busy = true
+	s.hireLocked()
+	return nil
+}
+
+// hireLocked begins to answer: who is alone at once, a second batch when it is large enough.
+func (s *stream) hireLocked() {
+	if s.busy == 0 && len(s.queue) > 0 || s.busy < maxUnderWay && len(s.queue) >= worthSplitting {
+		s.busy++
 		go s.answerAll()
 	}
-	return nil
 }
 
 // drain waits until all that was queued is answered, or cannot be.
 func (s *stream) drain() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.busy {
+	for s.busy > 0 {
 		s.changed.Wait()
 	}
 	return s.broken
@@ -122,29 +138,73 @@ func (s *stream) drain() error {
 func (s *stream) answerAll() {
 	b := batches.Get().(*batch)
 	defer batches.Put(b)
-	for s.take(b) {
+	for {
+		turn, ok := s.take(b)
+		if !ok {
+			return
+		}
 		s.answer(b)
+		if !s.await(turn) {
+			return
+		}
 		if err := s.send(b.out); err != nil {
 			s.end(err)
 			return
 		}
+		s.pass()
 	}
 }
 
-// take moves what can be answered together from the queue's front to b. It reports whether there was something; if not
-// the goroutine has to end.
-func (s *stream) take(b *batch) bool {
+// take moves what can be answered together from the queue's front to b, and gives its turn to be sent. It reports
+// whether there was something; if not the goroutine has ended.
+func (s *stream) take(b *batch) (turn int64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := together(s.queue, s.s.c.Batch)
+	n := together(s.queue, s.shareLocked())
 	b.reset(s.queue[:n])
 	s.queue = s.queue[:copy(s.queue, s.queue[n:])]
-	s.busy = n > 0
 	if len(s.queue) == 0 && cap(s.queue) > smallQueue {
 		s.queue = nil
 	}
 	s.changed.Broadcast()
-	return n > 0
+	if n == 0 || s.broken != nil {
+		s.busy--
+		return 0, false
+	}
+	s.taken++
+	s.hireLocked()
+	return s.taken - 1, true
+}
+
+// shareLocked is how many requests the next batch may have. Where no other is under way it leaves half of many to one.
+func (s *stream) shareLocked() int {
+	if n := len(s.queue); s.busy == 1 && n >= maxUnderWay*worthSplitting {
+		return min(s.s.c.Batch, (n+maxUnderWay-1)/maxUnderWay)
+	}
+	return s.s.c.Batch
+}
+
+// await waits until the batches before have been sent. It fails if one could not be; the goroutine has ended then.
+func (s *stream) await(turn int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.sent != turn && s.broken == nil {
+		s.changed.Wait()
+	}
+	if s.broken != nil {
+		s.busy--
+		s.changed.Broadcast()
+		return false
+	}
+	return true
+}
+
+// pass lets the next batch be sent.
+func (s *stream) pass() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sent++
+	s.changed.Broadcast()
 }
 
 // smallQueue is what an idle stream may keep, in requests.
@@ -170,6 +230,7 @@ func (s *stream) end(err error) {
 	s.nc.Close() // the reader may be waiting for a client that is gone
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.broken, s.busy, s.queue = err, false, nil
+	s.broken, s.queue = err, nil
+	s.busy--
 	s.changed.Broadcast()
 }
