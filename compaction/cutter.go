@@ -19,3 +19,15 @@ type Cutter interface {
 	// Finish gives the rest.
 	Finish(emit func(Rect))
 }
+
+// CoarseCutter is a Cutter that need not see every entry: what lies close together it may be told of in one, which is most of
+// what cutting many small entries costs. Outputs then end a little earlier or later.
+type CoarseCutter interface {
+	Cutter
+	// Grain is how many bytes it may be told of at once; 0 is none.
+	Grain() int64
+	// Whole reports whether all entries of some keys may be told of at once, if they are no larger than Grain.
+	Whole(keys page.Range) bool
+	// AddWhole takes all entries of keys, which follow those before. No output ends within them.
+	AddWhole(keys page.Range, size int64, emit func(Rect))
+}

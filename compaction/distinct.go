@@ -45,6 +45,22 @@ func (d *distinct) Add(e Entry, emit func(Rect)) {
 	d.Cutter.Add(e, d.pass)
 }
 
+// Grain is that of the cutter.
+func (d *distinct) Grain() int64 {
+	if c, ok := d.Cutter.(CoarseCutter); ok {
+		return c.Grain()
+	}
+	return 0
+}
+
+// Whole asks the cutter, which has a Grain.
+func (d *distinct) Whole(keys page.Range) bool { return d.Cutter.(CoarseCutter).Whole(keys) }
+
+func (d *distinct) AddWhole(keys page.Range, size int64, emit func(Rect)) {
+	d.out = emit
+	d.Cutter.(CoarseCutter).AddWhole(keys, size, d.pass)
+}
+
 func (d *distinct) Finish(emit func(Rect)) {
 	d.out = emit
 	d.Cutter.Finish(d.pass)

@@ -38,12 +38,7 @@ func newCutter(lsns page.LSNRange, target int64, h holes) *cutter {
 
 func (c *cutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
 	if !c.some || c.key.keys.Start != e.Key {
-		next := grain{keys: page.Range{Start: e.Key, End: e.Key.Next()}}
-		if c.some {
-			next.hole = c.holes.rank(c.key.keys.End, e.Key)
-			c.endKey(emit)
-		}
-		c.key, c.some, c.size, c.n = next, true, 0, 0
+		c.begin(page.Range{Start: e.Key, End: e.Key.Next()}, emit)
 	}
 	if c.size+e.Size > c.out.target && c.n > 0 {
 		c.key.pieces = append(c.key.pieces, e.LSN)
@@ -52,6 +47,33 @@ func (c *cutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
 	c.size += e.Size
 	c.key.size += e.Size
 	c.n++
+}
+
+// grainParts are the parts of an output of which a cut may miss the place.
+const grainParts = 32
+
+var _ compaction.CoarseCutter = (*cutter)(nil)
+
+// Grain is a small part of an output.
+func (c *cutter) Grain() int64 { return c.out.target / grainParts }
+
+// Whole reports whether there can be no hole worth a cut within keys.
+func (c *cutter) Whole(keys page.Range) bool { return c.holes.rank(keys.Start, keys.End) == 0 }
+
+// AddWhole takes keys as if they were one.
+func (c *cutter) AddWhole(keys page.Range, size int64, emit func(compaction.Rect)) {
+	c.begin(keys, emit)
+	c.size, c.key.size, c.n = size, size, 1
+}
+
+// begin passes the present key on, and begins the next.
+func (c *cutter) begin(keys page.Range, emit func(compaction.Rect)) {
+	next := grain{keys: keys}
+	if c.some {
+		next.hole = c.holes.rank(c.key.keys.End, keys.Start)
+		c.endKey(emit)
+	}
+	c.key, c.some, c.size, c.n = next, true, 0, 0
 }
 
 // endKey passes the present key on.

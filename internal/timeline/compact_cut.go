@@ -61,11 +61,16 @@ func (t *Timeline) cut(ctx context.Context, r *jobRun) ([]region, error) {
 	var cuts []compaction.Rect
 	emit := func(rect compaction.Rect) { cuts = append(cuts, rect) }
 	cutter := compaction.Distinct(r.snap, r.job.Rect, r.job.Cut())
+	coarse, ok := cutter.(compaction.CoarseCutter)
 	for _, s := range r.spans(r.job.Rect.Keys) {
-		err := t.eachPlace(ctx, r, s, func(m *layer.Merged) error {
-			cutter.Add(compaction.Entry{Key: m.Key, LSN: m.LSN, Size: m.Size}, emit)
-			return nil
-		})
+		done := false
+		var err error
+		if ok {
+			done, err = t.cutCoarsely(ctx, r, s, coarse, emit)
+		}
+		if !done && err == nil {
+			err = t.addPlaces(ctx, r, s, cutter, emit)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -89,6 +94,14 @@ func (t *Timeline) cut(ctx context.Context, r *jobRun) ([]region, error) {
 		}
 	}
 	return regions, nil
+}
+
+// addPlaces tells a cutter of all that the inputs hold of a span.
+func (t *Timeline) addPlaces(ctx context.Context, r *jobRun, s keySpan, c compaction.Cutter, emit func(compaction.Rect)) error {
+	return t.eachPlace(ctx, r, s, func(m *layer.Merged) error {
+		c.Add(compaction.Entry{Key: m.Key, LSN: m.LSN, Size: m.Size}, emit)
+		return nil
+	})
 }
 
 // errNamesHeld says that an output would have the name of a file that is still there.
