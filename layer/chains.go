@@ -7,8 +7,9 @@ type chainCounter struct {
 	all  page.ChainCounter
 	last treeKey
 	any  bool
-	run  int // records since the last image of the key
-	most int // of the key
+	run  int  // records since the last image of the key
+	most int  // of the key
+	one  bool // some key has no more than one record
 }
 
 // keyOnly is what of a treeKey's third word belongs to the page.Key.
@@ -34,9 +35,10 @@ func (c *chainCounter) add(k *treeKey, willInit bool, value []byte) {
 
 // end ends a key. Metadata are never rebuilt from records.
 func (c *chainCounter) end() {
-	if c.most > 0 {
+	if c.most > 1 || c.most == 1 && !c.one { // that there is one such key is all that is said of them
 		if k := c.last.page(); !k.Sparse() {
 			c.all.Add(k, c.most)
+			c.one = c.one || c.most == 1
 		}
 	}
 	c.run, c.most = 0, 0

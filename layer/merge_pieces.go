@@ -17,7 +17,7 @@ type Piece struct {
 const piecesYield = 64
 
 // Pieces divides what the layer, a delta, has of some keys into pieces of about so many bytes, or of a leaf of the index where that
-// holds more. It looks at the first entry of each leaf only, which costs a hundredth of what a Merge of places does. The last
+// holds more. It looks at the first entry of each leaf only, which takes a twentieth of a Merge of places. The last
 // piece may count what lies behind the keys in its leaf.
 func (r *Reader) Pieces(ctx context.Context, keys page.Range, bytes int64) (pieces []Piece, err error) {
 	blocks := scanBlocks{index: stretch{r: r, limit: r.end(), ahead: maxMergeIndex}}
