@@ -142,6 +142,11 @@ func (w *World) plan(t *rapid.T, by compaction.Strategy, s *compaction.Snapshot)
 	if err := compaction.CheckPlan(s, &plan); err != nil {
 		return plan, fmt.Errorf("%s: %w", by.Name(), err)
 	}
+	for i := range plan.Jobs {
+		if j := &plan.Jobs[i]; j.Priority != priorities[j.Kind] {
+			return plan, fmt.Errorf("%s gives a %s job priority %d: who divides the lanes takes it for another kind's", by.Name(), j.Kind, j.Priority)
+		}
+	}
 	if plan.Debt.Bytes < 0 || plan.Debt.Height < 0 {
 		return plan, fmt.Errorf("%s has a debt of %+v", by.Name(), plan.Debt)
 	}
@@ -149,6 +154,12 @@ func (w *World) plan(t *rapid.T, by compaction.Strategy, s *compaction.Snapshot)
 		w.imageCheck = compaction.ImageCheck{LSN: s.LastRecordLSN}
 	}
 	return plan, nil
+}
+
+// priorities are those of the kinds of jobs: L0s come before images, and these before folding.
+var priorities = [compaction.Kinds]compaction.Priority{
+	compaction.Retile: compaction.PriorityL0, compaction.Image: compaction.PriorityImage,
+	compaction.Fold: compaction.PriorityFold, compaction.Drop: compaction.PriorityDrop,
 }
 
 // describe gives a plan in words that do not depend on the order of the snapshot's layers.
