@@ -308,7 +308,7 @@ func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys i
 	if x.slots.dir == nil {
 		x.slots.init(&x.arena)
 	}
-	// First all hashes, and a look at each place: so the processor waits for all of them at once.
+	// First all hashes, then a look at each place, in a loop of few instructions: so the processor waits for all of them at once.
 	var tags, prefixes [putSteps]uint32
 	var touched uint32
 	var prefix uint32
@@ -319,7 +319,9 @@ func (x *memIndex) putLocked(entries []page.BatchEntry, places []uint64) (keys i
 		}
 		prefixes[i] = prefix
 		tags[i] = x.slots.tag(prefix, k.F6)
-		touched |= x.slots.touch(tags[i])
+	}
+	for _, tag := range tags[:len(entries)] {
+		touched |= x.slots.touch(tag)
 	}
 	x.touched = touched
 	for i := range entries {

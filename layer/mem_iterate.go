@@ -311,8 +311,9 @@ func (w *memWalk) give(ctx context.Context, f *memWindow) error {
 	return nil
 }
 
-// look finds the values of entries: in the log or, in turn, among those that were read. It looks into those in
-// the log, so that they come into the cache together.
+// look finds the values of entries: in the log or, in turn, among those that were read. Then it looks into them, so that
+// they come into the cache together: in a loop of its own, as the processor looks ahead by instructions, and has the more
+// values under way the fewer there are for each.
 func (w *memWalk) look(some []memEntry, values [][]byte, read []byte) []byte {
 	log := &w.m.mu.values
 	for i := range some {
@@ -322,10 +323,14 @@ func (w *memWalk) look(some []memEntry, values [][]byte, read []byte) []byte {
 			b, read = read[:n:n], read[n:]
 		}
 		values[i] = b
+	}
+	touched := byte(0)
+	for _, b := range values {
 		if n := len(b); n > 0 {
-			w.touched ^= b[0] ^ b[n/2] ^ b[n-1]
+			touched ^= b[0] ^ b[n/2] ^ b[n-1]
 		}
 	}
+	w.touched = touched
 	return read
 }
 
