@@ -32,8 +32,9 @@ func (p *planner) relieveRecords() {
 			if !r.Start.Less(part.keys.End) {
 				break
 			}
-			if r.Overlaps(part.keys) {
-				in = append(in, r.Intersect(part.keys))
+			// Of pages that are no more no image can be made, and nobody reads them.
+			if here := r.Intersect(part.keys); !here.Empty() && p.s.Live.Overlaps(here) {
+				in = append(in, here)
 			}
 		}
 		for len(long) > 0 && !part.keys.End.Less(long[0].End) {

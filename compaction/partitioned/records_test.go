@@ -81,3 +81,21 @@ func recordsAt(s *compaction.Snapshot, k page.Key) (n int) {
 	}
 	return n
 }
+
+// TestNoImagesOfWhatIsGone: of pages that are no more no image is wanted, however many records layers have of them, so that
+// planning comes to its end; of their neighbours there is.
+func TestNoImagesOfWhatIsGone(t *testing.T) {
+	s := &compaction.Snapshot{
+		Generation: 1, InitialLSN: 1, Cutoff: 1, LastRecordLSN: 20, DiskConsistentLSN: 20, LiveLSN: 20,
+		Live:    page.NewSet(blockRange(0, 10)),
+		Options: compaction.Options{MaxVisits: 100, MaxRecords: 64},
+	}
+	layer := func(from, to int) {
+		c := page.Chains{Long: []page.Chain{{Keys: blockRange(from, to), Records: 60}}}
+		s.Layers = []compaction.Layer{{Size: 1 << 20, Chains: &c, ID: compaction.ID{Keys: page.FullRange, LSNs: page.LSNRange{Start: 10, End: 21}, Generation: 1}}}
+	}
+	layer(20, 30)
+	require.Empty(t, New().Plan(s).Jobs)
+	layer(9, 30)
+	require.Len(t, New().Plan(s).Jobs, 1)
+}
