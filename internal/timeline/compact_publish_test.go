@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -32,18 +33,40 @@ func strategyNamed(t *testing.T, name string) compaction.Strategy {
 	return s
 }
 
-// published is a timeline in memory, with a fault that tests set.
+// failing has operations on some files fail from a moment on, also while there is work in the background.
+type failing struct {
+	files atomic.Pointer[func(name string) bool]
+}
+
+// begin has operations fail on files whose path the function picks; nil is none.
+func (f *failing) begin(files func(name string) bool) {
+	if files == nil {
+		f.files.Store(nil)
+	} else {
+		f.files.Store(&files)
+	}
+}
+
+func (f *failing) fault(op virtualfile.Op, err error) *virtualfile.Fault {
+	return &virtualfile.Fault{Op: op, Nth: 1, Sticky: true, Err: err, Path: func(name string) bool {
+		files := f.files.Load()
+		return files != nil && (*files)(name)
+	}}
+}
+
+// published is a timeline in memory, of which files cannot be made, with EIO, or not be synced, with ENOSPC, when tests want it.
 type published struct {
 	*testing.T
-	mem   *virtualfile.MemFS
-	fault *virtualfile.Fault
-	tl    *Timeline
-	keys  int
+	mem           *virtualfile.MemFS
+	creates, sync failing
+	tl            *Timeline
+	keys          int
 }
 
 func newPublished(t *testing.T, change func(*Config)) *published {
-	p := &published{T: t, mem: virtualfile.NewMem(), fault: &virtualfile.Fault{}, keys: 8}
-	e := readEnv(t, virtualfile.NewFaulty(p.mem, p.fault), "store", func(c *Config) {
+	p := &published{T: t, mem: virtualfile.NewMem(), keys: 8}
+	fsys := virtualfile.NewFaulty(p.mem, p.creates.fault(virtualfile.OpCreate, syscall.EIO), p.sync.fault(virtualfile.OpSync, syscall.ENOSPC))
+	e := readEnv(t, fsys, "store", func(c *Config) {
 		c.Compaction.Lanes = 1
 		if change != nil {
 			change(c)
@@ -165,9 +188,9 @@ func TestEditInDoubtKeepsNames(t *testing.T) {
 		_, err := p.tl.Compact(t.Context(), CompactRequest{Strategy: imageAt{at, page.FullRange}})
 		return err
 	}
-	*p.fault = virtualfile.Fault{Op: virtualfile.OpSync, Nth: 1, Sticky: true, Err: syscall.ENOSPC, Path: func(name string) bool {
+	p.sync.begin(func(name string) bool {
 		return strings.Contains(filepath.Base(name), manifest.FileName) // also one that is written anew
-	}}
+	})
 	require.ErrorIs(t, image(), syscall.ENOSPC)
 	require.Len(t, p.tl.compact.suspects, 1)
 	suspect := p.tl.compact.suspects[0]
@@ -176,7 +199,7 @@ func TestEditInDoubtKeepsNames(t *testing.T) {
 	require.Equal(t, []compaction.ID{idOf(&suspect)}, p.tl.compact.doomed())
 	require.ErrorIs(t, image(), syscall.ENOSPC, "the edit is still in doubt")
 	require.True(t, p.there(suspect))
-	*p.fault = virtualfile.Fault{}
+	p.sync.begin(nil)
 
 	p.tl.compact.removing.Lock() // nothing is deleted yet
 	err := image()
@@ -250,7 +273,7 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 					defer cancel()
 					var mu sync.Mutex
 					made := map[string]bool{}
-					*p.fault = virtualfile.Fault{Op: virtualfile.OpCreate, Path: func(name string) bool {
+					p.creates.begin(func(name string) bool {
 						mu.Lock()
 						defer mu.Unlock()
 						if !isLayerName(filepath.Base(name)) {
@@ -264,9 +287,9 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 							cancel()
 						}
 						return !cancelled
-					}, Nth: 1, Err: syscall.EIO}
+					})
 					_, err := p.tl.Compact(ctx, CompactRequest{Strategy: &wanting{jobs: func(s *compaction.Snapshot) []compaction.Job { return retileJob(s, p.keys/outputs) }}})
-					*p.fault = virtualfile.Fault{}
+					p.creates.begin(nil)
 					require.GreaterOrEqual(t, len(made), n+1)
 					some := slices.DeleteFunc(p.tl.Layers(), func(d layer.Desc) bool { return slices.Contains(old, d) })
 					done := len(some) // who cancels may come too late for the file that is being written

@@ -130,8 +130,8 @@ func TestFoldsKeepWhatImagesLack(t *testing.T) {
 // exists no more at a read point must then stand in the outputs, also where nobody reads the key at the lowest.
 func TestFoldsInPartKeepWhatImagesLack(t *testing.T) {
 	ctx := t.Context()
-	fault := &virtualfile.Fault{}
-	e := readEnv(t, virtualfile.NewFaulty(virtualfile.NewMem(), fault), "store", func(c *Config) { c.Compaction.Lanes = 1 })
+	var creates failing
+	e := readEnv(t, virtualfile.NewFaulty(virtualfile.NewMem(), creates.fault(virtualfile.OpCreate, syscall.EIO)), "store", func(c *Config) { c.Compaction.Lanes = 1 })
 	tl := newTestTimeline(t, e, "store", "main", readFirst, nil)
 	a, b := settings, settings.Next()
 	require.NoError(t, putOne(tl, blockKey(0), []byte("page")))
@@ -171,13 +171,11 @@ func TestFoldsInPartKeepWhatImagesLack(t *testing.T) {
 	removed()
 	require.Equal(t, page.NewSet(page.NotInherited, single(a)).Ranges(), tl.readPoints()[0].Released)
 	// The second key's files cannot be made.
-	*fault = virtualfile.Fault{Op: virtualfile.OpCreate, Nth: 1, Sticky: true, Err: syscall.EIO, Path: func(name string) bool {
-		return strings.HasPrefix(filepath.Base(name), b.String()+"-")
-	}}
+	creates.begin(func(name string) bool { return strings.HasPrefix(filepath.Base(name), b.String()+"-") })
 	layers := tl.Layers()
 	_, err = tl.Compact(ctx, CompactRequest{Strategy: foldTo{keys: 2}})
 	require.ErrorIs(t, err, syscall.EIO)
-	*fault = virtualfile.Fault{}
+	creates.begin(nil)
 	require.NotEqual(t, layers, tl.Layers(), "the first two are done")
 	removed()
 	_, err = tl.Compact(ctx, CompactRequest{Strategy: foldTo{keys: 2}})
