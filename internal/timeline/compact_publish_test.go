@@ -54,18 +54,20 @@ func (f *failing) fault(op virtualfile.Op, err error) *virtualfile.Fault {
 	}}
 }
 
-// published is a timeline in memory, of which files cannot be made, with EIO, or not be synced, with ENOSPC, when tests want it.
+// published is a timeline in memory, of which files cannot be made or removed, with EIO, or not be synced, with ENOSPC, when tests
+// want it.
 type published struct {
 	*testing.T
-	mem           *virtualfile.MemFS
-	creates, sync failing
-	tl            *Timeline
-	keys          int
+	mem                    *virtualfile.MemFS
+	creates, sync, removes failing
+	tl                     *Timeline
+	keys                   int
 }
 
 func newPublished(t *testing.T, change func(*Config)) *published {
 	p := &published{T: t, mem: virtualfile.NewMem(), keys: 8}
-	fsys := virtualfile.NewFaulty(p.mem, p.creates.fault(virtualfile.OpCreate, syscall.EIO), p.sync.fault(virtualfile.OpSync, syscall.ENOSPC))
+	fsys := virtualfile.NewFaulty(p.mem, p.creates.fault(virtualfile.OpCreate, syscall.EIO), p.sync.fault(virtualfile.OpSync, syscall.ENOSPC),
+		p.removes.fault(virtualfile.OpRemove, syscall.EIO))
 	e := readEnv(t, fsys, "store", func(c *Config) {
 		c.Compaction.Lanes = 1
 		if change != nil {
@@ -348,4 +350,40 @@ func (p *published) retileRest() (CompactReport, error) {
 		}
 		return jobs
 	}}})
+}
+
+// TestPlansSeeWhatIsDurable: what waits to be flushed is not durable yet, and nothing is made of it.
+func TestPlansSeeWhatIsDurable(t *testing.T) {
+	p := newPublished(t, nil)
+	durable := p.tl.LastRecordLSN()
+	require.NoError(t, p.tl.flusher.take(t.Context())) // nothing is flushed
+	require.NoError(t, putOne(p.tl, blockKey(0), []byte("page")))
+	require.NoError(t, p.tl.Freeze(t.Context()))
+	require.NoError(t, putOne(p.tl, blockKey(0), []byte("page")))
+	s, _ := p.snapshot()
+	p.tl.flusher.give()
+	require.Equal(t, durable, s.DiskConsistentLSN)
+	require.Equal(t, p.tl.LastRecordLSN(), s.LastRecordLSN)
+	require.Positive(t, s.UnflushedBytes)
+	require.NoError(t, p.tl.Flush(t.Context()))
+	s, _ = p.snapshot()
+	require.Equal(t, p.tl.LastRecordLSN(), s.DiskConsistentLSN)
+	require.Zero(t, s.UnflushedBytes)
+}
+
+// TestFilesThatCannotBeDeleted are tried again, and keep their names meanwhile.
+func TestFilesThatCannotBeDeleted(t *testing.T) {
+	p := newPublished(t, nil)
+	before, old := p.reads(), p.tl.Layers()
+	p.removes.begin(isLayerName)
+	_, err := p.retile(2)
+	require.NoError(t, err)
+	require.Equal(t, len(old), p.tl.removeDead())
+	require.Len(t, p.tl.compact.doomed(), len(old))
+	require.Positive(t, p.tl.env.Metrics().RemoveErrors)
+	p.removes.begin(nil)
+	p.whole()
+	require.Empty(t, p.tl.compact.doomed())
+	require.EqualValues(t, len(old), p.tl.env.Metrics().RemovedLayers)
+	require.Equal(t, before, p.reads())
 }
