@@ -44,6 +44,12 @@ type BaseBackupOptions struct {
 	// does. By default only a backup of the last state tells it, since a compute may write behind that one alone.
 	// BackupCompute only.
 	PrevLSN page.LSN
+	// Manifest makes the backup one that incremental ones can follow: it has a backup_manifest, and a server starts from
+	// it as from one of pg_basebackup. BackupFull only.
+	Manifest bool
+	// IncrementalFrom, if set, makes an incremental backup that follows the one of that LSN: it has those blocks of relations
+	// that have changed since, and everything else. It must be one that can be read. BackupFull only.
+	IncrementalFrom page.LSN
 	// Compression is of the whole archive, as it is written; default none.
 	Compression BackupCompression
 	// Progress, if set, is called now and then, from the goroutine that called BaseBackup.
@@ -97,10 +103,16 @@ func baseBackup(ctx context.Context, w io.Writer, src backupSource, parts []*Tim
 	if err != nil {
 		return BaseBackupResult{}, err
 	}
-	for _, p := range parts { // it reads many times, and what it reads is not to be collected meanwhile
-		_, release, err := p.t.Hold(ctx, lsn)
+	// It reads many times, and what it reads is not to be collected meanwhile.
+	release, err := holdAll(ctx, parts, lsn)
+	if err != nil {
+		return BaseBackupResult{}, err
+	}
+	defer release()
+	if o.IncrementalFrom != page.InvalidLSN {
+		release, err := holdAll(ctx, parts, o.IncrementalFrom)
 		if err != nil {
-			return BaseBackupResult{}, err
+			return BaseBackupResult{}, fmt.Errorf("incremental backup: %w", err)
 		}
 		defer release()
 	}
@@ -114,6 +126,47 @@ func baseBackup(ctx context.Context, w io.Writer, src backupSource, parts []*Tim
 	}
 	r, err := basebackup.Write(ctx, w, src, bo)
 	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
+}
+
+// holdAll holds the state that lsn means on all parts.
+func holdAll(ctx context.Context, parts []*Timeline, lsn page.LSN) (release func(), err error) {
+	var held []func()
+	release = func() {
+		for _, r := range held {
+			r()
+		}
+	}
+	for _, p := range parts {
+		_, r, err := p.t.Hold(ctx, lsn)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		held = append(held, r)
+	}
+	return release, nil
+}
+
+var (
+	_ basebackup.Changes = (*Timeline)(nil)
+	_ basebackup.Changes = (*ShardedTimeline)(nil)
+)
+
+// EachChanged calls fn for the keys of a range that have a version above from, and at or below to: in no particular order,
+// some more than once. It reads indexes and no values. Where from lies below the cutoff of garbage collection, and is
+// held, it may give keys that have not changed.
+func (tl *Timeline) EachChanged(ctx context.Context, keys page.Range, from, to page.LSN, fn func(k page.Key) error) error {
+	return tl.t.EachChanged(ctx, keys, from, to, fn)
+}
+
+// EachChanged is Timeline.EachChanged of all shards.
+func (tl *ShardedTimeline) EachChanged(ctx context.Context, keys page.Range, from, to page.LSN, fn func(k page.Key) error) error {
+	for _, p := range tl.parts {
+		if err := p.EachChanged(ctx, keys, from, to, fn); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // waitFor returns once lsn can be read on all parts, or says how far they have come.
@@ -151,7 +204,8 @@ func prevOf(tl *Timeline, lsn, given page.LSN) (page.LSN, error) {
 }
 
 func backupOptions(o BaseBackupOptions, lsn page.LSN, version pg.Version) basebackup.Options {
-	bo := basebackup.Options{LSN: lsn, Version: version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression}
+	bo := basebackup.Options{LSN: lsn, Version: version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression,
+		Manifest: o.Manifest, Parent: o.IncrementalFrom}
 	if o.Progress != nil {
 		bo.Progress = func(p basebackup.Progress) {
 			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})

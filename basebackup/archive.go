@@ -29,6 +29,7 @@ type archive struct {
 	total    int64
 	reported int64
 	progress func(Progress)
+	manifest *manifest // nil if none is wanted
 }
 
 // countingWriter counts what the destination took.
@@ -46,6 +47,9 @@ func (c *countingWriter) Write(p []byte) (int, error) {
 func newArchive(ctx context.Context, w io.Writer, o Options) *archive {
 	a := &archive{ctx: ctx, out: countingWriter{w: w}, modTime: o.ModTime, seen: make(map[string]bool), progress: o.Progress}
 	a.tw = tar.NewWriter(&a.out)
+	if o.manifest() {
+		a.manifest = &manifest{time: o.ModTime.Format(manifestTime)}
+	}
 	return a
 }
 
@@ -86,6 +90,9 @@ func (a *archive) keptFile(name string, content []byte) error {
 
 // begin starts a file of size bytes, which Write must then give.
 func (a *archive) begin(name string, size int64) error {
+	if a.manifest != nil {
+		a.manifest.begin(name, size)
+	}
 	return a.header(tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: fileMode, Size: size})
 }
 
@@ -105,6 +112,9 @@ func (a *archive) Write(p []byte) (int, error) {
 	if err := a.ctx.Err(); err != nil {
 		return 0, err
 	}
+	if a.manifest != nil {
+		a.manifest.write(p)
+	}
 	n, err := a.tw.Write(p)
 	if err != nil {
 		return n, fmt.Errorf("write to the archive: %w", err)
@@ -119,6 +129,9 @@ func (a *archive) Write(p []byte) (int, error) {
 func (a *archive) end(name string) error {
 	if err := a.tw.Flush(); err != nil {
 		return fmt.Errorf("end %s in the archive: %w", name, err)
+	}
+	if a.manifest != nil {
+		a.manifest.end()
 	}
 	a.files++
 	a.report()

@@ -32,9 +32,11 @@ type backup struct {
 	checksums  bool
 	next       nextNumbers
 	wal        []wal.Segment
+	walEnd     page.LSN // of the last record in wal
 
 	origins    []datadir.Origin
 	dbs        []database
+	changes    map[page.RelTag]*changedFork // of forks that the parent has; nil but for an incremental backup
 	slrus      []slruSegment
 	lastOffset uint32 // stored in the last slot of the page of multixact offsets written last
 }
@@ -100,7 +102,6 @@ func (b *backup) planRelations() (err error) {
 	if b.dbs, err = planDatabases(b.ctx, b.snap, b.o.Format); err != nil {
 		return err
 	}
-	b.out.total = totalBytes(b.dbs)
 	return nil
 }
 

@@ -27,14 +27,15 @@ func (b *backup) planControl() error {
 	}
 	w, err := wal.BuildShutdownCheckpoint(wal.ShutdownCheckpoint{
 		Version: b.o.Version, SegSize: b.control.WALSegSize(), SystemID: b.control.SystemID(), Timeline: b.tli,
-		LSN: b.lsn, Prev: b.prev, CheckPoint: cp[:]})
+		LSN: b.lsn, Prev: b.prev, CheckPoint: cp[:], BackupEnd: b.o.manifest()})
 	if err != nil {
 		return err
 	}
 	if b.checkpoint, err = control.ParseCheckPoint(w.CheckPoint); err != nil {
 		return err
 	}
-	b.wal = w.Segments
+	b.wal, b.walEnd = w.Segments, w.End
+	b.label = label{start: w.Start, checkpoint: w.Start, tli: b.tli}
 	b.control.SetState(control.ShutDown)
 	b.control.SetCheckPointLSN(w.Start)
 	b.control.SetCheckPoint(b.checkpoint)

@@ -56,9 +56,9 @@ func (b *backup) stages() []func() error {
 		}
 	}
 	return []func() error{
-		b.findRecord, b.planControl, b.planSLRUs, b.planRelations,
-		b.writeFrame, b.writeClusterFiles, b.writeHistories, b.writeAuxFiles, b.writeOrigins,
+		b.findRecord, b.planControl, b.planSLRUs, b.planRelations, b.planChanges,
+		b.writeFullLabel, b.writeFrame, b.writeClusterFiles, b.writeHistories, b.writeAuxFiles, b.writeOrigins,
 		b.writeTwoPhase, b.writeTablespaces, b.writeSLRUs, b.writeDatabases,
-		b.writeControl, b.writeWAL, b.out.close,
+		b.writeControl, b.writeWAL, b.writeManifest, b.out.close,
 	}
 }

@@ -31,6 +31,13 @@ type Options struct {
 	// BranchPoint says, where PrevLSN is not set, that nothing was written to the timeline since it branched at LSN: the
 	// compute may write a first record. FormatCompute only.
 	BranchPoint bool
+	// Manifest makes the backup one that incremental ones can follow: with a backup_manifest and a backup_label. FormatFull
+	// only.
+	Manifest bool
+	// Parent, if set, makes an incremental backup: of the LSN of the one that it follows, full or incremental, as
+	// Result.LSN said it. Of relations it has the blocks that have changed since; it has a manifest, too. The
+	// source must be Changes. FormatFull only.
+	Parent page.LSN
 	// Compression is of the whole archive, as it is written; default none.
 	Compression Compression
 	// ModTime stands in every tar entry. The zero value means the beginning of 2000, so that archives of
@@ -94,6 +101,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// manifest reports whether the backup lists its files.
+func (o *Options) manifest() bool { return o.Manifest || o.Parent != page.InvalidLSN }
+
 // validate reports all faults at once.
 func (o Options) validate() error {
 	var errs []error
@@ -119,6 +129,9 @@ func (o Options) validate() error {
 	}
 	if o.Format != FormatCompute && (o.Replica || o.NoSLRUs || o.PrevLSN != 0 || o.BranchPoint) {
 		errs = append(errs, fmt.Errorf("basebackup.Options.Replica, NoSLRUs, PrevLSN and BranchPoint are for a compute, and Format is %s", o.Format))
+	}
+	if o.Format != FormatFull && o.manifest() {
+		errs = append(errs, fmt.Errorf("basebackup.Options.Manifest and Parent are for a full server, and Format is %s", o.Format))
 	}
 	return errors.Join(errs...)
 }

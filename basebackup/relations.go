@@ -3,7 +3,6 @@ package basebackup
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 
 	"github.com/stratapg/strata/datadir"
@@ -93,12 +92,12 @@ func planForks(files []relFile, forks []page.RelTag, sizes []uint32) []relFile {
 	return files
 }
 
-// spansOf lists the blocks of all databases in the order they are written.
-func spansOf(dbs []database) iter.Seq[span] {
-	return func(yield func(span) bool) {
-		for _, d := range dbs {
-			for _, f := range d.files {
-				if f.blocks > 0 && !yield(span{f.rel.WithFork(f.from).Block(0), f.blocks}) {
+// spans lists the blocks of all databases in the order they are written.
+func (b *backup) spans(yield func(span) bool) {
+	for _, d := range b.dbs {
+		for _, f := range d.files {
+			for p := range b.pieces(f) {
+				if !p.spans(yield) {
 					return
 				}
 			}
@@ -106,10 +105,12 @@ func spansOf(dbs []database) iter.Seq[span] {
 	}
 }
 
-func totalBytes(dbs []database) (n int64) {
-	for _, d := range dbs {
+func (b *backup) totalBytes() (n int64) {
+	for _, d := range b.dbs {
 		for _, f := range d.files {
-			n += int64(f.blocks) * pg.BlockSize
+			for p := range b.pieces(f) {
+				n += int64(p.count) * pg.BlockSize
+			}
 		}
 	}
 	return n
@@ -117,7 +118,8 @@ func totalBytes(dbs []database) (n int64) {
 
 // writeDatabases writes the directories of databases, their relation maps and their relations.
 func (b *backup) writeDatabases() error {
-	r := newBlockReader(b.ctx, b.src, b.lsn, b.checksums, b.o, spansOf(b.dbs))
+	b.out.total = b.totalBytes()
+	r := newBlockReader(b.ctx, b.src, b.lsn, b.checksums, b.o, b.spans)
 	defer r.close()
 	for _, d := range b.dbs {
 		dir := databaseDir(b.o.Version, d.Spc, d.DB)
@@ -157,23 +159,28 @@ func (b *backup) writeRelMap(d datadir.Database, dir string) error {
 	return b.out.file(dir+"/"+relMapName, m)
 }
 
-// writeRelation writes the files of one fork: one of no bytes for an empty one, else one for each GiB.
+// writeRelation writes the files of one fork.
 func (b *backup) writeRelation(r *blockReader, dir string, f relFile) error {
-	for segment, left := uint32(0), f.blocks; segment == 0 || left > 0; segment++ {
-		n := min(left, pg.RelSegBlocks)
-		name := dir + "/" + relFileName(f.rel, segment)
-		if err := b.writeBlocks(r, name, n); err != nil {
+	for p := range b.pieces(f) {
+		name := relFileName(f.rel, p.number)
+		var header []byte
+		if p.changes != nil {
+			name, header = incrementalPrefix+name, p.header()
+		}
+		if err := b.writeBlocks(r, dir+"/"+name, header, p.count); err != nil {
 			return err
 		}
-		left -= n
 	}
 	return nil
 }
 
-// writeBlocks writes the reader's next n blocks as a file.
-func (b *backup) writeBlocks(r *blockReader, name string, n uint32) error {
+// writeBlocks writes a header and the reader's next n blocks as a file.
+func (b *backup) writeBlocks(r *blockReader, name string, header []byte, n uint32) error {
 	left := int64(n) * pg.BlockSize
-	if err := b.out.begin(name, left); err != nil {
+	if err := b.out.begin(name, int64(len(header))+left); err != nil {
+		return err
+	}
+	if _, err := b.out.Write(header); err != nil {
 		return err
 	}
 	for left > 0 {

@@ -114,7 +114,7 @@ func (b *backup) writeSLRUs() error {
 	members := NewMemberReader(b.src, b.lsn)
 	for i, s := range b.slrus {
 		if s.kind != page.MultixactOffsets {
-			if err := b.writeBlocks(r, s.path(), s.pages); err != nil {
+			if err := b.writeBlocks(r, s.path(), nil, s.pages); err != nil {
 				return err
 			}
 			continue

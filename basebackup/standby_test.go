@@ -23,7 +23,7 @@ func TestStandbyFollows(t *testing.T) {
 		return
 	}
 	versions := []pg.Version{pg.V15, pg.V17, pg.V14, pg.V16}
-	for _, v := range versions[:testkit.Size(1, 2, 4)] {
+	for _, v := range versions[:testkit.Size(1, 1, 4)] {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "1GB"}})
 			src.Start()

@@ -26,6 +26,8 @@ type backupFlags struct {
 	noSLRUs bool
 
 	compress string
+	manifest bool
+	from     lsnValue
 }
 
 func newBaseBackup() *cobra.Command {
@@ -36,6 +38,10 @@ func newBaseBackup() *cobra.Command {
 		Long: `Writes a tar of a data directory as of an LSN. A stock PostgreSQL of the cluster's version starts from it:
 transactions that were open then are aborted, prepared ones can be committed. With --output - the tar goes
 to stdout and the closing line to stderr. An interrupted backup does not start, since pg_control comes last.
+
+--manifest makes a backup that incremental ones can follow, and --incremental-from one of those: of relations it
+has the blocks that have changed since the backup that printed the LSN. strata combinebackup, or PostgreSQL 17's
+pg_combinebackup, makes a full backup of them.
 
 --format standby is for a stock server that follows the one that the WAL is from: set primary_conninfo, and it
 streams from there. It needs that server's WAL from the last checkpoint at or below the LSN on.
@@ -50,6 +56,8 @@ streams from there. It needs that server's WAL from the last checkpoint at or be
 	fs.StringVar(&f.output, "output", "", "file to write, - for stdout (required)")
 	fs.StringVar(&f.format, "format", "full", "for whom: full, compute or standby")
 	fs.StringVar(&f.compress, "compress", "none", "compress the tar: none, gzip or zstd, with a level behind a colon if wanted, as in zstd:6")
+	fs.BoolVar(&f.manifest, "manifest", false, "with a backup_manifest: a backup that incremental ones can follow")
+	fs.Var(&f.from, "incremental-from", "write an incremental backup, to follow the one that printed this LSN")
 	fs.Var(&f.prev, "prev-lsn", "for a compute: where the record before the state begins (default: found for the last state alone)")
 	fs.BoolVar(&f.replica, "replica", false, "for a compute that does not write: without replication slots")
 	fs.BoolVar(&f.noSLRUs, "no-slrus", false, "for a compute that asks for pg_xact and pg_multixact segment by segment: without them")
@@ -77,7 +85,11 @@ func (f *backupFlags) options() (o strata.BaseBackupOptions, err error) {
 	if o.Format != strata.BackupCompute && (f.prev.set || f.replica || f.noSLRUs) {
 		return o, errors.New("--prev-lsn, --replica and --no-slrus are for --format compute")
 	}
+	if o.Format != strata.BackupFull && (f.manifest || f.from.set) {
+		return o, errors.New("--manifest and --incremental-from are for --format full")
+	}
 	o.PrevLSN, o.Replica, o.NoSLRUs = f.prev.lsn, f.replica, f.noSLRUs
+	o.Manifest, o.IncrementalFrom = f.manifest, f.from.lsn
 	return o, nil
 }
 
