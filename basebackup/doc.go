@@ -1,7 +1,8 @@
-// Package basebackup writes a whole cluster as of an LSN as a tar archive, from which a stock PostgreSQL of
-// the cluster's version starts.
+// Package basebackup writes a whole cluster as of an LSN as a tar archive: for a stock PostgreSQL of the
+// cluster's version, which starts from it; for a standby of the server that the WAL is from; or for a Neon
+// compute (Format). docs/backups.md says when to take which.
 //
-// What the archive promises:
+// What the archive for a stock server promises:
 //   - It holds the effect of exactly those WAL records that end at or before Result.LSN. Transactions that
 //     were open there have no bits in the commit log, which PostgreSQL takes as aborted; prepared ones can
 //     still be committed.
@@ -12,6 +13,11 @@
 //   - Nothing is left out or zeroed because it could not be read: the backup fails and says where.
 //   - The same cluster at the same LSN with the same Options gives the same bytes.
 //
+// With a manifest it is a backup as pg_basebackup makes them, that incremental ones can follow: a backup_label names
+// the generated checkpoint, and the record of the backup's end is behind it. An incremental backup has, of relations,
+// the blocks that have changed since its parent, which the indexes of layers tell (Changes); Combine makes of a chain
+// what a full backup of its last LSN would be, byte for byte, and so does PostgreSQL 17's pg_combinebackup, in effect.
+//
 // Left out on purpose, as a server rebuilds or does not miss them: the free space map, replication slots
 // (their WAL is not in the archive) and cumulative statistics.
 //
@@ -21,5 +27,5 @@
 // made, with the server stopped.
 //
 // Pages are read in ranges by several goroutines ahead of the writer, in order, with a bound on the memory.
-// Full may be called from many goroutines at once.
+// Write may be called from many goroutines at once.
 package basebackup
