@@ -1,7 +1,9 @@
 package compaction
 
 import (
+	"flag"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/stratapg/strata/internal/testkit"
@@ -17,11 +19,16 @@ const (
 	gridLSNs = 14
 )
 
-// checkMany tries a property that takes microseconds more often than rapid's hundred times.
+// checkMany tries a property that takes microseconds more often than rapid's hundred times, each time with other random numbers, also
+// where the seed is given.
 func checkMany(t *testing.T, property func(t *rapid.T)) {
-	for range testkit.Size(10, 20, 2000) {
-		rapid.Check(t, property)
-	}
+	checks := flag.Lookup("rapid.checks").Value
+	before := checks.String()
+	n, err := strconv.Atoi(before)
+	require.NoError(t, err)
+	require.NoError(t, checks.Set(strconv.Itoa(n*testkit.Size(10, 20, 2000))))
+	defer func() { require.NoError(t, checks.Set(before)) }()
+	rapid.Check(t, property)
 }
 
 func gridKey(k int) page.Key { return page.Key{F6: uint32(k)} }
