@@ -25,10 +25,16 @@ type WriterOptions struct {
 	// Transfer is the size in bytes of the writer's buffers, and so of its longest write; 0 is the size that is fastest.
 	// What nobody waits for takes little, so that others find the drive free.
 	Transfer int
+	// Pace, if set, is told of the bytes of index and checksums before they are written, at most PaceStep of them, and may wait.
+	// Of values the caller knows when it adds them; what comes behind them is a sixth of a layer of small ones, and all at once.
+	Pace func(ctx context.Context, bytes int) error
 	// Budget, if set, is charged for that memory, but for the first 256 KiB of either; what it refuses goes to
 	// the temporary file.
 	Budget *shares.Share
 }
+
+// PaceStep is the most that WriterOptions.Pace is told of at once.
+const PaceStep = 128 << 10
 
 func (o *WriterOptions) indexMemory() int64 {
 	if o.IndexMemory > 0 {
@@ -54,8 +60,9 @@ type fileWriter struct {
 	sums  *sumList // nil without a trailer
 	err   error    // the first failure
 	done  bool
-	// transfer is that of WriterOptions.
+	// transfer and pace are those of WriterOptions.
 	transfer int
+	pace     func(ctx context.Context, bytes int) error
 }
 
 func newFileWriter(d *virtualfile.Disk, dir, tempBase string, id Identity, keyLen int, o *WriterOptions) (*fileWriter, error) {
@@ -63,7 +70,7 @@ func newFileWriter(d *virtualfile.Disk, dir, tempBase string, id Identity, keyLe
 	if err != nil {
 		return nil, err
 	}
-	w := &fileWriter{dir: dir, file: f, id: id, index: newBlockList(d, f.Name()+".index", o), transfer: o.Transfer}
+	w := &fileWriter{dir: dir, file: f, id: id, index: newBlockList(d, f.Name()+".index", o), transfer: o.Transfer, pace: o.Pace}
 	w.tree = newTreeBuilder(keyLen, w.index)
 	wo := virtualfile.WriterOptions{Start: dataStart, Buffer: o.Transfer}
 	if !o.Unchecked {
@@ -168,10 +175,7 @@ func (w *fileWriter) complete(ctx context.Context, d Desc) (int64, error) {
 	if s.indexRoot, err = w.tree.finish(); err != nil {
 		return 0, err
 	}
-	err = w.index.each(ctx, func(blocks []byte) error {
-		_, err := w.out.WriteContext(ctx, blocks)
-		return err
-	})
+	err = w.index.each(ctx, func(blocks []byte) error { return w.behind(ctx, w.out, blocks) })
 	if err != nil {
 		return 0, err
 	}
@@ -199,6 +203,24 @@ func (w *fileWriter) complete(ctx context.Context, d Desc) (int64, error) {
 	return size, ctx.Err()
 }
 
+// behind writes what comes behind the values, at the pace of whoever writes the layer.
+func (w *fileWriter) behind(ctx context.Context, out *virtualfile.Writer, blocks []byte) error {
+	for len(blocks) > 0 {
+		n := len(blocks)
+		if w.pace != nil {
+			n = min(n, PaceStep)
+			if err := w.pace(ctx, n); err != nil {
+				return err
+			}
+		}
+		if _, err := out.WriteContext(ctx, blocks[:n]); err != nil {
+			return err
+		}
+		blocks = blocks[n:]
+	}
+	return nil
+}
+
 // trailer writes the integrity trailer from offset covered on, and gives where it ends.
 func (w *fileWriter) trailer(ctx context.Context, first []byte, covered int64, generation uint32) (int64, error) {
 	c := checksums{chunkSize: w.sums.chunk, covered: covered, identity: xxhash.Sum64(first), generation: generation}
@@ -211,8 +233,7 @@ func (w *fileWriter) trailer(ctx context.Context, first []byte, covered int64, g
 			c.seal(b[:blockSize], n)
 			n++
 		}
-		_, err := out.WriteContext(ctx, blocks)
-		return err
+		return w.behind(ctx, out, blocks)
 	})
 	if err != nil {
 		return 0, err

@@ -131,7 +131,7 @@ func (i *images) add(ctx context.Context, k page.Key, v []byte, err error) error
 	}
 	if i.w == nil {
 		rect := i.r.job.Rect
-		w, err := layer.NewImageWriter(i.t.env.Disk, i.t.dir, i.t.id, page.Range{Start: i.from, End: rect.Keys.End}, rect.LSNs.Start, i.t.generation, i.t.writerOptions())
+		w, err := layer.NewImageWriter(i.t.env.Disk, i.t.dir, i.t.id, page.Range{Start: i.from, End: rect.Keys.End}, rect.LSNs.Start, i.t.generation, i.t.pacedOptions())
 		if err != nil {
 			return err
 		}

@@ -89,7 +89,7 @@ func (o *deltas) add(ctx context.Context, m *layer.Merged) error {
 		return fmt.Errorf("the cutter leaves out %s at LSN %s", m.Key.Describe(), m.LSN)
 	}
 	if o.w == nil {
-		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, o.t.generation, o.t.writerOptions())
+		w, err := layer.NewDeltaWriter(o.t.env.Disk, o.t.dir, o.t.id, rect.Keys.Start, rect.LSNs, o.t.generation, o.t.pacedOptions())
 		if err != nil {
 			return err
 		}
@@ -147,6 +147,13 @@ func (t *Timeline) writerOptions() layer.WriterOptions {
 	if t.env.pace.gentle() {
 		o.Transfer = backgroundTransfer
 	}
+	return o
+}
+
+// pacedOptions are writerOptions at the pace of background work. It is told of values as they are added.
+func (t *Timeline) pacedOptions() layer.WriterOptions {
+	o := t.writerOptions()
+	o.Pace = t.env.pace.wait
 	return o
 }
 

@@ -42,7 +42,7 @@ func (o *foldOutput) delta(ctx context.Context, k page.Key, lsn page.LSN, willIn
 			return err
 		}
 		o.todo[0].rect.Keys = keys
-		w, err := layer.NewDeltaWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys.Start, rect.LSNs, o.f.t.generation, o.f.t.writerOptions())
+		w, err := layer.NewDeltaWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys.Start, rect.LSNs, o.f.t.generation, o.f.t.pacedOptions())
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (o *foldOutput) image(ctx context.Context, k page.Key, v []byte) error {
 			return err
 		}
 		o.imageEnd = keys.End
-		w, err := layer.NewImageWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys, low, o.f.t.generation, o.f.t.writerOptions())
+		w, err := layer.NewImageWriter(o.f.t.env.Disk, o.f.t.dir, o.f.t.id, keys, low, o.f.t.generation, o.f.t.pacedOptions())
 		if err != nil {
 			return err
 		}
