@@ -6,12 +6,6 @@ import "golang.org/x/sys/cpu"
 
 var vectors = cpu.X86.HasAVX2
 
-// What mix begins with. The assembly reads both.
-var (
-	primes = [2]uint64{prime1, prime2}
-	begin  = lanes{(prime1 + prime2) & (1<<64 - 1), prime2, 0, 1<<64 - prime1}
-)
-
 // mix gives the lanes of three chunks of size bytes, which lie behind each other from b on. size is a multiple of
 // stripe, and not 0.
 //

@@ -2,6 +2,16 @@
 
 #include "textflag.h"
 
+// The first two primes, and what the lanes of a chunk begin with: their sum, the second, 0, the first negated.
+DATA primes<>+0(SB)/8, $0x9E3779B185EBCA87
+DATA primes<>+8(SB)/8, $0xC2B2AE3D27D4EB4F
+GLOBL primes<>(SB), RODATA|NOPTR, $16
+DATA begin<>+0(SB)/8, $0x60EA27EEADC0B5D6
+DATA begin<>+8(SB)/8, $0xC2B2AE3D27D4EB4F
+DATA begin<>+16(SB)/8, $0x0000000000000000
+DATA begin<>+24(SB)/8, $0x61C8864E7A143579
+GLOBL begin<>(SB), RODATA|NOPTR, $32
+
 // The chunk in ordinary registers.
 #define p      SI
 #define end    BX
@@ -58,17 +68,17 @@
 
 // func mix(l *[3]lanes, b *byte, size uint64)
 TEXT ·mix(SB), NOSPLIT|NOFRAME, $0-24
-	MOVQ ·primes+0(SB), prime1
-	MOVQ ·primes+8(SB), prime2
-	VPBROADCASTQ ·primes+0(SB), P1
-	VPBROADCASTQ ·primes+8(SB), P2
+	MOVQ primes<>+0(SB), prime1
+	MOVQ primes<>+8(SB), prime2
+	VPBROADCASTQ primes<>+0(SB), P1
+	VPBROADCASTQ primes<>+8(SB), P2
 	VPSRLQ $32, P1, P1H
 	VPSRLQ $32, P2, P2H
-	MOVQ ·begin+0(SB), v1
-	MOVQ ·begin+8(SB), v2
-	MOVQ ·begin+16(SB), v3
-	MOVQ ·begin+24(SB), v4
-	VMOVDQU ·begin(SB), A
+	MOVQ begin<>+0(SB), v1
+	MOVQ begin<>+8(SB), v2
+	MOVQ begin<>+16(SB), v3
+	MOVQ begin<>+24(SB), v4
+	VMOVDQU begin<>(SB), A
 	VMOVDQA A, B
 
 	MOVQ b+8(FP), p
