@@ -43,7 +43,8 @@ func (t *Timeline) readPoints() []compaction.ReadPoint {
 	return out
 }
 
-// addPointsBelow adds what a branch, and what branched from it below its own beginning, need of the ancestor at lsn.
+// addPointsBelow adds what a branch needs of the ancestor at lsn, and what those need that come to the ancestor below it:
+// what branched from the branch, or from a branch of it and so on, at an LSN below the beginnings of all between.
 // A key counts as released at an LSN only if nobody there needs it.
 func (t *Timeline) addPointsBelow(lsn page.LSN, released map[page.LSN]page.Set) {
 	keys := t.covered()
@@ -51,9 +52,17 @@ func (t *Timeline) addPointsBelow(lsn page.LSN, released map[page.LSN]page.Set) 
 		keys = intersect(keys, other)
 	}
 	released[lsn] = keys
+	t.addBranchesBelow(lsn, released)
+}
+
+// addBranchesBelow adds the points below lsn of a branch's branches. One that begins at lsn or above is passed over, but
+// not what branched from it: that may begin below.
+func (t *Timeline) addBranchesBelow(lsn page.LSN, released map[page.LSN]page.Set) {
 	for _, c := range t.branches() {
-		if c.meta.AncestorLSN < t.meta.AncestorLSN {
+		if c.meta.AncestorLSN < lsn {
 			c.addPointsBelow(c.meta.AncestorLSN, released)
+		} else {
+			c.addBranchesBelow(lsn, released)
 		}
 	}
 }

@@ -183,6 +183,22 @@ func TestBranchesReleaseWhatTheyCover(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "of the parent", string(v))
 	})
+	t.Run("a branch of a branch of the branch below the beginnings of both", func(t *testing.T) {
+		f := newFamily(t, nil)
+		_, err := f.parent.GC(ctx, GCRequest{})
+		require.NoError(t, err)
+		lsns := f.grow()
+		grand := newTestTimeline(t, f.child.env, f.dir, "grandchild", lsns[1], f.child)
+		great := newTestTimeline(t, f.child.env, f.dir, "of the parent itself", f.at-8, grand)
+		makeImage(t, f.child, lsns[1], page.FullRange)
+		require.NoError(t, f.child.moveCutoff(ctx, lsns[1]))
+		require.Equal(t, all, f.released().Ranges())
+		f.collected(old-1, lsns[1:]...)
+		for _, k := range []page.Key{blockKey(0), settings} {
+			_, err := great.Get(ctx, k, f.at-8)
+			require.NoError(t, err)
+		}
+	})
 	t.Run("metadata and pages each for themselves", func(t *testing.T) {
 		f := newFamily(t, nil)
 		_, err := f.parent.GC(ctx, GCRequest{})
