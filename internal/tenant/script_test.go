@@ -281,7 +281,9 @@ func (s *script) getFrom(h *history, p pages, lsn page.LSN) {
 		s.failed(err)
 	default:
 		require.True(s, ok && !broken, "%s at %s in %s is not to be found: %q", k.Describe(), lsn, h.name, v)
-		require.True(s, bytes.Equal(want, v), "%s at %s in %s: want %q, got %q", k.Describe(), lsn, h.name, want, v)
+		if !bytes.Equal(want, v) {
+			require.Fail(s, "a wrong value", "%s at %s in %s: want %q, got %q\n%s", k.Describe(), lsn, h.name, want, v, s.explain(h, p, k, lsn))
+		}
 		s.done.compared++
 		s.answer(k, lsn, v)
 	}
@@ -313,7 +315,9 @@ func (s *script) readFrom(h *history, p pages, lsn page.LSN) {
 		case err != nil:
 			s.failed(err)
 		default:
-			require.True(s, bytes.Equal(want, v), "%s at %s in %s: want %q, got %q", k.Describe(), lsn, h.name, want, v)
+			if !bytes.Equal(want, v) {
+				require.Fail(s, "a wrong value", "%s at %s in %s: want %q, got %q\n%s", k.Describe(), lsn, h.name, want, v, s.explain(h, p, k, lsn))
+			}
 			s.done.compared++
 			s.answer(k, lsn, v)
 		}
@@ -324,7 +328,9 @@ func (s *script) readFrom(h *history, p pages, lsn page.LSN) {
 	}
 	for _, k := range modelKeys {
 		_, ok, _ := h.at(k, lsn)
-		require.Equal(s, ok && set.Contains(k), got[k], "%s at %s in %s", k.Describe(), lsn, h.name)
+		if (ok && set.Contains(k)) != got[k] {
+			require.Fail(s, "a key too many or too few", "%s at %s in %s: it is there: %v\n%s", k.Describe(), lsn, h.name, ok, s.explain(h, p, k, lsn))
+		}
 	}
 }
 
