@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratapg/strata/internal/tenant"
+	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
 )
 
@@ -17,11 +18,15 @@ type (
 	TimelineStatus = tenant.Status
 	// TenantStatus is what is known of a tenant, or of a shard of it, whatever its state.
 	TenantStatus = tenant.TenantStatus
+	// TakeOverResult says what TakeOver did.
+	TakeOverResult = timeline.TakeOverReport
+	// ForebearResult says what RemoveForebears did.
+	ForebearResult = tenant.ForebearReport
 	// DetachOptions say how something is detached.
 	DetachOptions = tenant.DetachOptions
 )
 
-// States. A tenant is StateAttaching, StateActive, StateStopping or StateBroken.
+// States. A tenant is StateAttaching, StateActive, StateStopping, StateDeleting or StateBroken.
 const (
 	// StateActive can be used.
 	StateActive = tenant.Active
@@ -57,6 +62,33 @@ func (e *Engine) DetachTenant(ctx context.Context, id page.TenantID, o DetachOpt
 		errs = append(errs, e.store.DetachTenant(ctx, s, o))
 	}
 	return errors.Join(errs...)
+}
+
+// DeleteTenant removes a tenant with all its timelines for good, here and in remote storage; all of its shards have to be here. It
+// returns once nothing of it is left. Once begun there is no way back: a deletion that has failed goes on when it is called again,
+// and by itself when the store is opened again. ErrTenantNotFound says that it is gone.
+func (e *Engine) DeleteTenant(ctx context.Context, id page.TenantID) error {
+	shards := e.store.Shards(id)
+	if len(shards) == 0 {
+		return e.store.DeleteTenant(ctx, page.TenantShardID{Tenant: id})
+	}
+	var errs []error
+	for _, s := range shards {
+		errs = append(errs, e.store.DeleteTenant(ctx, s))
+	}
+	return errors.Join(errs...)
+}
+
+// TakeOver writes anew what is the timeline's shard's own of layers that it has of the shard which it was split from; in the background
+// that happens once nothing else is to be compacted.
+func (tl *Timeline) TakeOver(ctx context.Context) (TakeOverResult, error) {
+	return tl.t.TakeOver(ctx, 0)
+}
+
+// RemoveForebears deletes from remote storage what no shard needs any more of those that the tenant was split from. An engine looks by
+// itself every ten minutes.
+func (t *Tenant) RemoveForebears(ctx context.Context) (ForebearResult, error) {
+	return t.t.RemoveForebears(ctx)
 }
 
 // Statuses lists all timelines, whatever their states, by name.

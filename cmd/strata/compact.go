@@ -80,6 +80,9 @@ func runCompact(cmd *cobra.Command, f storeFlags, o strata.CompactOptions, pictu
 		if err != nil {
 			return fmt.Errorf("compact, after %d jobs: %w", r.Jobs, err)
 		}
+		if err := takeOver(cmd, tl, &r); err != nil {
+			return err
+		}
 		if err := drawChange(picture, tl.Timeline, "compacted", before, tl.Layers(), nil); err != nil {
 			return err
 		}

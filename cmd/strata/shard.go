@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -65,4 +66,25 @@ func stateAt(ctx context.Context, tl wholeTimeline, v lsnValue) (page.LSN, error
 		return tl.LastRecordLSN(), nil
 	}
 	return tl.ResolveLSN(ctx, v.lsn)
+}
+
+// takeOver has a shard's timeline take over what it has of the shard that it was split from, and counts that among what a compaction did.
+func takeOver(cmd *cobra.Command, tl *openedTimeline, r *strata.CompactResult) error {
+	if tl.Shard().Count == 0 {
+		return nil
+	}
+	own, err := tl.TakeOver(cmd.Context())
+	r.BytesRead, r.BytesWritten, r.Layers = r.BytesRead+own.BytesIn, r.BytesWritten+own.BytesOut, r.Layers-own.Dropped
+	if err != nil {
+		return err
+	}
+	if own.Layers+own.Dropped == 0 {
+		return nil
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "compact: %d layers of the shard that this one was split from were taken over, %d had nothing of this one's\n", own.Layers, own.Dropped)
+	if err := tl.WaitUploads(cmd.Context()); err != nil {
+		return err
+	}
+	_, err = tl.tenant.RemoveForebears(cmd.Context())
+	return err
 }

@@ -116,6 +116,9 @@ func (s *Store) writeHeatmaps(period time.Duration) func(ctx context.Context) {
 				return
 			}
 			for _, t := range s.allTenants() {
+				if t.stateNow() != Active {
+					continue
+				}
 				if _, err := t.WriteHeatmap(ctx, period); err != nil && ctx.Err() == nil {
 					s.env.Logger.Warn("cannot write a heatmap", "tenant", t.id, "err", err)
 				}

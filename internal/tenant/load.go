@@ -59,12 +59,17 @@ func (t *Tenant) openFolder(ctx context.Context) error {
 		return fmt.Errorf("%w: tenant directory %s has %q, and no %q", timeline.ErrCorrupt, s.tenantDir(id), names, timelinesName)
 	}
 	for _, n := range names {
-		if !slices.Contains([]string{timelinesName, tenantFileName, timelinesFileName, shardFileName, splitFileName}, n) && !strings.HasSuffix(n, virtualfile.TempSuffix) {
+		if !slices.Contains([]string{timelinesName, tenantFileName, timelinesFileName, shardFileName, splitFileName, deletedFileName}, n) && !strings.HasSuffix(n, virtualfile.TempSuffix) {
 			s.setAside(filepath.Join(s.tenantDir(id), n), "no file of a tenant")
 		}
 	}
 	if t.records, err = s.readRecords(id); err != nil {
 		return err
+	}
+	if deleted, err := s.isDeleted(id); err != nil {
+		return err
+	} else if deleted {
+		t.mu.state = Deleting
 	}
 	if err := s.openGeneration(ctx, id); err != nil {
 		return err

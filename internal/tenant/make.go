@@ -33,6 +33,9 @@ func (t *Tenant) reserve(ctx context.Context, r record, state State, same func(*
 	if t.mu.splitting {
 		return nil, nil, nil, fmt.Errorf("new timeline %s: %w: its tenant is being split", r.name, ErrNotActive)
 	}
+	if t.mu.state == Deleting {
+		return nil, nil, nil, fmt.Errorf("new timeline %s: %w: its tenant is being deleted", r.name, ErrNotActive)
+	}
 	if s := t.mu.slots[r.id]; s != nil {
 		if s.state == Active && given && same != nil && same(s.tl) {
 			return nil, nil, s.tl, nil

@@ -16,7 +16,7 @@ import (
 // State is that of a timeline, or of a tenant.
 type State uint8
 
-// States. A tenant is Attaching, Active, Stopping or Broken.
+// States. A tenant is Attaching, Active, Stopping, Deleting or Broken.
 const (
 	// Active can be used.
 	Active State = iota

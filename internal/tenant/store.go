@@ -111,6 +111,9 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	}
 	done()
 	s.resume()
+	if !o.Config.ReadOnly {
+		s.resumeTenantDeletions()
+	}
 	if o.Config.Remote != nil && !o.Config.ReadOnly && o.Evict.Period > 0 {
 		s.env.NoteUse()
 		if err := s.tasks.Go(s.evictInBackground(o.Evict)); err != nil {

@@ -36,6 +36,9 @@ func leaseKey(p Place, generation uint32) string {
 	return p.TenantPrefix() + leaseName + suffix(generation)
 }
 
+// IsLease says whether an object of a tenant, by its name below the tenant's prefix, says which generations were given out.
+func IsLease(name string) bool { return strings.HasPrefix(name, leaseName) }
+
 // last gives the last generation that was given out, 0 if none was.
 func (l Leases) last(ctx context.Context, p Place) (last uint32, keys []string, err error) {
 	prefix := p.TenantPrefix() + leaseName
