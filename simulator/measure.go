@@ -3,6 +3,7 @@ package simulator
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"hash/fnv"
 	"time"
@@ -156,6 +157,9 @@ func (m *meter) tryReads(n int, deltas, records *stats.Histogram) error {
 		return err
 	}
 	choose, err := workload.NewKeys(r.t, k)
+	if errors.Is(err, workload.ErrNoKeys) {
+		return nil // a table that is to be loaded
+	}
 	if err != nil {
 		return err
 	}

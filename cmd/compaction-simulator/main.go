@@ -40,12 +40,22 @@ is a function of the scenario, its seed and the strategy: the same bytes on ever
   compaction-simulator simulate --scenario hot-cold --strategy partitioned --output pictures`,
 		SilenceUsage:      true,
 		SilenceErrors:     true,
+		Args:              cobra.ArbitraryArgs,
+		RunE:              noCommand,
 		PersistentPreRunE: func(*cobra.Command, []string) error { return p.start() },
 	}
 	c.PersistentFlags().StringVar(&p.name, "cpuprofile", "", "write a profile of this program's processor time to a file")
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	c.AddCommand(suiteCommand(), simulateCommand(), compareCommand(), listCommand(), replayCommand())
 	return c
+}
+
+// noCommand is what is done where no command is named, or none that there is.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return c.Help()
+	}
+	return usageError{fmt.Errorf("unknown command %q: see --help", args[0])}
 }
 
 // profile is of this program's processor time.

@@ -48,7 +48,7 @@ that --print-config shows, with dots between, as in --set phases.0.records=10000
   compaction-simulator simulate --scenario uniform --print-config >mine.json
   compaction-simulator simulate --config mine.json --set bandwidth=0
   strata layers export-trace --output store.trace && compaction-simulator simulate --trace store.trace`,
-		Args: cobra.NoArgs,
+		Args: usage(cobra.NoArgs),
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.scenario, "scenario", "uniform", "scenario; see list")

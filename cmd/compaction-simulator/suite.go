@@ -27,6 +27,7 @@ type suiteFlags struct {
 	seed                                             uint64
 	out, trace                                       string
 	workers, maxRecords                              int
+	scale                                            int64
 }
 
 func suiteCommand() *cobra.Command {
@@ -45,10 +46,11 @@ checker finds that a version is lost, that layers overlap, or that a strategy do
 		Example: `  compaction-simulator run-suite --quick
   compaction-simulator run-suite --match-bounds
   compaction-simulator run-suite --scenario uniform,hot-cold --strategy legacy,partitioned --markdown`,
-		Args: cobra.NoArgs,
+		Args: usage(cobra.NoArgs),
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.quick, "quick", false, fmt.Sprintf("everything %d times smaller: under half a minute", quickScale))
+	fl.Int64Var(&f.scale, "scale", 1, "make everything that is counted in bytes, keys or records so many times smaller")
 	fl.StringSliceVar(&f.scenarios, "scenario", nil, "only these scenarios")
 	fl.StringSliceVar(&f.strategies, "strategy", nil, "only these strategies")
 	fl.Uint64Var(&f.seed, "seed", 1, "seed of all that is random")
@@ -114,7 +116,7 @@ func suiteOptions(f *suiteFlags) (o suite.Options, err error) {
 	}
 	for _, s := range scenarios {
 		s.Seed = f.seed
-		if f.quick {
+		if s = s.Scale(f.scale); f.quick {
 			s = s.Scale(quickScale)
 		}
 		o.Scenarios = append(o.Scenarios, s)
@@ -193,7 +195,7 @@ func compareCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "compare BEFORE AFTER",
 		Short: "Say what differs between two results folders of run-suite",
-		Args:  cobra.ExactArgs(2),
+		Args:  usage(cobra.ExactArgs(2)),
 		RunE: func(c *cobra.Command, args []string) error {
 			before, err := suite.Read(args[0])
 			if err != nil {
@@ -220,7 +222,7 @@ func replayCommand() *cobra.Command {
 		Use:   "replay SEED",
 		Short: "Run the random scenario of a seed again, as the property test does",
 		Long:  "Run the random scenario of a seed under each strategy, with all checks. Pictures of a run that fails are kept.",
-		Args:  cobra.ExactArgs(1),
+		Args:  usage(cobra.ExactArgs(1)),
 	}
 	c.Flags().StringSliceVar(&names, "strategy", nil, "only these strategies")
 	c.Flags().StringVar(&out, "output", "", "folder for pictures of all runs")

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -132,6 +133,9 @@ func (s *state) fill(rs []mock.Record, r *Rand) {
 	}
 }
 
+// ErrNoKeys says that there is no key yet, or any more, to choose.
+var ErrNoKeys = errors.New("no key")
+
 // newChooser looks at the lengths that regions have now.
 func newChooser(t *mock.Timeline, k Keys) (chooser, error) {
 	count := max(k.Count, 1)
@@ -152,7 +156,7 @@ func newChooser(t *mock.Timeline, k Keys) (chooser, error) {
 		n = min(n, uint64(k.Limit))
 	}
 	if n == 0 {
-		return nil, fmt.Errorf("no key in regions %d to %d", k.First, k.First+count)
+		return nil, fmt.Errorf("%w in regions %d to %d", ErrNoKeys, k.First, k.First+count)
 	}
 	switch k.Kind {
 	case "uniform":
