@@ -18,6 +18,7 @@ import (
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 )
 
 // amplifiedCase is a real server's WAL, how much of it is taken in, and how large layers are.
@@ -25,7 +26,8 @@ type amplifiedCase struct {
 	walFixture
 	wal      int64 // bytes; 0 is all
 	distance int64
-	reads    int // after each layer
+	reads    int            // after each layer
+	fs       virtualfile.FS // of the store; nil is the operating system's
 }
 
 // knobs are those of a server with layers of 256 MiB, but for the size of layers; where there are but few of these, thresholds are
@@ -66,10 +68,10 @@ func (c *amplifiedCase) run(tb testing.TB, base, wal, strategy string) *amplifie
 	}
 	var mu sync.Mutex // images are made side by side
 	o := strata.Options{
-		CheckpointDistance: 8 * c.distance, // layers end before
-		Compaction:         strata.Compaction{Strategy: strategy, Period: strata.Every(0), Knobs: knobs},
-		GC:                 strata.GarbageCollection{Period: strata.Every(0), LeaseGrace: strata.Every(0)},
-		Events:             strata.Events{CompactionEnd: func(i strata.CompactionInfo) { mu.Lock(); a.compacted[i.Kind] += i.BytesWritten; mu.Unlock() }},
+		FS: c.fs, CheckpointDistance: 8 * c.distance, // layers end before
+		Compaction: strata.Compaction{Strategy: strategy, Period: strata.Every(0), Knobs: knobs},
+		GC:         strata.GarbageCollection{Period: strata.Every(0), LeaseGrace: strata.Every(0)},
+		Events:     strata.Events{CompactionEnd: func(i strata.CompactionInfo) { mu.Lock(); a.compacted[i.Kind] += i.BytesWritten; mu.Unlock() }},
 	}
 	e, t := openEngine(tb, filepath.Join(tb.TempDir(), "store"), o)
 	tl, _, err := t.Import(ctx, strata.ImportOptions{PGData: base, Name: "main"})
@@ -229,10 +231,11 @@ func TestAmplification(t *testing.T) {
 	if !testkit.WithoutRace(t) {
 		return
 	}
-	c := &amplifiedCase{walFixture: walFixtures[0], wal: 512 << 10, distance: 64 << 10, reads: 20}
+	c := &amplifiedCase{walFixture: walFixtures[0], wal: 384 << 10, distance: 32 << 10, reads: 20}
 	base, wal := c.folders(t)
 	var all []*amplified
 	for _, s := range strata.CompactionStrategies() {
+		c.fs = virtualfile.NewMem()
 		a := c.run(t, base, wal, s)
 		all = append(all, a)
 		require.Greater(t, a.flushed, a.wal/8)
