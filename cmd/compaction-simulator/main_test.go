@@ -38,7 +38,7 @@ func mustRun(t *testing.T, args ...string) string {
 }
 
 // small are the flags of a run that takes a moment.
-var small = []string{"--scenario", "uniform", "--scale", "8192"}
+var small = []string{"--scenario", "one-hot-key", "--scale", "8192", "--set", "reads.number=1", "--set", "checks.off=true"}
 
 func TestList(t *testing.T) {
 	out := mustRun(t, "list")
@@ -56,12 +56,12 @@ func TestList(t *testing.T) {
 func TestSimulate(t *testing.T) {
 	dir := t.TempDir()
 	out := mustRun(t, append([]string{"simulate", "--strategy", "tiered", "--seed", "9", "--output", dir}, small...)...)
-	require.Contains(t, out, "scenario uniform, strategy tiered, seed 9")
+	require.Contains(t, out, "scenario one-hot-key, strategy tiered, seed 9")
 	for _, want := range []string{"write amp", "storage amp", "deltas  per read", "records per read", "stalled", "plans in", "hash"} {
 		require.Contains(t, out, want)
 	}
 	for _, file := range []string{"tiered.svg", "tiered.html"} {
-		require.FileExists(t, filepath.Join(dir, "uniform", file))
+		require.FileExists(t, filepath.Join(dir, "one-hot-key", file))
 	}
 
 	result := func(args ...string) (r stats.Result) {
@@ -125,9 +125,9 @@ func TestSuite(t *testing.T) {
 	last := regexp.MustCompile(`(?m)^suite: runs=3 failed=0 seconds=\d+\.\d\n$`)
 	out := mustRun(t, append(args, "--output", one)...)
 	require.Regexp(t, last, out)
-	require.Regexp(t, `(?m)^uniform +tiered +\d+\.\d\d`, out)
+	require.Regexp(t, `(?m)^one-hot-key +tiered +\d+\.\d\d`, out)
 	require.Contains(t, out, "partitioned@tiered=")
-	for _, file := range []string{"index.html", suite.ResultsFile, "uniform/tiered.svg", "uniform/partitioned-at-tiered.html"} {
+	for _, file := range []string{"index.html", suite.ResultsFile, "one-hot-key/tiered.svg", "one-hot-key/partitioned-at-tiered.html"} {
 		require.FileExists(t, filepath.Join(one, file))
 	}
 	index, err := os.ReadFile(filepath.Join(one, "index.html"))
@@ -147,12 +147,12 @@ func TestSuite(t *testing.T) {
 	rows, err := csv.NewReader(strings.NewReader(table)).ReadAll()
 	require.NoError(t, err)
 	require.Len(t, rows, 3)
-	require.Contains(t, mustRun(t, append(args, "--output", two, "--markdown", "--max-records", "300")...), "| uniform | tiered |")
+	require.Contains(t, mustRun(t, append(args, "--output", two, "--markdown", "--no-match", "--max-records", "300")...), "| one-hot-key | tiered |")
 	require.Contains(t, mustRun(t, append(args, "--output", two, "--match-bounds")...), "1 comparisons, ")
 
 	require.Contains(t, mustRun(t, "compare", one, one), "compare: runs=3 differ=0")
 	differs := mustRun(t, "compare", one, other)
-	require.Contains(t, differs, "uniform, tiered:")
+	require.Contains(t, differs, "one-hot-key, tiered:")
 	require.NotContains(t, differs, "differ=0")
 }
 

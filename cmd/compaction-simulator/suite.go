@@ -23,7 +23,7 @@ const quickScale = 32
 // suiteFlags are those of run-suite.
 type suiteFlags struct {
 	quick, json, csv, markdown, noMatch, matchBounds bool
-	scenarios, strategies                            []string
+	scenarios, strategies, set                       []string
 	seed                                             uint64
 	out, trace                                       string
 	workers, maxRecords                              int
@@ -50,6 +50,7 @@ checker finds that a version is lost, that layers overlap, or that a strategy do
 	}
 	fl := c.Flags()
 	fl.BoolVar(&f.quick, "quick", false, fmt.Sprintf("everything %d times smaller: under half a minute", quickScale))
+	fl.StringArrayVar(&f.set, "set", nil, "NAME=VALUE: change a value of every scenario, as for simulate")
 	fl.Int64Var(&f.scale, "scale", 1, "make everything that is counted in bytes, keys or records so many times smaller")
 	fl.StringSliceVar(&f.scenarios, "scenario", nil, "only these scenarios")
 	fl.StringSliceVar(&f.strategies, "strategy", nil, "only these strategies")
@@ -118,6 +119,11 @@ func suiteOptions(f *suiteFlags) (o suite.Options, err error) {
 		s.Seed = f.seed
 		if s = s.Scale(f.scale); f.quick {
 			s = s.Scale(quickScale)
+		}
+		for _, a := range f.set {
+			if s, err = set(s, a); err != nil {
+				return o, err
+			}
 		}
 		o.Scenarios = append(o.Scenarios, s)
 	}
