@@ -10,7 +10,6 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/legacy"
-	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -93,9 +92,6 @@ type onlyEntries struct{ compaction.Cutter }
 // Cutting by leaves of indexes gives about the outputs that cutting by entries does, with a hot key cut by LSN at the same places, and
 // what is written by it is all there was.
 func TestCutByLeaves(t *testing.T) {
-	if !testkit.WithoutRace(t) {
-		return
-	}
 	ctx := context.Background()
 	tl := newCoarse(t)
 	before, entries := everything(t, tl)
