@@ -108,7 +108,7 @@ func TestShardsTakeOver(t *testing.T) {
 func TestTakeOverUnderEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 11)
-	stride := testkit.Size(41, 7, 1)
+	stride := testkit.Size(97, 7, 1)
 	n := 1 + rnd.IntN(stride)
 	for hit := true; hit; n += stride {
 		mem, store := virtualfile.NewMem(), memstore.New()
