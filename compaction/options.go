@@ -23,7 +23,7 @@ const (
 	defaultFoldRatio              = 100
 	defaultFoldJobBytes           = 4 << 30
 	defaultMaxVisits              = 16
-	defaultMaxRecords             = 64
+	defaultMaxRecords             = 256
 )
 
 // WithDefaults gives a copy in which each zero is replaced by its default.

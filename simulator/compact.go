@@ -109,7 +109,9 @@ func (r *run) replan() error {
 	if plan.ImagesChecked && c.running == nil { // of a plan that is not followed nothing counts but its debt
 		r.t.ImagesChecked()
 	}
-	plan.Jobs = c.choose(plan.Jobs)
+	if r.chains {
+		plan.Jobs = c.choose(plan.Jobs)
+	}
 	queue, err := r.t.Resolve(plan)
 	if err != nil {
 		return err
@@ -163,7 +165,9 @@ func (r *run) publish() error {
 	}
 	r.events.still = 0
 	if c.running.Done() {
-		c.done[name{c.running.Job.Kind, c.running.Job.Rect}] = true
+		if r.chains {
+			c.done[name{c.running.Job.Kind, c.running.Job.Rect}] = true
+		}
 		c.running = nil
 	} else {
 		r.lay()

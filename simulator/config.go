@@ -274,6 +274,7 @@ func (c Config) Scale(n int64) Config {
 	}
 	c.Regions, c.Phases = regions, phases
 	o := c.Options.WithDefaults()
+	o.MaxRecords = c.Options.MaxRecords // 0 is no bound here
 	o.CheckpointDistance, o.CompactionTargetSize, o.FoldMinBytes = down(o.CheckpointDistance), down(o.CompactionTargetSize), down(o.FoldMinBytes)
 	c.Options = o
 	c.Bandwidth, c.Horizon, c.Branches.Every = down(c.Bandwidth), down(c.Horizon), down(c.Branches.Every)

@@ -33,6 +33,7 @@ type Mark struct {
 // run is a run under way.
 type run struct {
 	cfg      *Config
+	chains   bool // a bound on records is to be kept
 	strategy compaction.Strategy
 	watch    Observer
 	t        *mock.Timeline
@@ -51,8 +52,9 @@ func Run(ctx context.Context, cfg Config, s compaction.Strategy, watch Observer)
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	chains := cfg.Options.MaxRecords != 0 // else planners are not told of records, and keep no bound on them
 	cfg.Options = cfg.Options.WithDefaults()
-	r := &run{cfg: &cfg, strategy: s, watch: watch, rand: workload.NewRand(cfg.Seed, "run")}
+	r := &run{cfg: &cfg, chains: chains, strategy: s, watch: watch, rand: workload.NewRand(cfg.Seed, "run")}
 	if err := r.begin(); err != nil {
 		return nil, err
 	}
@@ -80,7 +82,7 @@ func (r *run) begin() error {
 	r.measure = newMeter(r)
 	r.t, err = mock.New(space, mock.Options{
 		Compaction: r.cfg.Options, Start: startLSN, Preload: r.cfg.Preload, Records: int(r.cfg.Records()), Count: !r.cfg.Checks.Off,
-		Chains: bounded, Watch: r.measure.layer,
+		Chains: bounded && r.chains, Watch: r.measure.layer,
 	})
 	if err != nil {
 		return err

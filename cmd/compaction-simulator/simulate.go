@@ -64,7 +64,7 @@ that --print-config shows, with dots between, as in --set phases.0.records=10000
 	fl.BoolVar(&f.noChecks, "no-checks", false, "leave out the checks that are not the strategies' own")
 	fl.IntVar(&f.fullChecks, "full-checks", 0, "check everything at each n-th publication")
 	fl.IntVar(&f.maxVisits, "max-visits", 0, "bound on deltas per read, for strategies that keep one")
-	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that keep one")
+	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that keep one (default: none)")
 	fl.Int64Var(&f.bandwidth, "bandwidth", 0, "bytes a second that compaction may read and write, 0 for no limit (default: the scenario's)")
 	fl.StringVar(&f.out, "output", "", "folder for pictures")
 	c.RunE = func(c *cobra.Command, _ []string) error {

@@ -58,7 +58,7 @@ checker finds that a version is lost, that layers overlap, or that a strategy do
 	fl.StringVar(&f.out, "output", "", "results folder (default suite-results.SECONDS here)")
 	fl.StringVar(&f.trace, "trace", "", "file written by strata layers export-trace: a scenario more, \"trace\"")
 	fl.IntVar(&f.workers, "workers", 0, "runs at a time (default: one for each processor)")
-	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that keep one (default: the scenario's)")
+	fl.IntVar(&f.maxRecords, "max-records", 0, "bound on records per read, for strategies that keep one (default: the scenario's, and none where that has none)")
 	fl.BoolVar(&f.noMatch, "no-match", false, "leave out the runs with others' bounds")
 	fl.BoolVar(&f.matchBounds, "match-bounds", false, "print only what partitioned writes with the others' bounds, beside what they write, as Markdown")
 	fl.BoolVar(&f.json, "json", false, "print the results as JSON instead of the table")

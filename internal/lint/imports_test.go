@@ -9,7 +9,7 @@ import (
 )
 
 // leaves are the internal packages that import nothing of ours and that any room but page may use.
-var leaves = []string{"internal/clock", "internal/sorted", "internal/failpoint", "internal/tasks", "internal/offheap", "internal/budget", "internal/chunksum"}
+var leaves = []string{"internal/clock", "internal/sorted", "internal/failpoint", "internal/tasks", "internal/offheap", "internal/budget"}
 
 // below names everything under the engine's ties, for the rooms that may import all of it.
 var below = slices.Concat(leaves, []string{"page", "pg", "virtualfile", "remote", "cache", "layer", "walredo",
@@ -25,7 +25,6 @@ var allowed = map[string][]string{
 	"internal/sorted":        nil,
 	"internal/offheap":       nil,
 	"internal/budget":        nil,
-	"internal/chunksum":      nil,
 	"internal/sizemodel":     {"page"},
 	"internal/consumption":   {"page"},
 	"virtualfile":            append([]string{"page"}, leaves...),

@@ -19,10 +19,13 @@ func Random(seed uint64) sim.Config {
 		Options: compaction.Options{
 			CheckpointDistance: some(20_000, 400_000), CompactionTargetSize: some(20_000, 400_000), CompactionThreshold: int(some(2, 10)),
 			CompactionUpperLimit: int(some(1, 10)), ImageCreationThreshold: int(some(1, 5)), FoldMinBytes: some(50_000, 1_000_000),
-			MaxVisits: int(some(6, 24)), MaxRecords: int(some(4, 100)),
+			MaxVisits: int(some(6, 24)),
 		},
 		Reads:  sim.Reads{Number: int(some(1, 20)), Old: int(some(0, 500)), Branch: int(some(0, 500))},
 		Checks: sim.Checks{Full: int(some(1, 40))},
+	}
+	if r.Permille(300) { // planning takes far longer then
+		c.Options.MaxRecords = int(some(4, 100))
 	}
 	randomKeys(&c, r, some)
 	rate := some(100_000, 2_000_000)

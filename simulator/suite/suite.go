@@ -102,7 +102,9 @@ func (r *runner) matched(results []*stats.Result) []task {
 			m := c
 			m.Options = c.Options.WithDefaults()
 			m.Options.MaxVisits = max(its.ReadAmpP99, 2)
-			m.Options.MaxRecords = max(its.RecordsP99, m.Options.MaxRecords) // others promise nothing, and it no less than by itself
+			if m.Options.MaxRecords = c.Options.MaxRecords; m.Options.MaxRecords != 0 {
+				m.Options.MaxRecords = max(its.RecordsP99, m.Options.MaxRecords) // others promise nothing, and it no less than by itself
+			}
 			out = append(out, task{len(results) + len(out), m, s, s.Name() + "@" + other.Name()})
 		}
 	}
