@@ -5,7 +5,6 @@ import (
 	"math/bits"
 
 	"github.com/cespare/xxhash/v2"
-
 )
 
 // The integrity trailer follows the last block of the index; what is before it is covered by checksums:
