@@ -50,7 +50,7 @@ func TestCompactAndCollect(t *testing.T) {
 		require.Regexp(t, `expected: \d+ of \d+ layers \(\d+ bytes\) are replaced by about [1-9]\d* bytes`, plan)
 		require.Regexp(t, `^compact: jobs=0 planned=[1-9]\d* bytes_in=\d+ bytes_out=\d+ layers=\d+ seconds=\S+$`, lastLine(plan))
 		if strategy == "partitioned" { // reads replay more records than it allows: first it makes images, which replace nothing
-			require.Contains(t, plan, "records, of 64")
+			require.Contains(t, plan, "records, of 256")
 			require.Contains(t, plan, "; ingest stops at 16\n", "as it does while an engine runs, not at what a thorough run aims at")
 			drawn(strategy, `class="planned"`, "before", "after")
 		} else {
@@ -65,8 +65,16 @@ func TestCompactAndCollect(t *testing.T) {
 	again := must(t, at("compact", "--dry-run", "--strategy", "legacy")...)
 	require.Contains(t, lastLine(again), "planned=0", "there is nothing left to do")
 
+	// Which layers flushes make, and whether images hide one of them altogether, is a matter of time: some stores have nothing to collect.
+	plan := ""
+	for tries := 0; tries < 20 && !strings.Contains(plan, "removes "); tries++ {
+		if tries > 0 {
+			at = ingested(t)
+			must(t, at("compact", "--strategy", "legacy")...)
+		}
+		plan = must(t, at("gc", "--dry-run", "--horizon", "0", "--pitr", "0", "--draw", svg("gcplan"))...)
+	}
 	layers := must(t, at("layers")...)
-	plan := must(t, at("gc", "--dry-run", "--horizon", "0", "--pitr", "0", "--draw", svg("gcplan"))...)
 	require.Contains(t, plan, "removes ")
 	require.Contains(t, plan, "newer images hide it from every read")
 	drawn("gcplan", ` gone"`)
