@@ -5,19 +5,16 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
-
-	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/pageserver/pagestream"
 )
 
 // Options say how to connect.
@@ -31,12 +28,16 @@ type Options struct {
 // Conn is a connection to a page server.
 type Conn struct {
 	nc    net.Conn
+	in    *bufio.Reader // of nc, below fe
 	fe    *pgproto3.Frontend
 	token string
 }
 
 // maxMessage bounds what a server may send in one message: an SLRU segment, or a piece of a backup.
 const maxMessage = 1 << 20
+
+// readAhead is how much is read at once: many answers, where they come together.
+const readAhead = 256 << 10
 
 // ServerError is what a server answers instead of doing a command. The connection can go on.
 type ServerError struct{ Code, Message string }
@@ -69,7 +70,8 @@ func (c *Conn) start(o Options) error {
 			return err
 		}
 	}
-	c.fe = pgproto3.NewFrontend(c.nc, c.nc)
+	c.in = bufio.NewReaderSize(c.nc, readAhead)
+	c.fe = pgproto3.NewFrontend(c.in, c.nc)
 	c.fe.SetMaxBodyLen(maxMessage)
 	c.fe.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersion30, Parameters: map[string]string{"user": "postgres"}})
 	if err := c.fe.Flush(); err != nil {
@@ -147,80 +149,6 @@ func (c *Conn) command(query string, wanted func(pgproto3.BackendMessage) bool) 
 }
 
 func isReady(m pgproto3.BackendMessage) bool { _, ok := m.(*pgproto3.ReadyForQuery); return ok }
-
-// Stream is a stream of requests and their answers, in the same order.
-type Stream struct {
-	c       *Conn
-	version pagestream.Version
-	buf     []byte
-
-	mu   sync.Mutex
-	sent []pagestream.Request // not answered yet
-}
-
-// Stream makes the connection one of pages of a timeline. Nothing else can be done on it afterwards.
-func (c *Conn) Stream(tenant page.TenantID, timeline page.TimelineID, v pagestream.Version) (*Stream, error) {
-	_, err := c.command(fmt.Sprintf("pagestream_v%d %s %s", v, tenant, timeline), func(m pgproto3.BackendMessage) bool {
-		_, ok := m.(*pgproto3.CopyBothResponse)
-		return ok
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Stream{c: c, version: v}, nil
-}
-
-// Send sends requests with one write.
-func (s *Stream) Send(requests ...pagestream.Request) error {
-	s.Queue(requests...)
-	return s.Flush()
-}
-
-// Queue keeps requests for the next Flush.
-func (s *Stream) Queue(requests ...pagestream.Request) {
-	s.mu.Lock()
-	s.sent = append(s.sent, requests...)
-	s.mu.Unlock()
-	for i := range requests {
-		s.buf = requests[i].Append(s.buf[:0], s.version)
-		s.c.fe.Send(&pgproto3.CopyData{Data: s.buf})
-	}
-}
-
-// Flush sends what was queued.
-func (s *Stream) Flush() error { return s.c.fe.Flush() }
-
-// Arrived reports whether the next answer, or a part of it, has arrived, so that Receive hardly waits.
-func (s *Stream) Arrived() bool { return s.c.fe.ReadBufferLen() > 0 }
-
-// Receive waits for the answer to the oldest request that has none. What it gives is valid until the next call.
-func (s *Stream) Receive() (pagestream.Answer, error) {
-	m, err := s.c.until(func(m pgproto3.BackendMessage) bool { _, ok := m.(*pgproto3.CopyData); return ok })
-	if err != nil {
-		return pagestream.Answer{}, err
-	}
-	s.mu.Lock()
-	if len(s.sent) == 0 {
-		s.mu.Unlock()
-		return pagestream.Answer{}, errors.New("an answer that was not asked for")
-	}
-	r := s.sent[0]
-	s.sent = s.sent[1:]
-	s.mu.Unlock()
-	return pagestream.DecodeAnswer(m.(*pgproto3.CopyData).Data, s.version, &r)
-}
-
-// Ask sends one request and waits for its answer; what the server says against it is an error.
-func (s *Stream) Ask(r pagestream.Request) (pagestream.Answer, error) {
-	if err := s.Send(r); err != nil {
-		return pagestream.Answer{}, err
-	}
-	a, err := s.Receive()
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
-	}
-	return a, err
-}
 
 // Copy does a command that is answered by data, like fullbackup, and writes them to w.
 func (c *Conn) Copy(query string, w io.Writer) (n int64, err error) {
