@@ -19,9 +19,7 @@
 //
 // # Which state
 //
-// A request names the LSN that it wants (the largest number for the newest) and one since which the page has not changed.
-// If the latter lies beyond the timeline's end the server waits for it, up to Config.WaitLSN; otherwise it reads at the
-// smaller of the LSN wanted and the end. A block beyond a relation's end is a page of zeros, as Neon answers.
+// What requests mean and where their answers are found is in answer, which pageapi, the same service over gRPC, shares.
 //
 // # Who may
 //

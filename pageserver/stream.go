@@ -9,7 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pagestream"
 )
 
@@ -23,7 +23,7 @@ type streamCommand struct {
 type stream struct {
 	*conn
 	ctx     context.Context
-	tl      *strata.Timeline
+	from    answer.Source
 	version pagestream.Version
 
 	mu      sync.Mutex
@@ -55,7 +55,7 @@ func (s streamCommand) run(ctx context.Context, c *conn) error {
 	}
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	st := &stream{conn: c, ctx: reading, tl: tl, version: s.version}
+	st := &stream{conn: c, ctx: reading, from: c.source(tl), version: s.version}
 	st.changed.L = &st.mu
 	err = st.read()
 	if !errors.Is(err, errCopyEnded) && !errors.Is(err, errTerminated) {
