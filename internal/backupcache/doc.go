@@ -1,0 +1,36 @@
+// Package backupcache keeps base backups in a folder of the local disk, within a limit of entries and one of bytes, and
+// gives them to whoever asks for the same again. It knows nothing of what is in them: a Key names one, and a Fill makes
+// its bytes. Two backups of one key must have the same bytes.
+//
+// # What is promised
+//
+//   - A backup that is given is the one that was made, whole, or its reader gets an error before its end. See Backup.
+//   - One key is made once at a time: who asks meanwhile waits (Fetch), and may stop to wait without harm to the others.
+//   - The folder never has more than Options.Bytes: what is being written counts from its first byte, and what was used
+//     longest ago gives way. (A file that gave way while it is being sent takes its room until it is closed.)
+//   - A crash leaves whole backups and files under temporary names, which go at the next Open.
+//   - Nothing fails because of the cache: without room, with a full or broken disk, in want of turns, Fetch says ErrMiss.
+//     After a failed write the cache rests for a while, so that it doesn't take a full disk's last bytes again and again.
+//
+// # Files
+//
+// A file holds the backup and then a trailer, integers big-endian. Its sum makes a cut or strange file no entry, and the
+// content's sum is what content is verified by:
+//
+//	content     N bytes
+//	key         tenant 16, timeline 16, LSN 8, kind: the rest
+//	footer      magic "STRABKUP" 8 | version 4 | length of key 4 | N 8 | files 8 | XXH64 of content 8 | XXH64 of key and footer so far 8
+//
+// # Reading
+//
+// A backup of up to a mebibyte is read into memory, verified, and sent from there: what is sent is what was verified. A
+// larger one is verified when it is first used after it was written or found by Open, and whenever its file is no
+// longer the one that was verified, as inode, length and times of change show. Otherwise it goes to a socket as it is, by
+// sendfile, and its identity is compared again behind the last byte. What was changed so lately that the kernel's clock might
+// not show a further change is verified once more while it is sent. So every change that is made through the file system
+// is found. What a medium does to bytes that were verified, and that the kernel has dropped from memory since, is found at
+// the next Open only, or by what is in the backup: the checksums of gzip and zstd, those of pages.
+//
+// The lock of a Cache guards its maps and is never held over I/O; a channel of one place has files deleted one after
+// the other, and is taken before the lock.
+package backupcache
