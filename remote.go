@@ -181,7 +181,8 @@ func (e *Engine) openRemote(ctx context.Context) (remote.Storage, error) {
 type AttachOptions struct {
 	// Tenant is whose timelines they are.
 	Tenant page.TenantID
-	// Shard is which of its shards, and how they are dealt out; zero is a tenant without.
+	// Shard is which of its shards, and how they are dealt out; zero is a tenant without. A StripeSize of 0 is the one that the shard's
+	// manifest in remote storage names; any other must be that.
 	Shard page.ShardIdentity
 	// Timelines are those wanted, with all that they branch from; none is all that the remote has.
 	Timelines []page.TimelineID

@@ -30,7 +30,7 @@ is not seen, and it deletes nothing. An attach that was interrupted can be run a
 	c.Flags().Lookup("timeline").DefValue = ""
 	c.Flags().Lookup("timeline").Usage = "timeline, by id; default all"
 	c.Flags().Uint32Var(&generation, "generation", 0, "generation that a controller has given out; default the next, taken from the remote itself")
-	c.Flags().Uint32Var(&stripe, "stripe-size", page.DefaultStripeSize, "with --shard: blocks of a relation that stay together on a shard")
+	c.Flags().Uint32Var(&stripe, "stripe-size", 0, "with --shard: blocks of a relation that stay together on a shard; default what remote storage says")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if f.remote == "" || f.tenant == "" {
 			return usageError{errors.New("attach: --remote and --tenant are required")}
@@ -45,7 +45,7 @@ is not seen, and it deletes nothing. An attach that was interrupted can be run a
 			if err != nil {
 				return usageError{err}
 			}
-			o.Shard = page.NewShardIdentity(x.Number, x.Count, stripe)
+			o.Shard = page.ShardIdentity{ShardIndex: x, Layout: page.ShardLayoutV1, StripeSize: stripe}
 		}
 		if f.timeline != "" {
 			tl, err := page.ParseTimelineID(f.timeline)

@@ -20,7 +20,8 @@ var ErrDeleted = errors.New("the timeline was deleted")
 // AttachOptions say what is attached.
 type AttachOptions struct {
 	Tenant page.TenantID
-	// Shard is which of its shards, if it has any.
+	// Shard is which of its shards, if it has any. A StripeSize of 0 is the one that its manifest in remote storage names; any other must
+	// be that.
 	Shard page.ShardIdentity
 	// Timelines are those wanted, with all that they branch from; none is all that the remote has.
 	Timelines []page.TimelineID
@@ -60,6 +61,11 @@ func (t *Tenant) attachAll(ctx context.Context, wanted []page.TimelineID) ([]*ti
 	f, err := t.survey(ctx, wanted)
 	if err != nil {
 		return nil, err
+	}
+	if t.shard.Count > 0 {
+		if err := t.writeManifest(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var out []*timeline.Timeline
 	for _, id := range f.wanted {
@@ -107,6 +113,9 @@ func (s *Store) attachTenant(ctx context.Context, o AttachOptions) (*Tenant, err
 		return t, nil
 	}
 	if t == nil {
+		if o.Shard, err = s.stripeOf(ctx, o.Tenant, o.Shard, o.Generation); err != nil {
+			return nil, err
+		}
 		if err := s.checkShard(o.Tenant, o.Shard); err != nil {
 			return nil, err
 		}

@@ -8,18 +8,21 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 )
 
 // The tenant's manifest in remote storage, tenants/<tenant>/tenant-manifest-<generation>.json, says which timelines are
-// offloaded. Names and shapes are Neon's (pageserver/src/tenant/remote_timeline_client/manifest.rs); fields that are not known
-// here are kept.
+// offloaded, and of a shard how large its stripes are. Names and shapes are Neon's
+// (pageserver/src/tenant/remote_timeline_client/manifest.rs); fields that are not known here are kept, and so is the version of a
+// newer form.
 const (
 	manifestName    = "tenant-manifest"
 	manifestSuffix  = ".json"
@@ -32,6 +35,7 @@ const (
 const (
 	fieldVersion   = "version"
 	fieldOffloaded = "offloaded_timelines"
+	fieldStripe    = "stripe_size"
 )
 
 // offloaded is an entry of the manifest.
@@ -44,6 +48,8 @@ type offloaded struct {
 
 // tenantManifest is the document.
 type tenantManifest struct {
+	version   int    // 0 if there is none in remote storage
+	stripe    uint32 // 0 where it does not say
 	offloaded []offloaded
 	rest      map[string]json.RawMessage
 }
@@ -52,14 +58,17 @@ func parseManifest(b []byte) (m tenantManifest, err error) {
 	if err := json.Unmarshal(b, &m.rest); err != nil {
 		return m, err
 	}
-	var version int
-	if err := json.Unmarshal(m.rest[fieldVersion], &version); err != nil {
-		return m, fmt.Errorf("%s: %w", fieldVersion, err)
-	}
-	if raw, ok := m.rest[fieldOffloaded]; ok {
-		if err := json.Unmarshal(raw, &m.offloaded); err != nil {
-			return m, fmt.Errorf("%s: %w", fieldOffloaded, err)
+	for name, to := range map[string]any{fieldVersion: &m.version, fieldOffloaded: &m.offloaded, fieldStripe: &m.stripe} {
+		raw, ok := m.rest[name]
+		if !ok && name != fieldVersion {
+			continue
 		}
+		if err := json.Unmarshal(raw, to); err != nil {
+			return m, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	if m.version < 1 {
+		return m, fmt.Errorf("%s is %d", fieldVersion, m.version)
 	}
 	for i := range m.offloaded {
 		o := &m.offloaded[i]
@@ -75,8 +84,11 @@ func (m *tenantManifest) encode() ([]byte, error) {
 	for name, raw := range m.rest {
 		out[name] = raw
 	}
-	out[fieldVersion] = manifestVersion
+	out[fieldVersion] = max(m.version, manifestVersion)
 	out[fieldOffloaded] = append([]offloaded{}, m.offloaded...)
+	if delete(out, fieldStripe); m.stripe != 0 {
+		out[fieldStripe] = m.stripe
+	}
 	return json.Marshal(out)
 }
 
@@ -90,27 +102,27 @@ func (o *offloaded) record() record {
 	return r
 }
 
-func (t *Tenant) manifestKey(generation uint32) string {
-	return fmt.Sprintf("%s%s-%08x%s", t.place(page.TimelineID{}).TenantPrefix(), manifestName, generation, manifestSuffix)
+func manifestKey(p upload.Place, generation uint32) string {
+	return fmt.Sprintf("%s%s-%08x%s", p.TenantPrefix(), manifestName, generation, manifestSuffix)
 }
 
-// readManifest reads the newest manifest that is not above our generation; there need be none.
-func (t *Tenant) readManifest(ctx context.Context) (m tenantManifest, err error) {
-	store, newest := t.store.env.Remote, uint64(0)
-	prefix := t.place(page.TimelineID{}).TenantPrefix() + manifestName + "-"
+// readManifest reads the newest manifest of a tenant that is not above a generation; there need be none.
+func readManifest(ctx context.Context, store remote.Storage, p upload.Place, generation uint32) (m tenantManifest, err error) {
+	newest := uint64(0)
+	prefix := p.TenantPrefix() + manifestName + "-"
 	for e, err := range store.List(ctx, prefix, remote.ListOptions{}) {
 		if err != nil {
 			return m, err
 		}
 		digits := strings.TrimSuffix(strings.TrimPrefix(e.Key, prefix), manifestSuffix)
-		if g, err := strconv.ParseUint(digits, 16, 32); err == nil && g <= uint64(t.store.env.Generation(t.ShardID())) {
+		if g, err := strconv.ParseUint(digits, 16, 32); err == nil && g <= uint64(generation) {
 			newest = max(newest, g)
 		}
 	}
 	if newest == 0 {
 		return m, nil
 	}
-	key := t.manifestKey(uint32(newest))
+	key := manifestKey(p, uint32(newest))
 	d, err := store.Get(ctx, key, remote.GetOptions{})
 	if err != nil {
 		return m, err
@@ -129,7 +141,13 @@ func (t *Tenant) readManifest(ctx context.Context) (m tenantManifest, err error)
 	return m, err
 }
 
-// writeManifest has remote storage know which timelines are offloaded. The caller has the tenant's turn.
+// readManifest reads the tenant's newest manifest.
+func (t *Tenant) readManifest(ctx context.Context) (tenantManifest, error) {
+	return readManifest(ctx, t.store.env.Remote, t.place(page.TimelineID{}), t.store.env.Generation(t.ShardID()))
+}
+
+// writeManifest has remote storage know which timelines are offloaded, and how a shard's keys are dealt out, unless it knows. The caller
+// has the tenant's turn.
 func (t *Tenant) writeManifest(ctx context.Context) error {
 	if t.store.env.Remote == nil {
 		return nil
@@ -138,7 +156,15 @@ func (t *Tenant) writeManifest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before := m.offloaded
+	return t.changeManifest(ctx, m)
+}
+
+// changeManifest writes what a manifest that was read has to say now, if that is something else.
+func (t *Tenant) changeManifest(ctx context.Context, m tenantManifest) error {
+	before, _ := m.encode() // it was read
+	if t.shard.Count > 0 {
+		m.stripe = t.shard.StripeSize
+	}
 	m.offloaded = nil
 	for _, r := range slices.SortedFunc(maps.Values(t.records), func(a, b record) int { return bytes.Compare(a.id[:], b.id[:]) }) {
 		if r.word != wordOffloaded {
@@ -150,13 +176,52 @@ func (t *Tenant) writeManifest(ctx context.Context) error {
 		}
 		m.offloaded = append(m.offloaded, o)
 	}
-	if len(before) == 0 && len(m.offloaded) == 0 {
+	b, err := m.encode()
+	if err != nil || bytes.Equal(b, before) {
+		return err
+	}
+	key := manifestKey(t.place(page.TimelineID{}), t.store.env.Generation(t.ShardID()))
+	_, err = t.store.env.Remote.Put(ctx, key, bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
+	return err
+}
+
+// inheritManifest writes the manifest of a shard, with all that the one of the tenant that was split says and nobody here knows.
+func (t *Tenant) inheritManifest(ctx context.Context, from *Tenant) error {
+	if t.store.env.Remote == nil {
 		return nil
 	}
-	b, err := m.encode()
+	m, err := from.readManifest(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = t.store.env.Remote.Put(ctx, t.manifestKey(t.store.env.Generation(t.ShardID())), bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
-	return err
+	m.stripe = 0 // so that it is written
+	return t.changeManifest(ctx, m)
+}
+
+// stripeOf completes what is known of a shard that is to be attached: how large its stripes are stands in the manifest of its last
+// writer. One that says nothing of it was written before stripes had another size than the first.
+func (s *Store) stripeOf(ctx context.Context, tenant page.TenantID, shard page.ShardIdentity, generation uint32) (page.ShardIdentity, error) {
+	if shard.Count == 0 {
+		return shard, nil
+	}
+	if shard.Layout == 0 {
+		shard.Layout = page.ShardLayoutV1
+	}
+	if generation == 0 {
+		generation = math.MaxUint32
+	}
+	m, err := readManifest(ctx, s.env.Remote, upload.Place{Tenant: tenant, Shard: shard.Suffix()}, generation)
+	switch {
+	case err != nil:
+		return shard, err
+	case shard.StripeSize == 0 && m.version == 0:
+		return shard, fmt.Errorf("remote storage does not say how large the stripes of shard %s are: name it", shard.ShardIndex)
+	case shard.StripeSize == 0 && m.stripe == 0:
+		shard.StripeSize = page.LegacyStripeSize
+	case shard.StripeSize == 0:
+		shard.StripeSize = m.stripe
+	case m.stripe != 0 && m.stripe != shard.StripeSize:
+		return shard, fmt.Errorf("shard %s has stripes of %d pages, as its manifest in remote storage says, not of %d", shard.ShardIndex, m.stripe, shard.StripeSize)
+	}
+	return shard, nil
 }

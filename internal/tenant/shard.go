@@ -62,6 +62,11 @@ func (s *Store) checkShard(tenant page.TenantID, shard page.ShardIdentity) error
 // was never finished.
 func (s *Store) makeShardDir(tenant page.TenantID, shard page.ShardIdentity) error {
 	id := page.TenantShardID{Tenant: tenant, Shard: shard.ShardIndex}
+	if shard.Count > 0 {
+		if err := s.needShards(); err != nil {
+			return err
+		}
+	}
 	if err := s.makeTenantDir(id); err != nil || shard.Count == 0 {
 		return err
 	}

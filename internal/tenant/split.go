@@ -89,6 +89,9 @@ func (p *splitting) prepare(ctx context.Context) error {
 	if err := p.t.beSplit(true); err != nil {
 		return err
 	}
+	if err := p.s.needShards(); err != nil {
+		return err
+	}
 	p.begun = true
 	if err := p.s.writeSplit(p.t.ShardID(), splitFile{splitBegun, p.children}); err != nil {
 		return err
@@ -145,6 +148,9 @@ func (p *splitting) makeShard(ctx context.Context, shard page.ShardIdentity) err
 		archived = append(archived, r)
 	}
 	if err := child.record(archived...); err != nil {
+		return err
+	}
+	if err := child.inheritManifest(ctx, p.t); err != nil {
 		return err
 	}
 	// The shard's file is last.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/remote/memstore"
@@ -138,6 +139,17 @@ func (m *splitModel) compare(tls []*timeline.Timeline, before, steps []splitStep
 	}
 }
 
+// checkNamed makes sure that a program which knows no shards refuses a store by name before there is anything of one.
+func (m *splitModel) checkNamed(fs virtualfile.FS) {
+	names, err := fs.List("store/tenants")
+	require.NoError(m, err)
+	f, err := readStoreFile(fs, "store")
+	require.NoError(m, err)
+	if len(names) > 1 || names[0] != splitTenant.String() {
+		require.Equal(m, []string{featureShards}, unknown(f.Incompatible, requiredIncompatible), "there are %v", names)
+	}
+}
+
 // checkThere makes sure that there is the tenant, or all of its shards, and no folder beside, and says whether it was split.
 func (m *splitModel) checkThere(s *Store, fs virtualfile.FS, shards int) (split bool) {
 	ids := s.Shards(splitTenant)
@@ -216,6 +228,7 @@ func splitFault(t *testing.T, fault *virtualfile.Fault, n int) (done, hit bool) 
 	}
 	for seed := range uint64(testkit.Size(1, 2, 10)) {
 		clone := mem.CrashClone(seed + uint64(n)<<8)
+		m.checkNamed(clone)
 		after := m.open(clone, nil)
 		split := m.checkThere(after, clone, 2)
 		require.True(t, split || err != nil, "a split that was acknowledged stays")
@@ -268,7 +281,10 @@ func TestSplitShardsShareObjects(t *testing.T) {
 	s := m.open(mem, store)
 	m.fill(s)
 	parent := page.TenantShardID{Tenant: splitTenant}
-	_, err := s.Split(t.Context(), parent, SplitOptions{Shards: 2, StripeSize: 2})
+	const neonManifest = `{"version":3,"offloaded_timelines":[],"of_a_newer_neon":{"x":[1]}}`
+	_, err := store.Put(t.Context(), manifestKey(upload.Place{Tenant: splitTenant}, 1), strings.NewReader(neonManifest), int64(len(neonManifest)), remote.PutOptions{})
+	require.NoError(t, err)
+	_, err = s.Split(t.Context(), parent, SplitOptions{Shards: 2, StripeSize: 2})
 	require.NoError(t, err)
 	m.durable = len(m.main)
 	m.check(s, true)
@@ -311,10 +327,21 @@ func TestSplitShardsShareObjects(t *testing.T) {
 	elsewhere, err := Open(t.Context(), o)
 	require.NoError(t, err)
 	for n := range uint8(4) {
-		_, tls, err := elsewhere.Attach(t.Context(), AttachOptions{Tenant: splitTenant, Shard: page.NewShardIdentity(n, 4, 2)})
+		shard := page.ShardIdentity{ShardIndex: page.ShardIndex{Number: n, Count: 4}}
+		_, _, err := elsewhere.Attach(t.Context(), AttachOptions{Tenant: splitTenant, Shard: page.NewShardIdentity(n, 4, 4)})
+		require.ErrorContains(t, err, "stripes of 2 pages")
+		tn, tls, err := elsewhere.Attach(t.Context(), AttachOptions{Tenant: splitTenant, Shard: shard})
 		require.NoError(t, err)
 		require.Len(t, tls, 2)
+		require.EqualValues(t, 2, tn.Shard().StripeSize, "as the manifest says")
+		manifest, err := tn.readManifest(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 2, manifest.stripe)
+		require.Equal(t, 3, manifest.version)
+		require.JSONEq(t, `{"x":[1]}`, string(manifest.rest["of_a_newer_neon"]))
 	}
+	_, _, err = elsewhere.Attach(t.Context(), AttachOptions{Tenant: splitTenant, Shard: page.ShardIdentity{ShardIndex: page.ShardIndex{Number: 0, Count: 8}}})
+	require.ErrorContains(t, err, "does not say how large")
 	m.check(elsewhere, true)
 	m.goOn(elsewhere)
 	require.NoError(t, elsewhere.Close())
@@ -350,6 +377,14 @@ func TestSplitIsRefused(t *testing.T) {
 	err = tl.Put(t.Context(), &b)
 	require.ErrorIs(t, err, timeline.ErrRefused)
 	require.ErrorIs(t, err, timeline.ErrWrongShard)
+	require.NoError(t, s.Close())
+	// A store of shards from before there was the feature gets it.
+	f, err := readStoreFile(mem, "store")
+	require.NoError(t, err)
+	f.Incompatible = requiredIncompatible
+	require.NoError(t, virtualfile.WriteFileAtomic(mem, "store/"+storeFileName, f.Encode()))
+	s = m.open(mem, nil)
+	m.checkNamed(mem)
 	require.NoError(t, s.Close())
 	o := splitStoreOptions(mem, nil)
 	o.Config.ReadOnly = true

@@ -206,6 +206,8 @@ func FuzzTenantManifest(f *testing.F) {
 		again, err := parseManifest(out)
 		require.NoError(t, err)
 		require.Equal(t, len(m.offloaded), len(again.offloaded))
+		require.Equal(t, m.stripe, again.stripe)
+		require.Equal(t, max(m.version, manifestVersion), again.version)
 		for name := range m.rest {
 			require.Contains(t, again.rest, name)
 		}

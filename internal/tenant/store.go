@@ -317,6 +317,11 @@ func (s *Store) openTenants(ctx context.Context) error {
 			t = newTenant(s, id.Tenant, page.ShardIdentity{ShardIndex: id.Shard})
 			t.mu.state, t.mu.err = Broken, err
 		}
+		if id.Shard.Count > 0 && !s.env.ReadOnly { // a store that was written before there was the feature may lack it
+			if err := s.needShards(); err != nil {
+				return err
+			}
+		}
 		s.mu.tenants[id] = t
 	}
 	if len(s.shardsLocked(s.file.DefaultTenant)) == 0 && !s.detachedDefault() {
@@ -329,7 +334,11 @@ func (s *Store) openTenants(ctx context.Context) error {
 func (s *Store) ID() [16]byte { return s.file.ID }
 
 // File gives what the store file says.
-func (s *Store) File() StoreFile { return s.file }
+func (s *Store) File() StoreFile {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.file
+}
 
 // Metrics gives the counters of all timelines.
 func (s *Store) Metrics() timeline.Metrics { return s.env.Metrics() }
@@ -414,6 +423,11 @@ func (s *Store) CreateShard(ctx context.Context, tenant page.TenantID, shard pag
 		return nil, fmt.Errorf("new tenant %s: %w", id, err)
 	}
 	t := newTenant(s, tenant, shard)
+	if shard.Count > 0 {
+		if err := t.writeManifest(ctx); err != nil {
+			return nil, fmt.Errorf("new tenant %s: %w", id, err)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.tenants[id] = t

@@ -349,7 +349,7 @@ func TestStoreFileOfTheDocument(t *testing.T) {
 	s, err := DecodeStoreFile([]byte(text))
 	require.NoError(t, err)
 	require.NoError(t, s.Check(false))
-	require.Equal(t, knownIncompatible, s.Incompatible)
+	require.Equal(t, requiredIncompatible, s.Incompatible)
 	require.Equal(t, text, string(s.Encode()))
 }
 

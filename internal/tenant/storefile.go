@@ -59,16 +59,20 @@ type StoreFile struct {
 	Compatible, ReadCompatible, Incompatible []string
 }
 
-// Features that this program knows. Every store has the two incompatible ones.
+// featureShards says that there are, or were, tenants in shards: who does not know it would take their folders for rubbish.
+const featureShards = "shards-1"
+
+// Features that this program knows. Every store has the incompatible ones that are required.
 var (
-	knownCompatible     = []string{}
-	knownReadCompatible = []string{}
-	knownIncompatible   = []string{"neon-layers-3", "strata-manifest-1"}
+	knownCompatible      = []string{}
+	knownReadCompatible  = []string{}
+	requiredIncompatible = []string{"neon-layers-3", "strata-manifest-1"}
+	knownIncompatible    = []string{"neon-layers-3", featureShards, "strata-manifest-1"}
 )
 
 // newStoreFile describes a new store with identities drawn at random.
 func newStoreFile() StoreFile {
-	s := StoreFile{Version: storeVersion, Incompatible: slices.Clone(knownIncompatible)}
+	s := StoreFile{Version: storeVersion, Incompatible: slices.Clone(requiredIncompatible)}
 	s.ID, s.DefaultTenant = randomID(), page.TenantID(randomID())
 	return s
 }
@@ -188,7 +192,7 @@ func (s *StoreFile) Check(readOnly bool) error {
 		return fmt.Errorf("%w: it has features without which it may only be read: %s; open it read-only, or with a newer version",
 			ErrUnsupported, strings.Join(u, ", "))
 	}
-	for _, f := range knownIncompatible {
+	for _, f := range requiredIncompatible {
 		if !slices.Contains(s.Incompatible, f) {
 			return fmt.Errorf("%w: feature %s is missing", ErrCorruptStoreFile, f)
 		}
@@ -203,6 +207,24 @@ func unknown(names, known []string) (u []string) {
 		}
 	}
 	return u
+}
+
+// needShards has the store's file say, durably, that there are shards. Nothing of a shard is made before. The caller is the only one
+// who makes tenants.
+func (s *Store) needShards() error {
+	f := s.File()
+	if slices.Contains(f.Incompatible, featureShards) {
+		return nil
+	}
+	f.Incompatible = append(slices.Clone(f.Incompatible), featureShards)
+	slices.Sort(f.Incompatible)
+	if err := virtualfile.WriteFileAtomic(s.fs, filepath.Join(s.dir, storeFileName), f.Encode()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.file.Incompatible = f.Incompatible
+	return nil
 }
 
 // readStoreFile reads the store file in dir.
