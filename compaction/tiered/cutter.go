@@ -19,48 +19,46 @@ type cutter struct {
 	key oneKey
 }
 
-// run are neighbouring keys.
+// run are neighbouring keys, from first to last, if there are any.
 type run struct {
-	keys page.Range
-	size int64
-	some bool
+	first, last page.Key
+	size        int64
+	some        bool
 }
 
-// oneKey gathers the entries of a key.
+// oneKey gathers the entries of a key, of which there is none at the beginning alone.
 type oneKey struct {
 	key     page.Key
-	some    bool
 	size    int64    // since the last cut
 	entries int64    // since then
 	cut     bool     // the key is more than one output
 	cutFrom page.LSN // where the next piece begins
 }
 
-func (r *run) empty() bool { return !r.some }
-
-func (r *run) add(keys page.Range, size int64) {
-	if r.empty() {
-		r.keys.Start, r.some = keys.Start, true
+func (r *run) add(first, last page.Key, size int64) {
+	if !r.some {
+		r.first, r.some = first, true
 	}
-	r.keys.End = keys.End
+	r.last = last
 	r.size += size
 }
 
 func (c *cutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
-	if !c.key.some || c.key.key != e.Key {
+	k := &c.key
+	if k.entries == 0 || k.key != e.Key {
 		c.endKey(emit)
-		c.key = oneKey{key: e.Key, some: true, cutFrom: c.lsns.Start}
+		k.key, k.size, k.entries, k.cut, k.cutFrom = e.Key, 0, 0, false, c.lsns.Start
 	}
-	if c.key.size+e.Size > c.target && c.key.entries > 0 {
-		if !c.key.cut {
-			c.key.cut = true
+	if k.size+e.Size > c.target && k.entries > 0 {
+		if !k.cut {
+			k.cut = true
 			c.drain(emit)
 		}
 		c.emitPiece(e.LSN, emit)
-		c.key.size, c.key.entries = 0, 0
+		k.size, k.entries = 0, 0
 	}
-	c.key.size += e.Size
-	c.key.entries++
+	k.size += e.Size
+	k.entries++
 }
 
 func (c *cutter) Finish(emit func(compaction.Rect)) {
@@ -71,13 +69,12 @@ func (c *cutter) Finish(emit func(compaction.Rect)) {
 // endKey puts a complete key to those before it, or gives its last piece.
 func (c *cutter) endKey(emit func(compaction.Rect)) {
 	switch {
-	case !c.key.some:
+	case c.key.entries == 0:
 	case c.key.cut:
 		c.emitPiece(c.lsns.End, emit)
 	default:
-		c.feed(page.Range{Start: c.key.key, End: c.key.key.Next()}, c.key.size, emit)
+		c.feed(emit)
 	}
-	c.key = oneKey{}
 }
 
 func (c *cutter) emitPiece(end page.LSN, emit func(compaction.Rect)) {
@@ -86,12 +83,12 @@ func (c *cutter) emitPiece(end page.LSN, emit func(compaction.Rect)) {
 	c.key.cutFrom = end
 }
 
-// feed puts keys behind those before them, and gives what is certain to be an output.
-func (c *cutter) feed(keys page.Range, size int64, emit func(compaction.Rect)) {
+// feed puts the present key behind those before it, and gives what is certain to be an output.
+func (c *cutter) feed(emit func(compaction.Rect)) {
 	if c.front.size < c.target {
-		c.front.add(keys, size)
+		c.front.add(c.key.key, c.key.key, c.key.size)
 	} else {
-		c.rest.add(keys, size)
+		c.rest.add(c.key.key, c.key.key, c.key.size)
 	}
 	for c.front.size >= c.target && !c.fitsOne() {
 		c.emitFront(emit)
@@ -106,16 +103,16 @@ const stretch = 4
 
 // drain gives the rest when nothing follows that could join it.
 func (c *cutter) drain(emit func(compaction.Rect)) {
-	if !c.rest.empty() && c.fitsOne() {
-		c.front.add(c.rest.keys, c.rest.size)
+	if c.rest.some && c.fitsOne() {
+		c.front.add(c.rest.first, c.rest.last, c.rest.size)
 		c.rest = run{}
 	}
-	for !c.front.empty() {
+	for c.front.some {
 		c.emitFront(emit)
 	}
 }
 
 func (c *cutter) emitFront(emit func(compaction.Rect)) {
-	emit(compaction.Rect{Keys: c.front.keys, LSNs: c.lsns})
+	emit(compaction.Rect{Keys: page.Range{Start: c.front.first, End: c.front.last.Next()}, LSNs: c.lsns})
 	c.front, c.rest = c.rest, run{}
 }

@@ -51,31 +51,3 @@ func keySpan(es []entry, lo, hi uint32) []entry {
 	es = es[below(es, lo, 0):]
 	return es[:below(es, hi, 0)]
 }
-
-// sortByKey sorts entries whose records ascend. It keeps the order of those of one key, so only digits of keys are looked at.
-func sortByKey(es []entry) []entry {
-	var all entry
-	for _, e := range es {
-		all |= e
-	}
-	const digit = 11
-	in, out := es, make([]entry, len(es))
-	for shift := uint(keyPos); all>>shift != 0; shift += digit {
-		var count [1 << digit]int
-		for _, e := range in {
-			count[e>>shift&(1<<digit-1)]++
-		}
-		at := 0
-		for i, n := range count {
-			count[i] = at
-			at += n
-		}
-		for _, e := range in {
-			d := e >> shift & (1<<digit - 1)
-			out[count[d]] = e
-			count[d]++
-		}
-		in, out = out, in
-	}
-	return in
-}

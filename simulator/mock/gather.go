@@ -21,7 +21,7 @@ func (t *Timeline) gather(inputs []*Layer, r compaction.Rect) []entry {
 		}
 		parts = append(parts, t.within(l.entries, compaction.Rect{Keys: page.Range{Start: at, End: page.MaxKey}.Intersect(r.Keys), LSNs: clip(r.LSNs, l)}))
 	}
-	return mergeAll(chains(parts))
+	return t.scratch.mergeAll(inRow(parts))
 }
 
 // clip widens LSNs that cover a layer, so that its entries need not be looked at.

@@ -109,6 +109,9 @@ func (t *Timeline) imaged(sp span, x page.LSN) (n, bytes int64) {
 func (t *Timeline) anchorsOf(l *Layer) []int32 {
 	if !l.anchored {
 		l.anchored = true
+		if l.LSNs.Start > t.log.lastInit && !t.imagesInDeltas {
+			return nil
+		}
 		for i, e := range l.entries {
 			if e.image() || t.log.inits.has(e.record()) {
 				l.anchors = append(l.anchors, int32(i))

@@ -20,7 +20,9 @@ type Log struct {
 	n      uint32
 	prev   []uint32 // the record before of the same key
 	inits  bitset   // records that need nothing older
-	mixed  bool     // there are records of several sizes
+	// lastInit is the LSN of the newest of these.
+	lastInit page.LSN
+	mixed    bool // there are records of several sizes
 }
 
 // chunk is as many records as chunkBits says. It keeps no numbers for records of one size.
@@ -39,8 +41,15 @@ func newLog(start page.LSN, hint int) *Log {
 	return &Log{end: start, prev: make([]uint32, 0, hint), inits: make(bitset, 0, hint/64+1)}
 }
 
-// append adds a record; before is the one before it of its key.
-func (l *Log) append(size, before uint32, init bool) {
+// follow makes room for n records; the caller fills in which record of its key each follows, and appends all of them.
+func (l *Log) follow(n int) []uint32 {
+	from := len(l.prev)
+	l.prev = slices.Grow(l.prev, n)[:from+n]
+	return l.prev[from:]
+}
+
+// append adds one of the records that follow has made room for.
+func (l *Log) append(size uint32, init bool) {
 	i := l.n & chunkMask
 	if i == 0 {
 		l.chunks = append(l.chunks, chunk{base: l.end, size: size})
@@ -53,9 +62,9 @@ func (l *Log) append(size, before uint32, init bool) {
 	if c.ends != nil || size != c.size {
 		c.grow(i, uint32(l.end-c.base))
 	}
-	l.prev = append(l.prev, before)
 	if init {
 		l.inits.set(l.n)
+		l.lastInit = l.end
 	}
 	l.n++
 }

@@ -184,7 +184,7 @@ func (t *Timeline) readMemory(key uint32, at page.LSN, r *Read) bool {
 
 func (t *Timeline) readSorted(key uint32, at page.LSN, r *Read) bool {
 	if t.memSort == nil {
-		t.memSort = &Layer{entries: sortByKey(slices.Clone(t.mem))}
+		t.memSort = &Layer{entries: t.scratch.sortByKey(slices.Clone(t.mem))}
 		t.memSort.LSNs = page.LSNRange{Start: t.memStart, End: t.log.end + 1}
 	}
 	return t.readDelta(t.memSort, key, t.memStart, at+1, r)

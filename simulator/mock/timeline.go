@@ -29,6 +29,7 @@ type Timeline struct {
 	memStart page.LSN
 	memFirst uint32
 	memSort  *Layer // mem sorted, nil until a read wants it
+	scratch  scratch
 
 	live           []*Layer
 	index          []indexed          // live, for reads; nil after a change
@@ -109,29 +110,34 @@ func New(space *Space, o Options) (*Timeline, error) {
 // Put takes in records until memory holds more than a layer's worth, and says how many it took and whether it is full.
 func (t *Timeline) Put(rs []Record) (n int, full bool) {
 	t.memSort = nil
-	log, mem, bytes := t.log, t.mem, t.memBytes
+	for !full && n < len(rs) {
+		t.memBytes += int64(rs[n].Size)
+		full = t.memBytes > t.opts.CheckpointDistance
+		n++
+	}
+	rs = rs[:n]
+	// What the newest record of each key was is looked up in a loop of its own, in which many of these waits overlap.
+	log, mem := t.log, t.mem
+	before := log.follow(n)
+	for i := range rs {
+		last := &t.last[rs[i].Key]
+		before[i], *last = *last, log.n+uint32(i)
+	}
 	for i := range rs {
 		r := &rs[i]
-		before := t.last[r.Key]
-		init := r.Init || before == none
+		init := r.Init || before[i] == none
 		if t.truncated && t.fresh.has(r.Key) {
 			init = true
 			t.fresh.clear(r.Key)
 			t.awaits[r.Key] = append(t.awaits[r.Key], log.end+page.LSN(r.Size))
 		}
-		t.last[r.Key] = log.n
 		mem = append(mem, newEntry(r.Key, log.n))
-		if before == none && r.Key >= t.sparseFrom {
+		if before[i] == none && r.Key >= t.sparseFrom {
 			t.first[r.Key-t.sparseFrom] = log.n
 		}
-		log.append(r.Size, before, init)
-		if bytes += int64(r.Size); bytes > t.opts.CheckpointDistance {
-			n, full = i+1, true
-			break
-		}
-		n = i + 1
+		log.append(r.Size, init)
 	}
-	t.mem, t.memBytes = mem, bytes
+	t.mem = mem
 	return n, full
 }
 
@@ -167,7 +173,7 @@ func (t *Timeline) Flush(s compaction.Strategy) error {
 	if len(t.mem) == 0 {
 		return nil
 	}
-	es := sortByKey(t.mem)
+	es := t.scratch.sortByKey(t.mem)
 	whole := compaction.Rect{Keys: page.FullRange, LSNs: page.LSNRange{Start: t.memStart, End: t.log.end + 1}}
 	rects := []compaction.Rect{whole}
 	if f, ok := s.(compaction.Flusher); ok {
