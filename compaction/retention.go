@@ -98,11 +98,12 @@ func NewRetention(f *FoldSpec, threshold, maxRecords int) *Retention {
 }
 
 // Reset begins the next key. released are those of the retained LSNs at which nobody reads it any more (ReadPoint): what lies below
-// them may be incomplete.
+// them may be incomplete. The horizon is none of them, though a branch may have been made there: what follows rests on it.
 func (r *Retention) Reset(released []page.LSN) {
 	r.points = r.spec
-	if len(released) > 0 {
-		r.points = slices.DeleteFunc(slices.Clone(r.spec), func(p page.LSN) bool { return slices.Contains(released, p) })
+	if len(released) > 0 && len(r.spec) > 0 {
+		horizon := r.spec[len(r.spec)-1]
+		r.points = slices.DeleteFunc(slices.Clone(r.spec), func(p page.LSN) bool { return p != horizon && slices.Contains(released, p) })
 	}
 	r.next, r.held, r.image, r.records, r.broken, r.last, r.some = 0, r.held[:0], false, 0, 0, 0, false
 	r.known = r.below

@@ -139,6 +139,9 @@ func TestRetentionNeedsABase(t *testing.T) {
 	kept, _, err := fold(NewRetention(spec, 3, 0), "", history("20 40i"), []page.LSN{30})
 	require.NoError(t, err, "nobody reads the key at 30")
 	require.Equal(t, "[60i]", fmt.Sprint(kept))
+	kept, _, err = fold(NewRetention(spec, 3, 0), "", history("20 40i 50 70"), []page.LSN{30, 60})
+	require.NoError(t, err, "a branch was made at the horizon, and released the key since")
+	require.Equal(t, "[60i 70]", fmt.Sprint(kept))
 }
 
 // readLog reads what versions give at an LSN.
