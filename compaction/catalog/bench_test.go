@@ -3,7 +3,9 @@ package catalog_test
 import (
 	"bufio"
 	"compress/gzip"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +57,39 @@ func grown(n int) *compaction.Snapshot {
 	return s
 }
 
+// chained gives the deltas of a timeline stretches of long chains of records, as layers that were merged or flushed here have them: as
+// many as there may be, with a hot page or two in each, and elsewhere few.
+func chained(s *compaction.Snapshot) *compaction.Snapshot {
+	out := *s
+	out.Layers = slices.Clone(s.Layers)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range out.Layers {
+		l := &out.Layers[i]
+		if l.Image {
+			continue
+		}
+		all := page.Chains{Rest: 1}
+		at, step := l.Keys.Start, uint32(16384/page.MaxChains)
+		if l.L0() {
+			at = page.RelTag{Spc: 1663, DB: 5, Rel: 16384}.Block(0)
+		}
+		for range page.MaxChains {
+			records := 2 + rng.IntN(8)
+			if rng.IntN(32) == 0 {
+				records = 64
+			}
+			if r := (page.Range{Start: at, End: at.Add(step - rng.Uint32N(step/2))}).Intersect(l.Keys); !r.Empty() {
+				all.Long = append(all.Long, page.Chain{Keys: r, Records: records})
+			}
+			if at = at.Add(step); l.L0() {
+				at.F4 += 7 // another relation
+			}
+		}
+		l.Chains = &all
+	}
+	return &out
+}
+
 // variants are snapshots that make planners go all the way: with L0s that are due, and without, so that images and
 // history are looked at.
 func variants(s *compaction.Snapshot) map[string]*compaction.Snapshot {
@@ -62,14 +97,14 @@ func variants(s *compaction.Snapshot) map[string]*compaction.Snapshot {
 	quiet.Options = compaction.Options{CompactionThreshold: 100, ImageCreationThreshold: 1000, CheckpointDistance: 1 << 18}
 	images := quiet
 	images.Options.ImageCreationThreshold = 1
-	return map[string]*compaction.Snapshot{"busy": s, "images": &images, "quiet": &quiet}
+	return map[string]*compaction.Snapshot{"busy": s, "images": &images, "quiet": &quiet, "chained": chained(s)}
 }
 
 // BenchmarkPlan tells what planning costs over 100,000 layers.
 func BenchmarkPlan(b *testing.B) {
 	snaps := variants(grown(100_000))
 	for _, s := range all(b) {
-		for _, name := range []string{"busy", "images", "quiet"} {
+		for _, name := range []string{"busy", "images", "quiet", "chained"} {
 			b.Run(s.Name()+"/"+name, func(b *testing.B) {
 				jobs := 0
 				for b.Loop() {

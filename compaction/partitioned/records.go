@@ -1,10 +1,13 @@
 package partitioned
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/compaction/stack"
 	"github.com/stratapg/strata/page"
 )
 
@@ -16,6 +19,73 @@ func perLayer(limit int) int { return max(1, limit/4) }
 func recordsTrigger(limit int) int {
 	m := perLayer(limit)
 	return max(1, limit-m-m/2)
+}
+
+// crowd is a range of keys over which the same layers lie, with the sum of the most records of any key in each.
+type crowd struct {
+	keys  page.Range
+	above page.LSN // of the image below them
+	most  int
+}
+
+// findLong gives the most records that a read replays, and where they are as many as is too many. Layers tell them apart in stretches of
+// keys: these are added up where the sum over whole layers leaves it open, so that what lies under images, or where little was
+// changed, costs no more than its borders.
+func (p *planner) findLong(dear []crowd) (most int, long []page.Range) {
+	trigger := recordsTrigger(p.o.MaxRecords)
+	var items []stack.Item
+	look := func(c *crowd) {
+		items = p.itemsOf(items[:0], c)
+		stack.Sweep(items, func(x stack.Stretch) {
+			if most = max(most, x.Records); x.Records < trigger {
+				return
+			}
+			if n := len(long); n > 0 && long[n-1].End == x.Keys.Start {
+				long[n-1].End = x.Keys.End
+			} else {
+				long = append(long, x.Keys)
+			}
+		})
+	}
+	low := dear[:0]
+	for i := range dear {
+		if dear[i].most >= trigger {
+			look(&dear[i])
+		} else {
+			low = append(low, dear[i])
+		}
+	}
+	slices.SortStableFunc(low, func(a, b crowd) int { return cmp.Compare(b.most, a.most) })
+	for i := 0; i < len(low) && low[i].most > most; i++ {
+		look(&low[i])
+	}
+	return most, long
+}
+
+// itemsOf gives the stretches of all deltas of a crowd.
+func (p *planner) itemsOf(items []stack.Item, c *crowd) []stack.Item {
+	for _, i := range p.deltasAt(c.keys.Start, c.above) {
+		l := &p.s.Layers[i]
+		if l.Chains == nil {
+			continue
+		}
+		one := func(keys page.Range, records int) {
+			if records > 0 && !keys.Empty() {
+				items = append(items, stack.Item{Keys: keys, End: l.LSNs.End, Records: records})
+			}
+		}
+		keys, long := c.keys, l.Chains.Long
+		from := sort.Search(len(long), func(n int) bool { return keys.Start.Less(long[n].Keys.End) })
+		for n := from; n < len(long) && long[n].Keys.Start.Less(c.keys.End); n++ {
+			x := &long[n]
+			here := x.Keys.Intersect(keys)
+			one(page.Range{Start: keys.Start, End: here.Start}, l.Chains.Rest)
+			one(here, x.Records)
+			keys.Start = here.End
+		}
+		one(keys, l.Chains.Rest)
+	}
+	return items
 }
 
 // nearby is how many pages between two stretches are imaged with them rather than by two layers.

@@ -68,7 +68,7 @@ func recordsAt(s *compaction.Snapshot, k page.Key) (n int) {
 	}
 	for i := range s.Layers {
 		l := &s.Layers[i]
-		if l.Image || l.Last() <= image || !l.Keys.Contains(k) {
+		if l.Image || l.Last() <= image || !l.Rest().Contains(k) || l.Chains == nil || sparse.Contains(k) {
 			continue
 		}
 		here := l.Chains.Rest
@@ -98,4 +98,79 @@ func TestNoImagesOfWhatIsGone(t *testing.T) {
 	require.Empty(t, New().Plan(s).Jobs)
 	layer(9, 30)
 	require.Len(t, New().Plan(s).Jobs, 1)
+}
+
+// TestRecordsAreAddedUp compares what is found of records with what layers say of each key, one by one: the most of all, and the keys
+// that have as many as is too many.
+func TestRecordsAreAddedUp(t *testing.T) {
+	const pages = 60
+	keys := make([]page.Key, pages) // the last of them metadata
+	for i := range keys {
+		if keys[i] = blockNo(i); i >= pages-10 {
+			keys[i] = page.Key{F1: 0x62, F6: uint32(i)}
+		}
+	}
+	draw := func(t *rapid.T, name string) (int, page.Range) {
+		from := rapid.IntRange(0, pages-1).Draw(t, name+" from")
+		to := rapid.IntRange(from, pages-1).Draw(t, name+" to")
+		return from, page.Range{Start: keys[from], End: keys[to].Next()}
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		s := &compaction.Snapshot{Options: compaction.Options{MaxVisits: rapid.IntRange(2, 9).Draw(t, "visits"), MaxRecords: rapid.IntRange(1, 80).Draw(t, "limit")}}
+		for i := range rapid.IntRange(0, 12).Draw(t, "layers") {
+			at := page.LSN(10 + 10*i)
+			from, r := draw(t, "keys")
+			l := compaction.Layer{ID: compaction.ID{Keys: r, LSNs: page.LSNRange{Start: at, End: at + 10}}}
+			switch rapid.IntRange(0, 9).Draw(t, "kind") {
+			case 0: // nothing is known of it
+			case 1, 2:
+				l.Image, l.LSNs.End = true, at+1
+			default:
+				c := page.Chains{Rest: rapid.IntRange(0, 2).Draw(t, "rest")}
+				for k := from; l.Keys.Contains(keys[k]) && k < pages-10; {
+					end := rapid.IntRange(k, pages-11).Draw(t, "end")
+					if stretch := (page.Range{Start: keys[k], End: keys[end].Next()}).Intersect(r); rapid.Bool().Draw(t, "long") {
+						c.Long = append(c.Long, page.Chain{Keys: stretch, Records: rapid.IntRange(0, 30).Draw(t, "records")})
+					}
+					k = end + 1
+				}
+				l.Chains = &c
+				if rapid.IntRange(0, 4).Draw(t, "moves") == 0 {
+					_, moved := draw(t, "moved")
+					l.Moved = page.NewSet(moved).Intersect(r).Ranges()
+				}
+			}
+			s.Layers = append(s.Layers, l)
+		}
+		p := &planner{s: s, o: s.Options.WithDefaults(), trigger: trigger(s.Options.MaxVisits)}
+		found := p.find()
+		most := 0
+		long := page.NewSet(found.long...)
+		for _, k := range append(borders(s), keys...) {
+			n := recordsAt(s, k)
+			most = max(most, n)
+			require.Equal(t, n >= recordsTrigger(s.Options.MaxRecords), long.Contains(k), "key %s with %d records", k, n)
+		}
+		require.Equal(t, most, found.records)
+		for i := range found.long {
+			require.True(t, i == 0 || found.long[i-1].End.Less(found.long[i].Start), "in order, and apart")
+		}
+	})
+}
+
+// borders are the keys at which layers, or what is said of them, begin and end.
+func borders(s *compaction.Snapshot) (all []page.Key) {
+	for i := range s.Layers {
+		l := &s.Layers[i]
+		ranges := append([]page.Range{l.Keys}, l.Moved...)
+		if l.Chains != nil {
+			for _, c := range l.Chains.Long {
+				ranges = append(ranges, c.Keys)
+			}
+		}
+		for _, r := range ranges {
+			all = append(all, r.Start, r.End)
+		}
+	}
+	return all
 }

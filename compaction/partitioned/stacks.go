@@ -26,79 +26,72 @@ type segment struct {
 const maxStack = 1024
 
 // shown are stretches of keys of layers that have not moved from them: others answer for those that have.
-type shown struct {
-	items  []stack.Item
-	layers []int // of items
-}
+type shown []stack.Item
 
-func shownOf(s *compaction.Snapshot) (all shown) {
-	all.items, all.layers = make([]stack.Item, 0, len(s.Layers)), make([]int, 0, len(s.Layers))
+func shownOf(s *compaction.Snapshot) shown {
+	all := make(shown, 0, len(s.Layers))
 	for i := range s.Layers {
 		l := &s.Layers[i]
 		if len(l.Moved) == 0 {
-			all.add(i, l, l.Keys)
+			all.add(l, l.Keys)
 			continue
 		}
 		for _, r := range l.Rest().Ranges() {
-			all.add(i, l, r)
+			all.add(l, r)
 		}
 	}
 	return all
 }
 
-// add adds some keys of a layer: apart those of which it holds different numbers of records.
-func (a *shown) add(i int, l *compaction.Layer, keys page.Range) {
+// add adds some keys of a layer, with the most records that it has of any of its keys.
+func (a *shown) add(l *compaction.Layer, keys page.Range) {
 	one := func(keys page.Range, records int) {
 		if !keys.Empty() {
-			a.items, a.layers = append(a.items, stack.Item{Keys: keys, End: l.LSNs.End, Image: l.Image, Records: records}), append(a.layers, i)
+			*a = append(*a, stack.Item{Keys: keys, End: l.LSNs.End, Image: l.Image, Records: records})
 		}
 	}
 	if l.Image || l.Chains == nil {
 		one(keys, 0)
 		return
 	}
-	if sparse.Start.Less(keys.End) { // of metadata nothing is replayed
-		at := keys.Start
-		if at.Less(sparse.Start) {
-			at = sparse.Start
-		}
-		one(page.Range{Start: at, End: keys.End}, 0)
-		keys.End = at
+	pages, metadata := split(keys)
+	one(pages, l.Chains.Most())
+	one(metadata, 0)
+}
+
+// split divides keys in pages, and metadata, of which nothing is replayed, with what lies behind them.
+func split(keys page.Range) (pages, metadata page.Range) {
+	at := sparse.Start
+	if at.Less(keys.Start) {
+		at = keys.Start
+	} else if keys.End.Less(at) {
+		at = keys.End
 	}
-	for _, c := range l.Chains.Long {
-		if c.Keys.Overlaps(keys) {
-			here := c.Keys.Intersect(keys)
-			one(page.Range{Start: keys.Start, End: here.Start}, l.Chains.Rest)
-			one(here, c.Records)
-			keys.Start = here.End
-		}
-	}
-	one(keys, l.Chains.Rest)
+	return page.Range{Start: keys.Start, End: at}, page.Range{Start: at, End: keys.End}
 }
 
 // find sweeps over the keys.
 func (p *planner) find() (found stacks) {
 	all := shownOf(p.s)
-	trigger := recordsTrigger(p.o.MaxRecords)
-	stack.Sweep(all.items, func(x stack.Stretch) {
+	var dear []crowd
+	stack.Sweep(all, func(x stack.Stretch) {
 		found.highest = max(found.highest, x.Height)
-		found.records = max(found.records, x.Records)
-		if x.Records >= trigger {
-			if n := len(found.long); n > 0 && found.long[n-1].End == x.Keys.Start {
-				found.long[n-1].End = x.Keys.End
-			} else {
-				found.long = append(found.long, x.Keys)
-			}
-		}
-		if x.Height < p.trigger {
+		if x.Height < p.trigger && x.Records == 0 {
 			return
 		}
 		var above page.LSN
 		if x.Image >= 0 {
-			above = all.items[x.Image].End
+			above = all[x.Image].End
 		}
-		found.add(x.Keys, p.stackAt(x.Keys.Start, above))
+		if x.Records > 0 {
+			dear = append(dear, crowd{x.Keys, above, x.Records})
+		}
+		if x.Height >= p.trigger {
+			high := p.stackAt(x.Keys.Start, above)
+			found.add(x.Keys, high[:min(len(high), maxStack)])
+		}
 	})
+	found.records, found.long = p.findLong(dear)
 	return found
 }
 
@@ -113,6 +106,13 @@ func (f *stacks) add(keys page.Range, stack []int) {
 
 // stackAt gives the deltas of a key that reach above an LSN, newest first. It is valid until the next call.
 func (p *planner) stackAt(k page.Key, above page.LSN) []int {
+	all := p.deltasAt(k, above)
+	slices.SortFunc(all, p.newer)
+	return all
+}
+
+// deltasAt is stackAt in no order.
+func (p *planner) deltasAt(k page.Key, above page.LSN) []int {
 	if p.room = p.room[:0]; p.deltas == nil {
 		p.deltas, p.taken = newByRange(p.s), make([]int32, len(p.s.Layers))
 	}
@@ -122,8 +122,7 @@ func (p *planner) stackAt(k page.Key, above page.LSN) []int {
 			p.room = append(p.room, i)
 		}
 	})
-	slices.SortFunc(p.room, p.newer)
-	return p.room[:min(len(p.room), maxStack)]
+	return p.room
 }
 
 // newer orders deltas as a read meets them.
