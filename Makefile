@@ -14,7 +14,7 @@ STRATA_SEED ?= 20261121
 RAPID_SEED ?= 20261121
 ROUNDS ?= 10
 
-.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long explore sample build simulator-random
+.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long explore sample proto build simulator-random
 
 all: build
 
@@ -87,3 +87,7 @@ simulator-random:
 # Makes testdata/sample anew; needs postgresql-15 and zstd.
 sample: servers
 	sh scripts/make-sample.sh
+
+# The Go of the gRPC page service; needs protobuf-compiler.
+proto:
+	sh scripts/proto.sh

@@ -17,12 +17,14 @@ import (
 	"github.com/stratapg/strata/pageserver"
 	"github.com/stratapg/strata/pageserver/auth"
 	"github.com/stratapg/strata/pageserver/manage"
+	"github.com/stratapg/strata/pageserver/pageapi"
 )
 
 // serveFlags are those of serve beside the store's.
 type serveFlags struct {
 	listen    string
 	http      string
+	grpc      string
 	cert, key string
 	authKeys  string
 	audience  string
@@ -48,6 +50,9 @@ Token as its password, signed by Ed25519 or RSA (EdDSA, RS256), whose scope is "
 without, nobody is asked who they are: listen on a loopback address, or behind something that asks. With --tls-cert and
 --tls-key TLS is required. All these files are read again when they change.
 
+With --grpc the same is served over gRPC there, as Neon's page_api, with health checks and reflection; the token is then the
+metadata "authorization: Bearer ...".
+
 With --http the management API is served there too, with Neon's paths (/v1/tenant, .../timeline, .../keyspace and so on),
 metrics and profiles; GET /openapi.json describes it.
 
@@ -58,6 +63,7 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 	f.register(c.Flags())
 	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:64000", "address of the page service")
 	c.Flags().StringVar(&s.http, "http", "", "address of the management API, such as 127.0.0.1:9898; none without")
+	c.Flags().StringVar(&s.grpc, "grpc", "", "address of the page service over gRPC, such as 127.0.0.1:51051; none without")
 	c.Flags().StringVar(&s.cert, "tls-cert", "", "file with the certificate, PEM")
 	c.Flags().StringVar(&s.key, "tls-key", "", "file with its key, PEM")
 	c.Flags().StringVar(&s.authKeys, "auth-keys", "", "file, or folder of files, with the public keys of those who sign tokens, PEM")
@@ -97,15 +103,21 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	calls, err := pageapi.New(pageapi.Config{Engine: engine, Connections: s.config.Connections, Batch: s.config.Batch, WaitLSN: s.config.WaitLSN,
+		TLS: s.config.TLS, Auth: s.config.Auth, Logger: s.config.Logger})
+	if err != nil {
+		return err
+	}
+	reg.MustRegister(calls)
 	if err := tellTimelines(cmd, engine); err != nil {
 		return err
 	}
 	start := time.Now()
-	if err := s.serve(cmd, pages, api); err != nil {
+	if err := s.serve(cmd, pages, calls, api); err != nil {
 		return err
 	}
-	m := pages.Metrics()
-	return closing{name: "serve"}.add("connections", m.Accepted).add("pages", m.Pages).seconds(start).write(cmd.OutOrStdout(), f.json)
+	m, g := pages.Metrics(), calls.Metrics()
+	return closing{name: "serve"}.add("connections", m.Accepted+g.Accepted).add("pages", m.Pages+g.Pages).seconds(start).write(cmd.OutOrStdout(), f.json)
 }
 
 // secure reads the certificate and the keys of tokens.
@@ -139,8 +151,8 @@ func tellTimelines(cmd *cobra.Command, engine *strata.Engine) error {
 	return nil
 }
 
-// serve listens at both addresses until the command is interrupted, or one of them fails.
-func (s *serveFlags) serve(cmd *cobra.Command, pages *pageserver.Server, api *manage.Server) error {
+// serve listens at all addresses until the command is interrupted, or one of them fails.
+func (s *serveFlags) serve(cmd *cobra.Command, pages *pageserver.Server, calls *pageapi.Server, api *manage.Server) error {
 	all, ctx := errgroup.WithContext(cmd.Context())
 	begin := func(what, addr string, serve func(context.Context, net.Listener) error) error {
 		l, err := net.Listen("tcp", addr)
@@ -157,6 +169,11 @@ func (s *serveFlags) serve(cmd *cobra.Command, pages *pageserver.Server, api *ma
 	}
 	if s.http != "" {
 		if err := begin("management API", s.http, api.Serve); err != nil {
+			return failed(err)
+		}
+	}
+	if s.grpc != "" {
+		if err := begin("gRPC", s.grpc, calls.Serve); err != nil {
 			return failed(err)
 		}
 	}

@@ -1,0 +1,27 @@
+// Package pageapi serves an engine's timelines over gRPC, as Neon's pageserver does besides its PostgreSQL protocol
+// (pageserver/page_api): the same package page_api, service, messages and metadata, so that Neon's clients work. The messages
+// are in pb; what requests mean is in pageserver/answer, and the same as over the PostgreSQL protocol.
+//
+// # Where a call goes
+//
+// Its metadata name tenant, timeline and shard; what is wrong with them is InvalidArgument. Sizes, SLRU segments and backups
+// are asked of shard 0, pages of the shard that owns them, leases of each.
+//
+// # One stream of pages
+//
+// Requests of a stream are answered one after another; the pages of one request, at most Config.Batch, are read together. A
+// request that fails is answered by a status code of its own. What ends the stream instead: that the server shuts down or the
+// timeline is closed (Unavailable), and what concerns the call.
+//
+// # Limits
+//
+// Messages that are received have at most Config.MaxMessage bytes; a connection has at most Config.Streams calls, a server
+// Config.Connections connections, and the pages that are being read have Config.Memory bytes together. Half-open connections
+// are found by pings. A client that does not take an answer within Config.Idle loses its connection.
+//
+// # Who may
+//
+// With Config.Auth each call carries a token in its metadata, "authorization: Bearer ...", which is held against the tenant
+// before it is looked whether that is here: Unauthenticated without, InvalidArgument for one that is not to be believed (as
+// Neon says it), PermissionDenied for one that does not allow this. Health checks and reflection are for all.
+package pageapi

@@ -1,0 +1,165 @@
+package pageapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pageserver/answer"
+	"github.com/stratapg/strata/pageserver/pageapi/pb"
+	"github.com/stratapg/strata/pageserver/tally"
+	"github.com/stratapg/strata/pg"
+)
+
+// batch is what a request of pages needs while it is answered.
+type batch struct {
+	answer.Batch
+	images []byte
+	pages  []pb.Page
+	list   []*pb.Page
+}
+
+// batches keeps batches between those who need one.
+var batches = sync.Pool{New: func() any { return new(batch) }}
+
+// GetPages implements the service.
+func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPageResponse]) error {
+	call := g.Context()
+	src, err := s.find(call)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.until(call)
+	defer cancel()
+	send := s.sender(call)
+	for {
+		r, err := g.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.answer(ctx, call, src, r, func(m *pb.GetPageResponse) error {
+			return send(func() error { return g.Send(m) })
+		}); err != nil {
+			return err
+		}
+	}
+}
+
+// sender gives what sends to a client, and breaks its connection off where it does not take it.
+func (s *Server) sender(call context.Context) func(send func() error) error {
+	client := ""
+	if p, ok := peer.FromContext(call); ok {
+		client = p.Addr.String()
+	}
+	late := time.AfterFunc(time.Hour, func() {
+		s.metrics.late.Add(1)
+		s.conns.breakOff(client)
+	})
+	late.Stop()
+	return func(send func() error) error {
+		late.Reset(s.c.Idle)
+		defer late.Stop()
+		return send()
+	}
+}
+
+// answer answers one request of a stream. Its error ends the stream.
+func (s *Server) answer(ctx, call context.Context, src *answer.Source, r *pb.GetPageRequest, send func(*pb.GetPageResponse) error) error {
+	done := s.metrics.begin(tally.Page)
+	b := batches.Get().(*batch)
+	defer batches.Put(b)
+	err := s.read(ctx, src, r, b)
+	done(err != nil)
+	m := &pb.GetPageResponse{RequestId: r.RequestId}
+	if err != nil {
+		err = s.status(call, err)
+		code, ok := statusCode(status.Code(err))
+		if !ok {
+			return err
+		}
+		m.StatusCode, m.Reason = code, status.Convert(err).Message()
+		return send(m)
+	}
+	m.StatusCode, m.Rel, m.Page = pb.GetPageStatusCode_GET_PAGE_STATUS_CODE_OK, r.Rel, b.list
+	return send(m)
+}
+
+// read reads the pages of a request into b.list.
+func (s *Server) read(ctx context.Context, src *answer.Source, r *pb.GetPageRequest, b *batch) error {
+	n := len(r.BlockNumber)
+	switch {
+	case r.RequestId == nil:
+		return status.Error(codes.InvalidArgument, "request_id is missing")
+	case n == 0:
+		return status.Error(codes.InvalidArgument, "no block is asked for")
+	case n > s.c.Batch:
+		return status.Errorf(codes.InvalidArgument, "%d blocks are asked for, %d are the most", n, s.c.Batch)
+	}
+	rel, err := relTag(r.Rel)
+	if err != nil {
+		return err
+	}
+	if err := owned(src.Shard(), rel, r.BlockNumber); err != nil {
+		return err
+	}
+	c, err := at(ctx, src, r.ReadLsn)
+	if err != nil {
+		return err
+	}
+	if err := s.memory.Acquire(ctx, int64(n)*pg.BlockSize); err != nil {
+		return err
+	}
+	defer s.memory.Release(int64(n) * pg.BlockSize)
+	b.lay(rel, r.BlockNumber)
+	s.metrics.pages.Add(int64(n))
+	if !b.Read(ctx, src, c) {
+		return nil
+	}
+	for i := range b.Pages {
+		if err := b.Pages[i].Err; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// owned refuses blocks that another shard has.
+func owned(shard page.ShardIdentity, rel page.RelTag, blocks []uint32) error {
+	for _, n := range blocks {
+		if k := rel.Block(n); !shard.Owns(k) {
+			return fmt.Errorf("%w: block %d of relation %s is asked of shard %d, shard %d has it", answer.ErrRequest, n, rel, shard.Number, shard.Owner(k))
+		}
+	}
+	return nil
+}
+
+// lay gives each page its place.
+func (b *batch) lay(rel page.RelTag, blocks []uint32) {
+	b.Reset()
+	n := len(blocks)
+	if len(b.images) < n*pg.BlockSize {
+		b.images, b.pages, b.list = make([]byte, n*pg.BlockSize), make([]pb.Page, n), make([]*pb.Page, n)
+		for i := range b.pages {
+			b.list[i] = &b.pages[i]
+		}
+	}
+	b.list = b.list[:n]
+	clear(b.images[:n*pg.BlockSize])
+	for i, block := range blocks {
+		to := b.images[i*pg.BlockSize:][:pg.BlockSize:pg.BlockSize]
+		b.pages[i].BlockNumber, b.pages[i].Image = block, to
+		b.Pages = append(b.Pages, answer.Page{Rel: rel, Block: block, To: to})
+	}
+}
