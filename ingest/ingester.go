@@ -24,6 +24,8 @@ type Options struct {
 	// History, if set, gives the content of a timeline's history file where PostgreSQL's timeline changes;
 	// an error that wraps fs.ErrNotExist says that there is none. Dir takes it from the directory.
 	History func(timeline uint32) ([]byte, error)
+	// Shutdown, if set, is told where the checkpoint of a shutdown ends, once the store has it. It must not wait.
+	Shutdown func(end page.LSN)
 	// BatchBytes and BatchRecords bound what gathers before it is stored; 0 means 1 MiB and 4096. Larger
 	// batches are faster and lose more work at a crash; one record is never split.
 	BatchBytes   int
@@ -66,6 +68,8 @@ type Ingester struct {
 	ctl   control.File
 	stats Stats
 	err   error // what ended it
+	// stop is the end of a shutdown's checkpoint that Options.Shutdown is to be told of, 0 if none.
+	stop page.LSN
 
 	image   [pg.BlockSize]byte // scratch for one page
 	clog    clogPages
@@ -139,6 +143,9 @@ func (i *Ingester) Record(ctx context.Context, rec *wal.Record) error {
 	if err := i.record(ctx, rec); err != nil {
 		i.err = &RecordError{rec.Start, rec.End, rec.Rmgr, rec.Info, err}
 		return i.err
+	}
+	if i.stop != 0 {
+		return i.stopped(ctx)
 	}
 	if i.m.Bytes() >= i.o.BatchBytes || i.m.Records() >= i.o.BatchRecords {
 		return i.Commit(ctx)

@@ -74,6 +74,9 @@ func (i *Ingester) checkpointRecord(ctx context.Context, rec *wal.Record) error 
 		return err
 	}
 	shutdown := rec.Op() == xlogrec.XLOGCheckpointShutdown
+	if shutdown && i.o.Shutdown != nil {
+		i.stop = rec.End
+	}
 	if i.cp.neon {
 		prepared, err := i.m.TwoPhase(ctx)
 		if err == nil {

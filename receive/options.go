@@ -43,6 +43,8 @@ type Options struct {
 	// MaxRetries is how many connections in a row may break without a record in between before Run gives
 	// up; default 0, which means that it never does. The first connection is never tried again.
 	MaxRetries int
+	// Shutdown is that of ingest.Options.
+	Shutdown func(end page.LSN)
 	// Progress, if set, is called about once a second and at the end, from Run's goroutine.
 	Progress func(Progress)
 	// Logger gets a line for each connection made and lost; nil means none.
