@@ -17,6 +17,11 @@ func (i *Ingester) blocks(ctx context.Context, rec *wal.Record) error {
 	for n := range rec.Blocks {
 		b := &rec.Blocks[n]
 		i.stats.Blocks++
+		if ok, err := i.admit(ctx, rec, b, b.WillInit || b.HasImage && b.Apply); err != nil {
+			return err
+		} else if !ok {
+			continue
+		}
 		if plain && b.HasImage && b.Apply && b.Compression == wal.Uncompressed && len(b.Image) > 0 {
 			if err := i.putImage(ctx, rec, b); err != nil {
 				return err

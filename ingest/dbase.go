@@ -39,6 +39,7 @@ func (i *Ingester) dbase(ctx context.Context, rec *wal.Record) error {
 			return err
 		}
 		for n := range d.Spcs.Len() {
+			i.dropped(func(r page.RelTag) bool { return r.Spc == d.Spcs.At(n) && r.DB == d.DB })
 			if err := i.m.DropDatabase(ctx, d.Spcs.At(n), d.DB); err != nil {
 				return err
 			}

@@ -79,7 +79,7 @@ func (i *Ingester) Dir(ctx context.Context, dir string, until page.LSN, progress
 			return res, err
 		}
 		if !ok {
-			return res, reached(r, until)
+			return res, fulfilled(r, until)
 		}
 		if progress != nil && res.Records%progressEvery == 0 {
 			progress(Progress{LSN: res.LSN, Records: res.Records, Bytes: res.Bytes, End: end})
@@ -90,9 +90,9 @@ func (i *Ingester) Dir(ctx context.Context, dir string, until page.LSN, progress
 // ErrUntil marks WAL that ends before the LSN up to which it was to be taken in.
 var ErrUntil = errors.New("WAL ends too early")
 
-// reached reports an error if the WAL ended before until. Behind the last record there may be padding and a
+// fulfilled reports an error if the WAL ended before until. Behind the last record there may be padding and a
 // page header: an LSN in them is not beyond it.
-func reached(r *wal.DirReader, until page.LSN) error {
+func fulfilled(r *wal.DirReader, until page.LSN) error {
 	const alignment = 8
 	if until == 0 || r.Stopped() == nil || wal.RecordStart(r.LSN(), r.SegSize())+alignment > until {
 		return nil

@@ -2,13 +2,11 @@ package ingest
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"sync"
 
-	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/ingest/source"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/pg/bufpage"
@@ -25,68 +23,72 @@ type ImportStats struct {
 	Relations int64 // forks of relations
 	Pages     int64 // their blocks, and pages of SLRUs
 	Bytes     int64 // size of those
+	// Suspect are pages of a base backup whose checksum is wrong: the server wrote them while they were copied, or they
+	// are damaged. WAL tells, see Recovery.
+	Suspect []page.Key
+}
+
+// Add adds what another part took.
+func (s *ImportStats) Add(o ImportStats) {
+	s.Relations += o.Relations
+	s.Pages += o.Pages
+	s.Bytes += o.Bytes
+	s.Suspect = append(s.Suspect, o.Suspect...)
 }
 
 // How files are read.
 const (
 	chunkBlocks = 128 // blocks that one read brings: 1 MiB
-	maxReaders  = 4   // reads in flight
-	maxChunks   = 8   // chunks in memory, being read or waiting for the sink
+	maxChunks   = 4   // chunks of one job in memory, being read or waiting for the sink
+	maxReaders  = 2   // of one job's chunks at once
 )
 
-// chunk is a step of an import: a value that is in memory already, or consecutive pages of a file.
-type chunk struct {
-	kv keyValue // if path is empty
-
-	path   string
-	offset int64
-	blocks uint32
-	first  page.Key // of the first page
-	block  uint32   // number of the first page in the relation, for its checksum
-	check  bool     // verify checksums
-
-	buf  []byte
-	err  error
-	done chan struct{}
-}
+// JobBytes is about the memory that a running job has for what it reads.
+const JobBytes = maxChunks * chunkBlocks * pg.BlockSize
 
 // Import gives every page and file to sink in the order of the keys, all meant for d.LSN. progress, if set,
-// is called after every chunk of about 1 MiB. Files are read ahead in parallel; the sink is called from this
-// goroutine. When Import fails, the sink's content is of no use.
+// is called after every chunk of about 1 MiB. When Import fails, the sink's content is of no use.
 func (d *DataDir) Import(ctx context.Context, sink ImageSink, progress func(ImportStats)) (ImportStats, error) {
-	// Small files first: what is wrong with them is found before gigabytes are read.
-	meta, err := d.metadata()
+	p, err := d.Plan(ctx, 0)
 	if err != nil {
 		return ImportStats{}, err
 	}
-	relMaps := make(map[string][]byte)
-	for i := range d.dbs {
-		if db := &d.dbs[i]; db.HasRelMap {
-			if relMaps[db.dir], err = d.relMap(db); err != nil {
-				return ImportStats{}, err
-			}
-		}
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	p := &pipeline{d: d, ctx: ctx, work: make(chan *chunk), order: make(chan *chunk, maxChunks), free: make(chan []byte, maxChunks)}
-	for range maxChunks {
-		p.free <- nil
-	}
-	for range maxReaders {
-		p.wg.Go(p.read)
-	}
-	p.wg.Go(func() { p.dispatch(relMaps, meta) })
-	stats, err := p.drain(sink, progress)
-	cancel()
-	p.wg.Wait()
+	stats, err := p.Run(ctx, 0, sink, progress)
 	if err == nil {
-		err = d.stillStopped()
+		err = d.StillStopped(ctx)
 	}
 	return stats, err
 }
 
-// pipeline reads chunks ahead: dispatch lists them in order, readers fill them, drain hands them on.
-type pipeline struct {
+// Run does one job: it gives the job's values to sink, in the order of their keys, from this goroutine. Pages are read
+// ahead by others. Jobs may run at the same time, and again.
+func (p *Plan) Run(ctx context.Context, job int, sink ImageSink, progress func(ImportStats)) (ImportStats, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	r := &run{d: p.d, ctx: ctx, work: make(chan *chunk), order: make(chan *chunk, maxChunks), free: make(chan []byte, maxChunks)}
+	for range maxChunks {
+		r.free <- nil
+	}
+	for range maxReaders {
+		r.wg.Go(r.read)
+	}
+	r.wg.Go(func() { r.dispatch(p.Jobs[job].tasks) })
+	stats, err := r.drain(sink, progress)
+	cancel()
+	r.wg.Wait()
+	return stats, err
+}
+
+// chunk is a part of a task that one read brings.
+type chunk struct {
+	task
+	buf     []byte
+	suspect []page.Key
+	err     error
+	done    chan struct{}
+}
+
+// run is a job at work: dispatch lists its chunks in order, readers fill them, drain hands them on.
+type run struct {
 	d     *DataDir
 	ctx   context.Context // ends when drain does
 	work  chan *chunk
@@ -95,197 +97,148 @@ type pipeline struct {
 	wg    sync.WaitGroup
 }
 
-// emit queues a chunk; false means that the import has ended.
-func (p *pipeline) emit(c *chunk) bool {
-	if c.path != "" {
-		select {
-		case c.buf = <-p.free:
-		case <-p.ctx.Done():
-			return false
-		}
-		c.done = make(chan struct{})
-		select {
-		case p.work <- c:
-		case <-p.ctx.Done():
-			return false
-		}
-	}
-	select {
-	case p.order <- c:
-		return true
-	case <-p.ctx.Done():
-		return false
-	}
-}
-
-func (p *pipeline) value(k page.Key, v []byte) bool { return p.emit(&chunk{kv: keyValue{k, v}}) }
-
-// dispatch lists everything in the order of the keys.
-func (p *pipeline) dispatch(relMaps map[string][]byte, meta []keyValue) {
-	defer close(p.order)
-	defer close(p.work)
-	dbs := make([]datadir.Database, len(p.d.dbs))
-	for i, db := range p.d.dbs {
-		dbs[i] = db.Database
-	}
-	ok := p.value(page.DBDirKey, datadir.EncodeDatabases(dbs))
-	for i := range p.d.dbs {
-		ok = ok && p.database(&p.d.dbs[i], relMaps)
-	}
-	for i, kind := range page.SLRUs {
-		ok = ok && p.slru(kind, p.d.slrus[i])
-	}
-	for _, kv := range meta {
-		ok = ok && p.value(kv.key, kv.value)
-	}
-}
-
-func (p *pipeline) database(db *dbFiles, relMaps map[string][]byte) bool {
-	if db.HasRelMap && !p.value(page.RelMapKey(db.Spc, db.DB), relMaps[db.dir]) {
-		return false
-	}
-	forks := make([]datadir.RelFork, len(db.rels))
-	for i := range db.rels {
-		forks[i] = datadir.RelFork{Rel: db.rels[i].rel.Rel, Fork: uint8(db.rels[i].rel.Fork)}
-	}
-	if !p.value(page.RelDirKey(db.Spc, db.DB), datadir.EncodeRelations(forks)) {
-		return false
-	}
-	check := p.d.Checksums && !p.d.SkipChecksums
-	for i := range db.rels {
-		r := &db.rels[i]
-		block := uint32(0)
-		for seg, n := range r.blocks {
-			c := chunk{path: r.segmentPath(seg), first: r.rel.Block(block), block: block, check: check}
-			if !p.file(c, n) {
-				return false
+// dispatch cuts tasks into chunks.
+func (r *run) dispatch(tasks []task) {
+	defer close(r.order)
+	defer close(r.work)
+	for _, t := range tasks {
+		if t.path == "" {
+			if !r.send(r.order, &chunk{task: t}) {
+				return
 			}
-			block += n
+			continue
 		}
-		if !p.value(r.rel.SizeKey(), datadir.EncodeSize(block)) {
-			return false
+		for left := t.blocks; left > 0; left -= t.blocks {
+			t.blocks = min(left, chunkBlocks)
+			c := &chunk{task: t, done: make(chan struct{})}
+			select {
+			case c.buf = <-r.free:
+			case <-r.ctx.Done():
+				return
+			}
+			if !r.send(r.work, c) || !r.send(r.order, c) {
+				return
+			}
+			t.offset += int64(t.blocks) * pg.BlockSize
+			t.key.F6 += t.blocks
+			t.block += t.blocks
 		}
 	}
-	return true
 }
 
-func (p *pipeline) slru(kind page.SLRU, files []slruFile) bool {
-	segs := make([]uint32, len(files))
-	for i, f := range files {
-		segs[i] = f.segment
+func (r *run) send(to chan<- *chunk, c *chunk) bool {
+	select {
+	case to <- c:
+		return true
+	case <-r.ctx.Done():
+		return false
 	}
-	ok := p.value(kind.DirKey(), datadir.EncodeSegments(segs))
-	for _, f := range files {
-		ok = ok && p.file(chunk{path: f.path, first: kind.Block(f.segment, 0)}, f.pages)
-		ok = ok && p.value(kind.SizeKey(f.segment), datadir.EncodeSize(f.pages))
-	}
-	return ok
 }
 
-// file cuts a file of n pages into chunks like c, its first.
-func (p *pipeline) file(c chunk, n uint32) bool {
-	for n > 0 {
-		part := c
-		part.blocks = min(n, chunkBlocks)
-		if !p.emit(&part) {
-			return false
-		}
-		n -= part.blocks
-		c.offset += int64(part.blocks) * pg.BlockSize
-		c.first.F6 += part.blocks
-		c.block += part.blocks
-	}
-	return true
-}
-
-// read fills chunks. A worker keeps the file open from chunk to chunk.
-func (p *pipeline) read() {
-	var f *os.File
+// read fills chunks. A reader keeps the file open from chunk to chunk.
+func (r *run) read() {
+	var f source.File
 	var open string
 	defer func() {
 		if f != nil {
-			f.Close()
+			f.Close() // it was only read
 		}
 	}()
-	for c := range p.work {
+	for c := range r.work {
 		if c.path != open {
 			if f != nil {
-				f.Close()
+				f.Close() // it was only read
 			}
 			open = c.path
-			f, c.err = os.Open(filepath.Join(p.d.Dir, filepath.FromSlash(c.path)))
-			if c.err != nil {
+			if f, c.err = r.d.src.Open(r.ctx, c.path); c.err != nil {
 				open, f = "", nil
 			}
 		}
 		if c.err == nil {
-			c.err = c.fill(f)
+			c.err = c.fill(r.ctx, f, r.d.Backup != nil)
 		}
 		close(c.done)
 	}
 }
 
-func (c *chunk) fill(f *os.File) error {
+func (c *chunk) fill(ctx context.Context, f source.File, running bool) error {
 	n := int(c.blocks) * pg.BlockSize
 	if cap(c.buf) < n {
 		c.buf = make([]byte, max(n, chunkBlocks*pg.BlockSize))
 	}
 	c.buf = c.buf[:n]
-	if _, err := f.ReadAt(c.buf, c.offset); err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
+	if err := f.ReadAt(ctx, c.buf, c.offset); err != nil {
 		return fmt.Errorf("read %d bytes at %d: %w", n, c.offset, err)
 	}
 	for i := uint32(0); c.check && i < c.blocks; i++ {
 		p := bufpage.Page(c.buf[i*pg.BlockSize:][:pg.BlockSize])
-		if !p.ChecksumOK(c.block + i) {
-			return fmt.Errorf("block %d of the relation (byte %d of the file): page checksum is %04X, computed %04X: the page is damaged", c.block+i, c.offset+int64(i)*pg.BlockSize, p.StoredChecksum(), bufpage.Checksum(p, c.block+i))
+		if p.ChecksumOK(c.block + i) {
+			continue
 		}
+		if running {
+			k := c.key
+			k.F6 += i
+			c.suspect = append(c.suspect, k)
+			continue
+		}
+		return fmt.Errorf("%w: block %d of the relation (byte %d of the file): page checksum is %04X, computed %04X: the page is damaged",
+			errContent, c.block+i, c.offset+int64(i)*pg.BlockSize, p.StoredChecksum(), bufpage.Checksum(p, c.block+i))
 	}
 	return nil
 }
 
+// errContent marks what no second reading makes right.
+var errContent = errors.New("content")
+
+// Lasting says whether an error of a job is one of what was read, so that trying again is of no use.
+func Lasting(err error) bool { return errors.Is(err, errContent) }
+
+// maxSuspects bounds the pages of one job whose checksum may be wrong: a server writes few while a backup copies them.
+const maxSuspects = 65536
+
 // drain hands the chunks to the sink in order.
-func (p *pipeline) drain(sink ImageSink, progress func(ImportStats)) (ImportStats, error) {
+func (r *run) drain(sink ImageSink, progress func(ImportStats)) (ImportStats, error) {
 	var s ImportStats
 	for {
 		var c *chunk
 		var ok bool
 		select {
-		case c, ok = <-p.order:
-		case <-p.ctx.Done():
-			return s, p.ctx.Err()
+		case c, ok = <-r.order:
+		case <-r.ctx.Done():
+			return s, r.ctx.Err()
 		}
 		if !ok {
-			return s, p.ctx.Err()
+			return s, r.ctx.Err()
 		}
 		if c.path == "" {
-			if err := sink.PutImage(p.ctx, c.kv.key, c.kv.value); err != nil {
+			if err := sink.PutImage(r.ctx, c.key, c.value); err != nil {
 				return s, err
 			}
-			if _, ok := c.kv.key.RelSize(); ok {
+			if _, ok := c.key.RelSize(); ok {
 				s.Relations++
 			}
 			continue
 		}
 		select {
 		case <-c.done:
-		case <-p.ctx.Done():
-			return s, p.ctx.Err()
+		case <-r.ctx.Done():
+			return s, r.ctx.Err()
 		}
 		if c.err != nil {
-			return s, refuse(p.d.Dir, c.path, "%w", c.err)
+			return s, refuse(r.d.Dir, c.path, "%w", c.err)
 		}
-		for k, rest := c.first, c.buf; len(rest) > 0; k.F6++ {
-			if err := sink.PutImage(p.ctx, k, rest[:pg.BlockSize]); err != nil {
+		if s.Suspect = append(s.Suspect, c.suspect...); len(s.Suspect) > maxSuspects {
+			return s, refuse(r.d.Dir, c.path, "%w: over %d pages have a wrong checksum: the backup is damaged", errContent, maxSuspects)
+		}
+		for k, rest := c.key, c.buf; len(rest) > 0; k.F6++ {
+			if err := sink.PutImage(r.ctx, k, rest[:pg.BlockSize]); err != nil {
 				return s, err
 			}
 			rest = rest[pg.BlockSize:]
 			s.Pages++
 			s.Bytes += pg.BlockSize
 		}
-		p.free <- c.buf[:0]
+		r.free <- c.buf[:0]
 		if progress != nil {
 			progress(s)
 		}

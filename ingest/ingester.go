@@ -30,6 +30,8 @@ type Options struct {
 	// batches are faster and lose more work at a crash; one record is never split.
 	BatchBytes   int
 	BatchRecords int
+	// Recovery, if set, says that the store holds a base backup that is not one state yet.
+	Recovery *Recovery
 }
 
 // Defaults of Options.
@@ -70,6 +72,8 @@ type Ingester struct {
 	err   error // what ended it
 	// stop is the end of a shutdown's checkpoint that Options.Shutdown is to be told of, 0 if none.
 	stop page.LSN
+	// recovery is set while, and after, a base backup is made one state.
+	recovery *recovery
 
 	image   [pg.BlockSize]byte // scratch for one page
 	clog    clogPages
@@ -104,6 +108,9 @@ func NewIngester(ctx context.Context, store datadir.Store, o Options) (*Ingester
 	}
 	if err := i.cp.load(raw, o); err != nil {
 		return nil, fmt.Errorf("ingest: stored checkpoint: %w", err)
+	}
+	if o.Recovery != nil {
+		i.recovery = newRecovery(*o.Recovery)
 	}
 	return i, nil
 }
@@ -163,6 +170,9 @@ func (i *Ingester) record(ctx context.Context, rec *wal.Record) error {
 		return err
 	}
 	if err := i.apply(ctx, rec); err != nil {
+		return errors.Join(err, i.m.Abort(ctx))
+	}
+	if err := i.reached(rec.End); err != nil {
 		return errors.Join(err, i.m.Abort(ctx))
 	}
 	i.m.End()

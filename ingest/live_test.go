@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/pg/control"
 )
@@ -177,6 +179,23 @@ func TestTablespaces(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, found)
+
+	// An import of the stopped cluster has the same tablespaces and, in them, the same relations.
+	again, d, _ := importDir(t, p.Data, pg.Stock)
+	require.Equal(t, spaces, d.spaces)
+	ours := datadir.At(again, again.Last, pg.V15)
+	theirs, err := ours.Tablespaces(ctx)
+	require.NoError(t, err)
+	require.Equal(t, spaces, theirs)
+	for _, db := range dbs {
+		want, err := snap.Relations(ctx, db.Spc, db.DB)
+		require.NoError(t, err)
+		got, err := ours.Relations(ctx, db.Spc, db.DB)
+		require.NoError(t, err)
+		maps := func(r page.RelTag) bool { return r.Fork == page.ForkFSM } // WAL does not make them
+		require.Equal(t, slices.DeleteFunc(want, maps), slices.DeleteFunc(got, maps), db)
+	}
+	require.NoError(t, os.RemoveAll(filepath.Join(where, filepath.Base(d.spaceDir(spaces[0].OID)))))
 	_, err = OpenDataDir(p.Data)
 	require.ErrorIs(t, err, ErrDataDir)
 	require.ErrorContains(t, err, "pg_tblspc/"+oid)

@@ -2,13 +2,14 @@ package ingest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
 
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/ingest/source"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/pg/control"
@@ -18,52 +19,61 @@ import (
 // ErrDataDir marks a data directory that cannot be imported. The message says why and what to do.
 var ErrDataDir = errors.New("data directory cannot be imported")
 
-// DataDir is the data directory of a cleanly stopped cluster, looked over but not read yet. It is only read,
-// and must not change until Import is done.
+// DataDir is the data directory of a cluster that was stopped cleanly, or the base backup of one that was not,
+// looked over but not read yet. It is only read, and must not change until the import is done.
 type DataDir struct {
-	Dir string
+	Dir string // or what else the files come from
 	// Version of the server, as PG_VERSION and pg_control agree.
 	Version pg.Version
-	// Control is the control file.
+	// Control is the control file; of a base backup with the checkpoint that its label names.
 	Control control.File
-	// LSN is the end of the shutdown checkpoint record, where the timeline begins; PrevLSN is its start.
+	// LSN is where the files belong: the end of the shutdown checkpoint record, whose start is PrevLSN; or the REDO
+	// point of a base backup, whose PrevLSN is not known.
 	LSN, PrevLSN page.LSN
 	SystemID     uint64
 	SegSize      uint32 // wal_segment_size in bytes
 	// Checksums says that pages carry checksums. HintBits says that changes of hint bits are in WAL (data
 	// checksums or wal_log_hints), which redo of some records depends on.
 	Checksums, HintBits bool
-	// SkipChecksums makes Import take pages without looking at their checksums.
+	// Backup is set where the files are those of a base backup, which WAL has yet to make one state of.
+	Backup *Backup
+	// SkipChecksums makes an import take pages without looking at their checksums.
 	SkipChecksums bool
-	// TotalBytes is the size of all that Import will read; Ignored lists files that are no part of a cluster.
+	// AuxFiles makes an import take replication slots and what logical decoding keeps.
+	AuxFiles bool
+	// TotalBytes is the size of all that will be read; Ignored lists files that are no part of a cluster, Left those
+	// that are and are not taken.
 	TotalBytes int64
 	Ignored    []string
+	Left       []string
 
-	rawControl []byte
+	src        source.Source
+	files      listing
+	rawControl []byte // as it lies in the source
 	dbs        []dbFiles
 	slrus      [len(page.SLRUs)][]slruFile
 	twoPhase   []twoPhaseFile
+	spaces     []datadir.Tablespace
 }
 
 // refuse makes an error that names a path under dir.
 func refuse(dir, name, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %w", ErrDataDir, filepath.Join(dir, filepath.FromSlash(name)), fmt.Errorf(format, args...))
+	return fmt.Errorf("%w: %s: %w", ErrDataDir, dir+"/"+name, fmt.Errorf(format, args...))
 }
 
 // maxSmallFile bounds what is read whole into memory.
 const maxSmallFile = 16 << 20
 
-// readSmall reads a file that has to be small.
-func readSmall(dir, name string) ([]byte, error) {
-	path := filepath.Join(dir, filepath.FromSlash(name))
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
+// readSmall reads a file that has to be small. The error wraps fs.ErrNotExist if there is none.
+func (d *DataDir) readSmall(ctx context.Context, name string) ([]byte, error) {
+	e, ok := d.files.find(name)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s/%s: %w", ErrDataDir, d.Dir, name, fs.ErrNotExist)
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxSmallFile {
-		return nil, refuse(dir, name, "no regular file of at most %d bytes", maxSmallFile)
+	if e.Kind != source.Regular || e.Size > maxSmallFile {
+		return nil, refuse(d.Dir, name, "no regular file of at most %d bytes", maxSmallFile)
 	}
-	b, err := os.ReadFile(path)
+	b, err := source.ReadAll(ctx, d.src, e, maxSmallFile)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
@@ -72,24 +82,33 @@ func readSmall(dir, name string) ([]byte, error) {
 
 // OpenDataDir looks a data directory over and refuses what cannot be imported: errors wrap ErrDataDir.
 func OpenDataDir(dir string) (*DataDir, error) {
-	d := &DataDir{Dir: dir}
-	for _, step := range []func() error{
-		d.checkVersion, d.checkStopped, d.checkControl, d.checkTablespaces,
-		d.scanDatabases, d.scanSLRUs, d.scanTwoPhase,
+	return Open(context.Background(), source.Dir(dir), nil)
+}
+
+// Open is OpenDataDir of any source. walDir, if set, is where the WAL of a base backup lies that has none of its
+// own. The source stays the caller's, and open until the import is done.
+func Open(ctx context.Context, src source.Source, walDir fs.FS) (*DataDir, error) {
+	d := &DataDir{Dir: src.String(), src: src}
+	entries, err := src.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s cannot be listed: %w", ErrDataDir, d.Dir, err)
+	}
+	d.files = entries
+	for _, step := range []func(context.Context) error{
+		d.checkVersion, d.checkStopped, d.readLabel, d.checkControl, func(ctx context.Context) error { return d.startWAL(ctx, walDir) },
+		d.scanTablespaces, d.scanDatabases, d.scanSLRUs, d.scanTwoPhase, d.scanSlots,
 	} {
-		if err := step(); err != nil {
+		if err := step(ctx); err != nil {
 			return nil, err
 		}
 	}
+	d.files = d.files.keep(func(e source.Entry) bool { return d.isSmall(e.Path) })
 	return d, nil
 }
 
 // checkVersion reads PG_VERSION.
-func (d *DataDir) checkVersion() error {
-	if info, err := os.Stat(d.Dir); err != nil || !info.IsDir() {
-		return fmt.Errorf("%w: %s is no directory that can be read (%v)", ErrDataDir, d.Dir, err)
-	}
-	b, err := readSmall(d.Dir, "PG_VERSION")
+func (d *DataDir) checkVersion(ctx context.Context) error {
+	b, err := d.readSmall(ctx, "PG_VERSION")
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %s has no PG_VERSION: it is not a PostgreSQL data directory", ErrDataDir, d.Dir)
 	}
@@ -106,21 +125,24 @@ func (d *DataDir) checkVersion() error {
 	return refuse(d.Dir, "PG_VERSION", "%w: %.20q; supported are 14 to 17", pg.ErrUnsupportedVersion, text)
 }
 
-// checkStopped refuses a directory that a server uses or has still to recover.
-func (d *DataDir) checkStopped() error {
+const pidName = "postmaster.pid"
+
+// checkStopped refuses a directory that a server uses or has still to recover. The signals of a base backup are
+// what is to become of it, not what it is.
+func (d *DataDir) checkStopped(context.Context) error {
+	if d.files.has(pidName) {
+		return refuse(d.Dir, pidName, "a server is running here, or died without removing the file: stop it with pg_ctl stop -m fast, or import its base backup")
+	}
+	if d.files.has(labelName) {
+		return nil
+	}
 	for _, f := range []struct{ name, why string }{
-		{"postmaster.pid", "a server is running here, or died without removing the file: stop it with pg_ctl stop -m fast"},
-		{"backup_label", "this is a base backup that no server has recovered yet: start a server on it, let it reach consistency, stop it cleanly, and import then"},
-		{"tablespace_map", "this is a base backup that no server has recovered yet: start a server on it, let it reach consistency, stop it cleanly, and import then"},
+		{tablespaceMapName, "this belongs to a base backup whose backup_label is gone: take the backup anew"},
 		{"recovery.signal", "a recovery is requested here: start a server, let it finish, stop it cleanly, and import then"},
-		{"standby.signal", "this is a standby: promote it and stop it cleanly, or import its primary"},
+		{"standby.signal", "this is a standby: promote it and stop it cleanly, or import its primary, or a base backup of either"},
 	} {
-		_, err := os.Lstat(filepath.Join(d.Dir, f.name))
-		if err == nil {
+		if d.files.has(f.name) {
 			return refuse(d.Dir, f.name, "%s", f.why)
-		}
-		if !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: %w", ErrDataDir, err)
 		}
 	}
 	return nil
@@ -129,8 +151,8 @@ func (d *DataDir) checkStopped() error {
 const controlName = "global/pg_control"
 
 // checkControl reads the control file and refuses a cluster whose layout or state is not supported.
-func (d *DataDir) checkControl() error {
-	raw, err := readSmall(d.Dir, controlName)
+func (d *DataDir) checkControl(ctx context.Context) error {
+	raw, err := d.readSmall(ctx, controlName)
 	if err != nil {
 		return err
 	}
@@ -142,15 +164,17 @@ func (d *DataDir) checkControl() error {
 	if v := c.Version(); v != d.Version {
 		return bad("belongs to PostgreSQL %d, PG_VERSION says %d", v, d.Version)
 	}
-	if c.State() != control.ShutDown {
+	if d.Backup == nil && c.State() != control.ShutDown {
 		return bad("the cluster was not shut down cleanly (its state is %q): start a server, let it recover, and stop it with pg_ctl stop -m fast", c.State())
 	}
 	settings := c.Settings()
 	if settings.WALLevel == control.Minimal {
 		return bad("%w", ErrMinimalWAL)
 	}
-	if err := d.locate(c); err != nil {
-		return bad("%w", err)
+	if d.Backup == nil {
+		if err := d.locate(c); err != nil {
+			return bad("%w", err)
+		}
 	}
 	d.Control, d.rawControl = *c, raw
 	d.SystemID, d.SegSize = c.SystemID(), c.WALSegSize()
@@ -169,37 +193,20 @@ func (d *DataDir) locate(c *control.File) error {
 	return nil
 }
 
-// checkTablespaces refuses user tablespaces, by name.
-func (d *DataDir) checkTablespaces() error {
-	entries, err := os.ReadDir(filepath.Join(d.Dir, "pg_tblspc"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+// StillStopped checks after reading that no server has used the files meanwhile.
+func (d *DataDir) StillStopped(ctx context.Context) error {
+	if f, err := d.src.Open(ctx, pidName); err == nil {
+		return errors.Join(refuse(d.Dir, pidName, "a server was started while the files were read: stop it and import again"), f.Close())
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
-	for _, e := range entries {
-		if _, ok := parseOID(e.Name()); !ok {
-			continue
-		}
-		name := "pg_tblspc/" + e.Name()
-		target, err := os.Readlink(filepath.Join(d.Dir, "pg_tblspc", e.Name()))
-		if err != nil {
-			target = "a directory in place"
-		}
-		return refuse(d.Dir, name, "the cluster has a user tablespace (OID %s, %s): move its tables and databases to pg_default and drop it before the import; tablespaces that WAL creates later are kept", e.Name(), target)
-	}
-	return nil
-}
-
-// stillStopped checks after reading that no server has used the directory meanwhile.
-func (d *DataDir) stillStopped() error {
-	if err := d.checkStopped(); err != nil {
-		return err
-	}
-	raw, err := readSmall(d.Dir, controlName)
+	e, _ := d.files.find(controlName)
+	raw, err := source.ReadAll(ctx, d.src, e, maxSmallFile)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrDataDir, err)
 	}
 	if !bytes.Equal(raw, d.rawControl) {
-		return refuse(d.Dir, controlName, "changed while the directory was read: stop the server and import again")
+		return refuse(d.Dir, controlName, "changed while the files were read: stop the server and import again")
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func TestDataDirRefused(t *testing.T) {
 		"version":           {func(d string) { putFile(t, d, "PG_VERSION", "13\n") }, []string{"PG_VERSION", `"13"`, "14 to 17"}, false},
 		"two versions":      {func(d string) { putFile(t, d, "PG_VERSION", "15\n") }, []string{"pg_control", "17", "15"}, false},
 		"running":           {func(d string) { putFile(t, d, "postmaster.pid", "1") }, []string{"postmaster.pid", "pg_ctl stop"}, false},
-		"backup label":      {func(d string) { putFile(t, d, "backup_label", "") }, []string{"backup_label", "start a server"}, false},
+		"backup label":      {func(d string) { putFile(t, d, "backup_label", "") }, []string{"backup_label", "names no checkpoint"}, false},
 		"tablespace map":    {func(d string) { putFile(t, d, "tablespace_map", "") }, []string{"tablespace_map"}, false},
 		"standby":           {func(d string) { putFile(t, d, "standby.signal", "") }, []string{"standby.signal", "promote"}, false},
 		"recovery":          {func(d string) { putFile(t, d, "recovery.signal", "") }, []string{"recovery.signal"}, false},

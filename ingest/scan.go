@@ -1,17 +1,15 @@
 package ingest
 
 import (
-	"errors"
+	"context"
 	"fmt"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/ingest/source"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 )
@@ -75,25 +73,14 @@ func parseRelName(name string) (n relName, ok bool) {
 }
 
 // scanDatabases finds all relations, in the order of their keys.
-func (d *DataDir) scanDatabases() error {
-	entries, err := os.ReadDir(filepath.Join(d.Dir, "base"))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDataDir, err)
+func (d *DataDir) scanDatabases(context.Context) error {
+	if err := d.scanTablespace("base", pg.DefaultTablespace, []string{"pgsql_tmp"}); err != nil {
+		return err
 	}
-	for _, e := range entries {
-		name := "base/" + e.Name()
-		oid, ok := parseOID(e.Name())
-		if !ok {
-			if e.Name() != "pgsql_tmp" {
-				d.ignore(name)
-			}
-			continue
-		}
-		db := dbFiles{Database: datadir.Database{Spc: pg.DefaultTablespace, DB: oid}, dir: name}
-		if err := d.scanDatabase(&db); err != nil {
+	for _, s := range d.spaces {
+		if err := d.scanTablespace(d.spaceDir(s.OID), s.OID, []string{"pgsql_tmp"}); err != nil {
 			return err
 		}
-		d.dbs = append(d.dbs, db)
 	}
 	global := dbFiles{Database: datadir.Database{Spc: pg.GlobalTablespace}, dir: "global"}
 	if err := d.scanDatabase(&global); err != nil {
@@ -106,6 +93,30 @@ func (d *DataDir) scanDatabases() error {
 	slices.SortFunc(d.dbs, func(a, b dbFiles) int {
 		return page.RelDirKey(a.Spc, a.DB).Compare(page.RelDirKey(b.Spc, b.DB))
 	})
+	return nil
+}
+
+// scanTablespace finds the databases of a tablespace.
+func (d *DataDir) scanTablespace(dir string, spc uint32, expected []string) error {
+	entries, ok := d.files.in(dir)
+	if !ok && spc == pg.DefaultTablespace {
+		return refuse(d.Dir, dir, "is not there: the cluster is not whole")
+	}
+	for _, e := range entries {
+		base := path.Base(e.Path)
+		oid, ok := parseOID(base)
+		if !ok {
+			if !slices.Contains(expected, base) {
+				d.ignore(e.Path)
+			}
+			continue
+		}
+		db := dbFiles{Database: datadir.Database{Spc: spc, DB: oid}, dir: e.Path}
+		if err := d.scanDatabase(&db); err != nil {
+			return err
+		}
+		d.dbs = append(d.dbs, db)
+	}
 	return nil
 }
 
@@ -144,27 +155,24 @@ func (d *DataDir) ignore(name string) {
 }
 
 func (d *DataDir) scanDatabase(db *dbFiles) error {
-	entries, err := os.ReadDir(filepath.Join(d.Dir, filepath.FromSlash(db.dir)))
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrDataDir, err)
-	}
+	entries, _ := d.files.in(db.dir)
 	segments := make(map[page.RelTag][]segment)
 	for _, e := range entries {
-		name := path.Join(db.dir, e.Name())
-		n, ok := parseRelName(e.Name())
+		base := path.Base(e.Path)
+		n, ok := parseRelName(base)
 		switch {
-		case e.Name() == relMapName:
+		case base == relMapName:
 			db.HasRelMap = true
 			continue
-		case isTransient(e.Name()):
+		case isTransient(base):
 			continue
-		case !ok && e.Name()[0] >= '0' && e.Name()[0] <= '9':
-			return refuse(d.Dir, name, "looks like a relation but its name has no known form: remove it if it does not belong to the cluster")
+		case !ok && base[0] >= '0' && base[0] <= '9':
+			return refuse(d.Dir, e.Path, "looks like a relation but its name has no known form: remove it if it does not belong to the cluster")
 		case !ok:
-			d.ignore(name)
+			d.ignore(e.Path)
 			continue
 		}
-		size, err := d.blocksOf(name)
+		size, err := d.blocksOf(e)
 		if err != nil {
 			return err
 		}
@@ -177,24 +185,23 @@ func (d *DataDir) scanDatabase(db *dbFiles) error {
 // segment is one file of a relation's fork.
 type segment struct{ no, blocks uint32 }
 
-// blocksOf gives a file's size in blocks; a file that ends within a block is refused.
-func (d *DataDir) blocksOf(name string) (uint32, error) {
-	info, err := os.Stat(filepath.Join(d.Dir, filepath.FromSlash(name)))
+// blocksOf gives a file's size in blocks; a file that ends within a block is refused, but for a base backup, in which it
+// was just being extended: WAL has what follows.
+func (d *DataDir) blocksOf(e source.Entry) (uint32, error) {
 	switch {
-	case err != nil:
-		return 0, fmt.Errorf("%w: %w", ErrDataDir, err)
-	case !info.Mode().IsRegular():
-		return 0, refuse(d.Dir, name, "is no regular file")
-	case info.Size()%pg.BlockSize != 0:
-		return 0, refuse(d.Dir, name, "size of %d bytes is no multiple of %d: the file is torn", info.Size(), pg.BlockSize)
-	case info.Size() > pg.RelSegBlocks*pg.BlockSize:
-		return 0, refuse(d.Dir, name, "size of %d bytes: a relation's file has at most %d", info.Size(), pg.RelSegBlocks*pg.BlockSize)
+	case e.Kind != source.Regular:
+		return 0, refuse(d.Dir, e.Path, "is no regular file")
+	case e.Size%pg.BlockSize != 0 && d.Backup == nil:
+		return 0, refuse(d.Dir, e.Path, "size of %d bytes is no multiple of %d: the file is torn", e.Size, pg.BlockSize)
+	case e.Size > pg.RelSegBlocks*pg.BlockSize:
+		return 0, refuse(d.Dir, e.Path, "size of %d bytes: a relation's file has at most %d", e.Size, pg.RelSegBlocks*pg.BlockSize)
 	}
-	return uint32(info.Size() / pg.BlockSize), nil
+	return uint32(e.Size / pg.BlockSize), nil
 }
 
 // assemble puts files together to relations. Of unlogged relations, which have an init fork, only that is
-// taken: a server starts them from it.
+// taken: a server starts them from it. A relation of a base backup ends with the first file that is not full, as for a
+// server: it was cut or dropped meanwhile, which WAL knows.
 func (d *DataDir) assemble(db *dbFiles, segments map[page.RelTag][]segment) error {
 	for tag, segs := range segments {
 		if _, unlogged := segments[tag.WithFork(page.ForkInit)]; unlogged && tag.Fork != page.ForkInit {
@@ -203,6 +210,9 @@ func (d *DataDir) assemble(db *dbFiles, segments map[page.RelTag][]segment) erro
 		slices.SortFunc(segs, func(a, b segment) int { return int(a.no) - int(b.no) })
 		r := relFiles{rel: tag, path: path.Join(db.dir, relFileName(tag))}
 		for n, s := range segs {
+			if d.Backup != nil && (s.no != uint32(n) || n > 0 && segs[n-1].blocks < pg.RelSegBlocks) {
+				break
+			}
 			if s.no != uint32(n) {
 				return refuse(d.Dir, r.segmentPath(n), "is not there, but %s is: the relation is not whole", r.segmentPath(int(s.no)))
 			}
@@ -234,28 +244,27 @@ type slruFile struct {
 }
 
 // scanSLRUs finds the segments of the commit log, of multixacts and of commit timestamps. Names are hex, of four digits or more.
-func (d *DataDir) scanSLRUs() error {
+func (d *DataDir) scanSLRUs(context.Context) error {
 	for i, kind := range page.SLRUs {
 		dir := kind.String()
-		entries, err := os.ReadDir(filepath.Join(d.Dir, filepath.FromSlash(dir)))
-		if err != nil && (kind != page.CommitTs || !errors.Is(err, fs.ErrNotExist)) {
-			return fmt.Errorf("%w: %w", ErrDataDir, err)
+		entries, ok := d.files.in(dir)
+		if !ok && kind != page.CommitTs {
+			return refuse(d.Dir, dir, "is not there: the cluster is not whole")
 		}
 		for _, e := range entries {
-			name := path.Join(dir, e.Name())
-			n, err := strconv.ParseUint(e.Name(), 16, 32)
-			if err != nil || fmt.Sprintf("%04X", n) != e.Name() {
-				d.ignore(name)
+			n, err := strconv.ParseUint(path.Base(e.Path), 16, 32)
+			if err != nil || fmt.Sprintf("%04X", n) != path.Base(e.Path) {
+				d.ignore(e.Path)
 				continue
 			}
-			pages, err := d.blocksOf(name)
+			pages, err := d.blocksOf(e)
 			if err != nil {
 				return err
 			}
 			if pages > pg.SLRUSegPages {
-				return refuse(d.Dir, name, "has %d pages, at most %d belong into a file", pages, pg.SLRUSegPages)
+				return refuse(d.Dir, e.Path, "has %d pages, at most %d belong into a file", pages, pg.SLRUSegPages)
 			}
-			d.slrus[i] = append(d.slrus[i], slruFile{name, uint32(n), pages})
+			d.slrus[i] = append(d.slrus[i], slruFile{e.Path, uint32(n), pages})
 			d.TotalBytes += int64(pages) * pg.BlockSize
 		}
 		slices.SortFunc(d.slrus[i], func(a, b slruFile) int { return int(a.segment) - int(b.segment) })
@@ -272,24 +281,31 @@ type twoPhaseFile struct {
 	xid  uint64
 }
 
-// scanTwoPhase finds the prepared transactions: file names are 8 hex digits, 16 since 17.
-func (d *DataDir) scanTwoPhase() error {
+// scanTwoPhase finds the prepared transactions: file names are 8 hex digits, 16 since 17. Those of a base backup that were
+// prepared behind its checkpoint, or had ended already, are left to WAL, as a server's recovery removes them
+// (ProcessTwoPhaseBuffer of access/transam/twophase.c).
+func (d *DataDir) scanTwoPhase(ctx context.Context) error {
 	const dir = "pg_twophase"
-	entries, err := os.ReadDir(filepath.Join(d.Dir, dir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %w", ErrDataDir, err)
-	}
+	entries, _ := d.files.in(dir)
 	digits := 8
 	if datadir.WideTwoPhase(d.Version) {
 		digits = 16
 	}
 	for _, e := range entries {
-		xid, err := strconv.ParseUint(e.Name(), 16, 64)
-		if err != nil || fmt.Sprintf("%0*X", digits, xid) != e.Name() {
-			d.ignore(dir + "/" + e.Name())
+		name := path.Base(e.Path)
+		xid, err := strconv.ParseUint(name, 16, 64)
+		if err != nil || fmt.Sprintf("%0*X", digits, xid) != name {
+			d.ignore(e.Path)
 			continue
 		}
-		d.twoPhase = append(d.twoPhase, twoPhaseFile{dir + "/" + e.Name(), xid})
+		if d.Backup != nil {
+			if stale, err := d.hasEnded(ctx, uint32(xid)); err != nil {
+				return err
+			} else if stale {
+				continue
+			}
+		}
+		d.twoPhase = append(d.twoPhase, twoPhaseFile{e.Path, xid})
 	}
-	return nil // os.ReadDir sorts by name, which is by xid
+	return nil // the listing is sorted by name, which is by xid
 }

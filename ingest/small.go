@@ -1,12 +1,12 @@
 package ingest
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"path"
 	"slices"
 	"strings"
 
@@ -21,10 +21,10 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // relMap reads and checks a database's pg_filenode.map: magic, then mappings, then CRC-32C of all before it,
 // then padding before 16 (RelMapFile of utils/cache/relmapper.c).
-func (d *DataDir) relMap(db *dbFiles) ([]byte, error) {
+func (d *DataDir) relMap(ctx context.Context, db *dbFiles) ([]byte, error) {
 	const magic = 0x592717
 	name := db.dir + "/" + relMapName
-	b, err := readSmall(d.Dir, name)
+	b, err := d.readSmall(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +45,8 @@ func (d *DataDir) relMap(db *dbFiles) ([]byte, error) {
 }
 
 // twoPhaseState reads and checks a prepared transaction's file; what is kept is without the CRC at its end.
-func (d *DataDir) twoPhaseState(f twoPhaseFile) ([]byte, error) {
-	b, err := readSmall(d.Dir, f.path)
+func (d *DataDir) twoPhaseState(ctx context.Context, f twoPhaseFile) ([]byte, error) {
+	b, err := d.readSmall(ctx, f.path)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +68,12 @@ const originsName = "pg_logical/replorigin_checkpoint"
 
 // origins reads the progress of replication origins: a magic, for each origin its id (u16, padded to 8) and
 // LSN (u64), CRC-32C; little-endian (replication/logical/origin.c).
-func (d *DataDir) origins() ([]datadir.Origin, error) {
+func (d *DataDir) origins(ctx context.Context) ([]datadir.Origin, error) {
 	const (
 		magic = 0x1257DADE
 		entry = 16
 	)
-	b, err := readSmall(d.Dir, originsName)
+	b, err := d.readSmall(ctx, originsName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -97,20 +97,17 @@ func (d *DataDir) origins() ([]datadir.Origin, error) {
 var configFiles = []string{"postgresql.conf", "postgresql.auto.conf", "pg_hba.conf", "pg_ident.conf"}
 
 // clusterFiles reads what base backups give back: configuration and the histories of timelines.
-func (d *DataDir) clusterFiles() ([]datadir.File, error) {
+func (d *DataDir) clusterFiles(ctx context.Context) ([]datadir.File, error) {
 	names := slices.Clone(configFiles)
-	entries, err := os.ReadDir(filepath.Join(d.Dir, "pg_wal"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
+	entries, _ := d.files.in("pg_wal")
 	for _, e := range entries {
-		if _, ok := wal.ParseHistoryName(e.Name()); ok {
-			names = append(names, historyFile(e.Name()))
+		if _, ok := wal.ParseHistoryName(path.Base(e.Path)); ok {
+			names = append(names, e.Path)
 		}
 	}
 	var fs_ []datadir.File
 	for _, name := range names {
-		b, err := readSmall(d.Dir, name)
+		b, err := d.readSmall(ctx, name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -118,6 +115,9 @@ func (d *DataDir) clusterFiles() ([]datadir.File, error) {
 			return nil, err
 		}
 		fs_ = append(fs_, datadir.File{Path: name, Content: b})
+	}
+	for _, t := range d.spaces {
+		fs_ = append(fs_, datadir.File{Path: datadir.TablespaceFile(t.OID), Content: []byte(t.Path)})
 	}
 	return fs_, nil
 }
@@ -147,7 +147,7 @@ type keyValue struct {
 }
 
 // metadata gives everything behind the SLRUs in the order of the keys.
-func (d *DataDir) metadata() ([]keyValue, error) {
+func (d *DataDir) metadata(ctx context.Context) ([]keyValue, error) {
 	var out []keyValue
 	add := func(k page.Key, v []byte) { out = append(out, keyValue{k, v}) }
 	xids := make([]uint64, len(d.twoPhase))
@@ -156,26 +156,37 @@ func (d *DataDir) metadata() ([]keyValue, error) {
 	}
 	add(page.TwoPhaseDirKey, datadir.EncodeTwoPhase(d.Version, xids))
 	for _, f := range d.twoPhase {
-		b, err := d.twoPhaseState(f)
+		b, err := d.twoPhaseState(ctx, f)
 		if err != nil {
 			return nil, err
 		}
 		add(page.TwoPhaseKey(f.xid), b)
 	}
-	add(page.ControlFileKey, d.rawControl)
+	if d.Backup == nil {
+		add(page.ControlFileKey, d.rawControl)
+	} else {
+		add(page.ControlFileKey, d.Control.Encode())
+	}
 	cp := d.Control.CheckPoint()
 	add(page.CheckpointKey, cp[:])
-	origins, err := d.origins()
+	aux, err := d.auxFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out = append(out, encodeByKey(aux, page.AuxKey)...)
+	origins, err := d.origins(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range origins {
 		add(page.OriginKey(o.ID), binary.BigEndian.AppendUint64(nil, uint64(o.LSN)))
 	}
-	var index datadir.RecordIndex
-	index.Add(datadir.RecordSpan{Start: d.PrevLSN, End: d.LSN})
-	add(page.RecordsKey(d.LSN), index.Bytes())
-	files, err := d.clusterFiles()
+	if d.Backup == nil {
+		var index datadir.RecordIndex
+		index.Add(datadir.RecordSpan{Start: d.PrevLSN, End: d.LSN})
+		add(page.RecordsKey(d.LSN), index.Bytes())
+	}
+	files, err := d.clusterFiles(ctx)
 	if err != nil {
 		return nil, err
 	}

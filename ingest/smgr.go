@@ -39,6 +39,7 @@ func unknownOp(rec *wal.Record) error {
 // truncate shortens the forks that t names (smgr_redo of catalog/storage.c).
 func (i *Ingester) truncate(ctx context.Context, t xlogrec.Truncation) error {
 	if t.Flags&xlogrec.TruncateHeap != 0 {
+		i.cut(t.Rel, t.Blocks)
 		if err := i.m.TruncateRelation(ctx, t.Rel, t.Blocks); err != nil {
 			return err
 		}

@@ -64,7 +64,9 @@ func (i *Ingester) xactEnd(ctx context.Context, rec *wal.Record, op uint8) error
 		return err
 	}
 	for n := range x.Rels.Len() {
-		if err := i.m.DropRelation(ctx, x.Rels.At(n)); err != nil {
+		rel := x.Rels.At(n)
+		i.dropped(func(r page.RelTag) bool { return r.WithFork(rel.Fork) == rel })
+		if err := i.m.DropRelation(ctx, rel); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,9 @@ func (i *Ingester) xlog(ctx context.Context, rec *wal.Record) error {
 			return err
 		}
 		return i.walLevel(control.WALLevel(level))
-	case xlogrec.XLOGNoop, xlogrec.XLOGSwitch, xlogrec.XLOGBackupEnd, xlogrec.XLOGRestorePoint,
+	case xlogrec.XLOGBackupEnd:
+		return i.backupEnd(rec)
+	case xlogrec.XLOGNoop, xlogrec.XLOGSwitch, xlogrec.XLOGRestorePoint,
 		xlogrec.XLOGFPIForHint, xlogrec.XLOGFPI, xlogrec.XLOGOverwriteContrec:
 		return nil // nothing beyond the blocks that are named
 	}

@@ -13,7 +13,7 @@ var leaves = []string{"internal/clock", "internal/sorted", "internal/failpoint",
 
 // below names everything under the engine's ties, for the rooms that may import all of it.
 var below = slices.Concat(leaves, []string{"page", "pg", "virtualfile", "remote", "cache", "layer", "walredo",
-	"compaction", "datadir", "ingest", "basebackup", "internal/upload", "internal/consumption"})
+	"compaction", "datadir", "ingest", "ingest/source", "basebackup", "internal/upload", "internal/consumption"})
 
 // allowed is the table of docs/ARCHITECTURE.md: what each room may import of ours. A room is a folder with
 // all packages below it, unless one of them is named here itself; packages of one room may import each other.
@@ -35,7 +35,8 @@ var allowed = map[string][]string{
 	"layer":                  append([]string{"page", "virtualfile", "cache"}, leaves...),
 	"walredo":                append([]string{"page", "pg"}, leaves...),
 	"datadir":                {"page", "pg"},
-	"ingest":                 append([]string{"page", "pg", "datadir", "cache"}, leaves...),
+	"ingest":                 append([]string{"ingest/source", "page", "pg", "datadir", "cache"}, leaves...),
+	"ingest/source":          append([]string{"virtualfile", "remote"}, leaves...),
 	"basebackup":             append([]string{"page", "pg", "datadir", "cache"}, leaves...),
 	"simulator":              {"page", "compaction"},
 	"internal/upload":        append([]string{"page", "remote", "virtualfile", "layer"}, leaves...),

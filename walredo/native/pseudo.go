@@ -56,7 +56,7 @@ func (c *change) clearVM(v *page.Value) error {
 		}
 		c.page[at] &^= v.Flags << shift
 	}
-	if !c.page.IsNew() {
+	if !c.page.IsNew() && c.page.LSN() < c.end { // a page of a base backup may be newer, and must stay so
 		c.page.SetLSN(c.end)
 	}
 	return nil
