@@ -13,6 +13,7 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
@@ -34,6 +35,12 @@ type sweep struct {
 // sweepDelay is what takes seconds outside tests.
 const sweepDelay = 2 * time.Millisecond
 
+// hasten has what waits for remote storage wait for next to nothing.
+func hasten(o *Options) {
+	o.Config.Upload = timeline.UploadConfig{CloseTime: sweepDelay, DeleteDelay: sweepDelay}
+	o.Config.Sleep = func(ctx context.Context, d time.Duration) error { return clock.Sleep(ctx, d/1000) }
+}
+
 // reach gives the remote as a process sees it.
 func (w *sweep) reach() *faultstore.Store {
 	s := faultstore.New(w.far, 1, w.faults...)
@@ -43,7 +50,7 @@ func (w *sweep) reach() *faultstore.Store {
 
 func (w *sweep) open(fs virtualfile.FS, s *faultstore.Store) (*Store, error) {
 	o := remoteOptions(fs, s)
-	o.Config.Upload = timeline.UploadConfig{CloseTime: sweepDelay, DeleteDelay: sweepDelay}
+	hasten(&o)
 	strategy, err := catalog.New("legacy")
 	require.NoError(w.t, err)
 	o.Config.Compaction = timeline.CompactionConfig{Strategy: strategy, Options: compaction.Options{CheckpointDistance: 4 << 10, CompactionTargetSize: 64 << 10,
@@ -172,11 +179,12 @@ func (w *sweep) timelinesLeft() (ids []string) {
 // TestRemoteSweep fails the n-th call of the remote while timelines are made, flushed, compacted, deleted and attached, for every n:
 // done or not done, once or until the process is killed. In the end all is as if nothing had failed, and nothing is left over.
 func TestRemoteSweep(t *testing.T) {
-	stride := testkit.Size(23, 11, 1)
+	rnd := testkit.Rand(t, 13)
+	stride := testkit.Size(23, 2, 1)
 	for _, effect := range []faultstore.Effect{faultstore.Fail, faultstore.LostReply} {
 		for _, dies := range []bool{false, true} {
 			t.Run(fmt.Sprintf("effect=%d dies=%t", effect, dies), func(t *testing.T) {
-				n := 1
+				n := 1 + rnd.IntN(stride)
 				for ; sweepAt(t, effect, n, dies); n += stride {
 				}
 				require.Greater(t, n, 20)
@@ -241,6 +249,6 @@ func stopOnceHit(ctx context.Context, s *faultstore.Store, fault *faultstore.Fau
 		}
 		time.Sleep(sweepDelay)
 	}
-	time.Sleep(10 * sweepDelay)
+	time.Sleep(2 * sweepDelay)
 	stop()
 }

@@ -52,6 +52,9 @@ type tenantManifest struct {
 	stripe    uint32 // 0 where it does not say
 	offloaded []offloaded
 	rest      map[string]json.RawMessage
+	// key is its object, and older are those of writers before that one.
+	key   string
+	older []string
 }
 
 func parseManifest(b []byte) (m tenantManifest, err error) {
@@ -109,6 +112,7 @@ func manifestKey(p upload.Place, generation uint32) string {
 // readManifest reads the newest manifest of a tenant that is not above a generation; there need be none.
 func readManifest(ctx context.Context, store remote.Storage, p upload.Place, generation uint32) (m tenantManifest, err error) {
 	newest := uint64(0)
+	var keys []string
 	prefix := p.TenantPrefix() + manifestName + "-"
 	for e, err := range store.List(ctx, prefix, remote.ListOptions{}) {
 		if err != nil {
@@ -117,6 +121,7 @@ func readManifest(ctx context.Context, store remote.Storage, p upload.Place, gen
 		digits := strings.TrimSuffix(strings.TrimPrefix(e.Key, prefix), manifestSuffix)
 		if g, err := strconv.ParseUint(digits, 16, 32); err == nil && g <= uint64(generation) {
 			newest = max(newest, g)
+			keys = append(keys, e.Key)
 		}
 	}
 	if newest == 0 {
@@ -135,6 +140,7 @@ func readManifest(ctx context.Context, store remote.Storage, p upload.Place, gen
 	if _, err = io.ReadFull(d.Body, b); err == nil {
 		m, err = parseManifest(b)
 	}
+	m.key, m.older = key, slices.DeleteFunc(keys, func(k string) bool { return k == key })
 	if err != nil {
 		err = fmt.Errorf("%s: %w", key, err)
 	}
@@ -177,12 +183,34 @@ func (t *Tenant) changeManifest(ctx context.Context, m tenantManifest) error {
 		m.offloaded = append(m.offloaded, o)
 	}
 	b, err := m.encode()
-	if err != nil || bytes.Equal(b, before) {
+	if err != nil {
 		return err
 	}
-	key := manifestKey(t.place(page.TimelineID{}), t.store.env.Generation(t.ShardID()))
-	_, err = t.store.env.Remote.Put(ctx, key, bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
-	return err
+	if !bytes.Equal(b, before) {
+		key := manifestKey(t.place(page.TimelineID{}), t.store.env.Generation(t.ShardID()))
+		if _, err = t.store.env.Remote.Put(ctx, key, bytes.NewReader(b), int64(len(b)), remote.PutOptions{}); err != nil {
+			return err
+		}
+		if m.key != "" && m.key != key {
+			m.older = append(m.older, m.key)
+		}
+	}
+	if err := t.removeManifests(ctx, m.older); err != nil {
+		t.store.env.Logger.Warn("old manifests of a tenant stay in remote storage; that is tried again with the next", "tenant", t.ShardID(), "err", err)
+	}
+	return nil
+}
+
+// removeManifests removes those of former writers, unless there is a later one than this.
+func (t *Tenant) removeManifests(ctx context.Context, keys []string) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	env := t.store.env
+	if valid, err := env.Validator().Validate(ctx, t.place(page.TimelineID{}), env.Generation(t.ShardID())); err != nil || !valid {
+		return err
+	}
+	return env.Remote.Delete(ctx, keys...)
 }
 
 // inheritManifest writes the manifest of a shard, with all that the one of the tenant that was split says and nobody here knows.
@@ -194,6 +222,11 @@ func (t *Tenant) inheritManifest(ctx context.Context, from *Tenant) error {
 	if err != nil {
 		return err
 	}
+	own, err := t.readManifest(ctx) // of a split that came to nothing
+	if err != nil {
+		return err
+	}
+	m.key, m.older = own.key, own.older
 	m.stripe = 0 // so that it is written
 	return t.changeManifest(ctx, m)
 }

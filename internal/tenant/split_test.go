@@ -25,7 +25,8 @@ var splitTenant = page.TenantID{0x59}
 type splitModel struct {
 	testing.TB
 	main, child []splitStep
-	durable     int // so many steps of main are acknowledged as durable, and all of child
+	durable     int  // so many steps of main are acknowledged as durable, and all of child
+	hasty       bool // nothing waits long for remote storage
 }
 
 type splitStep struct {
@@ -162,7 +163,11 @@ func (m *splitModel) checkThere(s *Store, fs virtualfile.FS, shards int) (split 
 }
 
 func (m *splitModel) open(fs virtualfile.FS, r remote.Storage) *Store {
-	s, err := Open(m.Context(), splitStoreOptions(fs, r))
+	o := splitStoreOptions(fs, r)
+	if m.hasty {
+		hasten(&o)
+	}
+	s, err := Open(m.Context(), o)
 	require.NoError(m, err)
 	return s
 }
@@ -182,7 +187,7 @@ func splitStoreOptions(fs virtualfile.FS, r remote.Storage) Options {
 func TestSplitUnderEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 7)
-	stride := testkit.Size(61, 3, 1)
+	stride := testkit.Size(61, 5, 1)
 	for name, c := range map[string]struct {
 		err    error
 		sticky bool

@@ -2,6 +2,7 @@ package timeline
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -66,6 +67,8 @@ type Config struct {
 	Logger           *slog.Logger
 	Events           Events
 	Clock            clock.Clock
+	// Sleep waits between attempts at remote storage; default by the clock. Tests set it.
+	Sleep func(ctx context.Context, d time.Duration) error
 }
 
 // Env is a Config with what the timelines share at run time.

@@ -272,7 +272,7 @@ func TestBranchesReleaseWhatIsUploaded(t *testing.T) {
 	store := memstore.New()
 	faults := faultstore.New(store, 1)
 	f := newFamily(t, func(c *Config) {
-		c.Remote, c.Upload = faults, UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly}
+		c.Remote, c.Sleep, c.Upload = faults, shortly, UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay}
 	})
 	down := func() { faults.Set(&faultstore.Fault{Nth: 1, Sticky: true}) }
 	up := func() {
@@ -302,7 +302,7 @@ func TestCutoffsOfRemoteStorage(t *testing.T) {
 	ctx := context.Background()
 	faults := faultstore.New(memstore.New(), 1)
 	f := newFamily(t, func(c *Config) {
-		c.Remote, c.Upload = faults, UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly}
+		c.Remote, c.Sleep, c.Upload = faults, shortly, UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay}
 	})
 	_, err := f.parent.GC(ctx, GCRequest{})
 	require.NoError(t, err)

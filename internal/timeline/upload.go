@@ -37,8 +37,6 @@ type UploadConfig struct {
 	Validator upload.Validator
 	// DeleteDelay is how long objects wait for others that are deleted with them; default upload.DefaultDeleteDelay.
 	DeleteDelay time.Duration
-	// sleep waits between attempts; nil is by the clock. Tests set it.
-	sleep func(ctx context.Context, d time.Duration) error
 }
 
 const (
@@ -50,6 +48,7 @@ const (
 // uploadEnv is what the uploads of a store have in common. Nil is a store without a remote, or one that is only read.
 type uploadEnv struct {
 	c         UploadConfig
+	sleep     func(ctx context.Context, d time.Duration) error
 	bandwidth *upload.Bandwidth
 	deletions *upload.Deletions
 	counters  upload.Counters
@@ -63,22 +62,22 @@ func newUploadEnv(c *Config) (*uploadEnv, error) {
 	if c.Remote == nil || c.ReadOnly {
 		return nil, nil
 	}
-	u := &uploadEnv{c: c.Upload, bandwidth: upload.NewBandwidth(c.Upload.BytesPerSecond, c.Clock)}
+	u := &uploadEnv{c: c.Upload, sleep: c.Sleep, bandwidth: upload.NewBandwidth(c.Upload.BytesPerSecond, c.Clock)}
 	if u.c.CloseTime == 0 {
 		u.c.CloseTime = defaultCloseTime
 	}
 	if u.c.MaxDebt == 0 {
 		u.c.MaxDebt = defaultDebt * c.CheckpointDistance
 	}
-	if u.c.sleep == nil {
-		u.c.sleep = clock.Sleep
+	if u.sleep == nil {
+		u.sleep = clock.Sleep
 	}
 	if u.c.Validator == nil {
 		u.c.Validator = upload.Leases{Remote: c.Remote}
 	}
 	var err error
 	u.deletions, err = upload.NewDeletions(upload.DeletionsConfig{Remote: c.Remote, FS: c.FS, Dir: filepath.Join(c.Scratch, deletionDir),
-		Validator: u.c.Validator, Delay: u.c.DeleteDelay, Sleep: u.c.sleep, Logger: c.Logger, Clock: c.Clock})
+		Validator: u.c.Validator, Delay: u.c.DeleteDelay, Sleep: u.sleep, Logger: c.Logger, Clock: c.Clock})
 	return u, err
 }
 
@@ -171,7 +170,7 @@ func (u *uploads) begin(ctx context.Context) {
 		u.t.env.Logger.Warn("nothing is uploaded", "timeline", u.t.meta.Name, "err", err)
 		final := errors.Is(err, upload.ErrStale)
 		u.failed(err, final)
-		if final || u.t.env.uploads.c.sleep(ctx, wait) != nil {
+		if final || u.t.env.uploads.sleep(ctx, wait) != nil {
 			return
 		}
 	}
@@ -218,7 +217,7 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 	q := upload.New(upload.Config{Remote: t.env.Remote, FS: t.env.FS, Place: u.place(), Generation: t.generation,
 		Validator: t.env.uploads.c.Validator, Deletions: t.env.uploads.deletions, Parallel: t.env.uploads.c.Parallel,
 		Bandwidth: t.env.uploads.bandwidth, Counters: &t.env.uploads.counters, Logger: t.env.Logger, Clock: t.env.Clock,
-		Sleep: t.env.uploads.c.sleep, Released: u.released, Indexed: u.indexed}, part)
+		Sleep: t.env.uploads.sleep, Released: u.released, Indexed: u.indexed}, part)
 	q.Forget(surplus...)
 	for _, d := range lacking {
 		if u.inherits(q, d) {

@@ -122,7 +122,7 @@ func (u *uploader) config() (c Config, err error) {
 		MinManifestRewrite: 600, Redoer: joiner{}, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Clock: time.Now,
 		Compaction: CompactionConfig{Strategy: strategy, Options: compaction.Options{CheckpointDistance: 4 << 10, CompactionTargetSize: 8 << 10,
 			CompactionThreshold: 2, ImageCreationThreshold: 1, ImageCheckDistance: 1, MaxVisits: 3, MaxRecords: 4}},
-		Remote: u.faults, Download: DownloadConfig{Attempts: 3, Pause: time.Microsecond}, Upload: UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay, sleep: shortly},
+		Remote: u.faults, Download: DownloadConfig{Attempts: 3, Pause: time.Microsecond}, Upload: UploadConfig{CloseTime: testDelay, DeleteDelay: testDelay}, Sleep: shortly,
 	}
 	if u.change != nil {
 		u.change(&c)
