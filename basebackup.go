@@ -10,7 +10,6 @@ import (
 	"github.com/stratapg/strata/basebackup"
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/pg"
 )
 
 // BackupFormat says for whom a base backup is.
@@ -71,7 +70,8 @@ type BaseBackupResult struct {
 }
 
 // BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
-// version starts, or what Format says. After an error what was written does not start.
+// version starts, or what Format says. After an error what was written is of no use. Where Options.BackupCache has the backup,
+// a w that is an io.ReaderFrom gets its open file as an *io.LimitedReader, so that a socket may send it unread.
 func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
 	if s := tl.Shard(); !s.Alone() {
 		return BaseBackupResult{}, fmt.Errorf("base backup of one shard: %w: all of the tenant's %d have to be asked; use a ShardSet", ErrWrongShard, s.Count)
@@ -116,15 +116,15 @@ func baseBackup(ctx context.Context, w io.Writer, src backupSource, parts []*Tim
 		}
 		defer release()
 	}
-	bo := backupOptions(o, lsn, parts[0].t.Meta().Version)
-	if o.Format == BackupCompute {
-		m := parts[0].t.Meta()
-		if bo.PrevLSN, err = prevOf(parts[0], lsn, o.PrevLSN); err != nil {
-			return BaseBackupResult{}, err
-		}
-		bo.BranchPoint = m.AncestorLSN != 0 && lsn == m.AncestorLSN
+	bo, err := backupOptions(parts[0], o, lsn)
+	if err != nil {
+		return BaseBackupResult{}, err
 	}
-	r, err := basebackup.Write(ctx, w, src, bo)
+	request := backupRequest{src, parts, bo}
+	if r, done, err := parts[0].backups.serve(ctx, w, request); done {
+		return r, err
+	}
+	r, err := request.write(ctx, w)
 	return BaseBackupResult{LSN: r.LSN, Files: r.Files, Bytes: r.Bytes}, err
 }
 
@@ -203,13 +203,21 @@ func prevOf(tl *Timeline, lsn, given page.LSN) (page.LSN, error) {
 	return given, nil
 }
 
-func backupOptions(o BaseBackupOptions, lsn page.LSN, version pg.Version) basebackup.Options {
-	bo := basebackup.Options{LSN: lsn, Version: version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression,
+// backupOptions says what to write of a state, in words of package basebackup.
+func backupOptions(tl *Timeline, o BaseBackupOptions, lsn page.LSN) (bo basebackup.Options, err error) {
+	m := tl.t.Meta()
+	bo = basebackup.Options{LSN: lsn, Version: m.Version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression,
 		Manifest: o.Manifest, Parent: o.IncrementalFrom}
+	if o.Format == BackupCompute {
+		bo.BranchPoint = m.AncestorLSN != 0 && lsn == m.AncestorLSN
+		if bo.PrevLSN, err = prevOf(tl, lsn, o.PrevLSN); err != nil {
+			return bo, err
+		}
+	}
 	if o.Progress != nil {
 		bo.Progress = func(p basebackup.Progress) {
 			o.Progress(BaseBackupProgress{Files: p.Files, Bytes: p.Bytes, TotalBytes: p.Total})
 		}
 	}
-	return bo
+	return bo, nil
 }

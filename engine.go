@@ -18,6 +18,7 @@ type Engine struct {
 	store   *tenant.Store
 	options Options
 	redo    redo
+	backups *backupCache   // nil if none is kept
 	closers []func() error // in the order they are to be called
 }
 
@@ -90,6 +91,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		e.closers = append(e.closers, e.redo.Close)
 	}
 	if err == nil {
+		err = e.openBackupCache()
+	}
+	if err == nil {
 		err = e.register()
 	}
 	if err != nil {
@@ -134,7 +138,7 @@ func (e *Engine) tenant(t *tenant.Tenant, err error) (*Tenant, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tenant{t: t, options: &e.options}, nil
+	return &Tenant{t: t, options: &e.options, backups: e.backups}, nil
 }
 
 // Tenants lists the ids of all tenants.

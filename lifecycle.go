@@ -57,6 +57,7 @@ func (e *Engine) DetachTenant(ctx context.Context, id page.TenantID, o DetachOpt
 		_, err := e.store.Tenant(id)
 		return err
 	}
+	defer e.backups.forgetTenant(id)
 	var errs []error
 	for _, s := range shards {
 		errs = append(errs, e.store.DetachTenant(ctx, s, o))
@@ -68,6 +69,7 @@ func (e *Engine) DetachTenant(ctx context.Context, id page.TenantID, o DetachOpt
 // returns once nothing of it is left. Once begun there is no way back: a deletion that has failed goes on when it is called again,
 // and by itself when the store is opened again. ErrTenantNotFound says that it is gone.
 func (e *Engine) DeleteTenant(ctx context.Context, id page.TenantID) error {
+	defer e.backups.forgetTenant(id)
 	shards := e.store.Shards(id)
 	if len(shards) == 0 {
 		return e.store.DeleteTenant(ctx, page.TenantShardID{Tenant: id})
@@ -101,7 +103,10 @@ func (t *Tenant) Status(nameOrID string) (TimelineStatus, error) { return t.t.St
 // must be deleted before (ErrHasBranches). One that is being imported is called off. Once begun there is no way back: a
 // deletion that has failed goes on when it is called again, and by itself when the store is opened again. ErrTimelineNotFound says
 // that it is gone.
-func (t *Tenant) Delete(ctx context.Context, nameOrID string) error { return t.t.Delete(ctx, nameOrID) }
+func (t *Tenant) Delete(ctx context.Context, nameOrID string) error {
+	defer t.backups.forgetGone(t)
+	return t.t.Delete(ctx, nameOrID)
+}
 
 // Archive has a timeline be read and nothing else; Put and Branch give ErrArchived. All that branch from it must be archived. It
 // returns once remote storage says so, if there is one. It may be repeated.
@@ -117,12 +122,14 @@ func (t *Tenant) Unarchive(ctx context.Context, nameOrID string) error {
 // Offload removes the local files of an archived timeline, once remote storage has all of it. All that branch from it must be
 // offloaded or detached.
 func (t *Tenant) Offload(ctx context.Context, nameOrID string) error {
+	defer t.backups.forgetGone(t)
 	return t.t.Offload(ctx, nameOrID)
 }
 
 // Detach removes a timeline's local files, once remote storage has all of it, which keeps it. All that branch from it must be
 // detached or offloaded. What it branches from keeps what it needs. Engine.Attach brings it back.
 func (t *Tenant) Detach(ctx context.Context, nameOrID string, o DetachOptions) error {
+	defer t.backups.forgetGone(t)
 	return t.t.Detach(ctx, nameOrID, o)
 }
 

@@ -66,6 +66,9 @@ func (e *Engine) register() error {
 		return nil
 	}
 	all := []prometheus.Collector{newCollector(e), newStateCollector(e)}
+	if e.backups != nil {
+		all = append(all, newBackupCollector(e))
+	}
 	if e.redo.pool != nil {
 		all = append(all, newRedoCollector(e))
 	}

@@ -95,6 +95,9 @@ type Options struct {
 	// GC says how much history stays readable.
 	GC GarbageCollection
 
+	// BackupCache keeps base backups of stopped clusters on the local disk; by default it is off.
+	BackupCache BackupCacheOptions
+
 	// Redo says who applies WAL records to pages: this process, which is the default, others, or both.
 	Redo RedoOptions
 	// Redoer applies WAL records to pages instead of what Redo says. Engine.Close does not close it.
@@ -191,7 +194,7 @@ func (o Options) Validate() error {
 	bound("MaxSnapshotAge", int64(o.MaxSnapshotAge), 1, math.MaxInt64)
 	bound("MaxHeldBytes", o.MaxHeldBytes, 1, math.MaxInt64)
 	bound("ImageCompression.Level", int64(o.ImageCompression.Level), 1, maxImageCompression)
-	errs = append(errs, o.Compaction.validate(), o.GC.validate(), o.Remote.validate())
+	errs = append(errs, o.Compaction.validate(), o.GC.validate(), o.Remote.validate(), o.BackupCache.validate())
 	if o.IOMode > virtualfile.DirectRW {
 		errs = append(errs, fmt.Errorf("strata.Options.IOMode is %d: want one of virtualfile's modes", o.IOMode))
 	}

@@ -44,7 +44,7 @@ func (tl *Timeline) Receive(ctx context.Context, o ReceiveOptions) (ReceiveResul
 	i := tl.Info()
 	ro := receive.Options{
 		Store: tl, ConnInfo: o.Source, Slot: o.Slot, Until: o.Until, Logger: o.Logger,
-		Version: i.Version, Flavour: i.Flavour, SegSize: i.WALSegSize, SystemID: i.SystemID,
+		Version: i.Version, Flavour: i.Flavour, SegSize: i.WALSegSize, SystemID: i.SystemID, Shutdown: tl.backups.shutdownOf(tl),
 	}
 	if o.Progress != nil {
 		ro.Progress = func(p receive.Progress) {

@@ -201,7 +201,7 @@ func (e *Engine) Attach(ctx context.Context, o AttachOptions) (*Tenant, []*Timel
 	}
 	out := make([]*Timeline, len(tls))
 	for i, tl := range tls {
-		out[i] = &Timeline{tl}
+		out[i] = &Timeline{tl, e.backups}
 	}
-	return &Tenant{t: t, options: &e.options}, out, nil
+	return &Tenant{t: t, options: &e.options, backups: e.backups}, out, nil
 }

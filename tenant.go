@@ -17,6 +17,7 @@ import (
 type Tenant struct {
 	t       *tenant.Tenant
 	options *Options
+	backups *backupCache
 }
 
 // ID is the tenant's id.
@@ -24,14 +25,14 @@ func (t *Tenant) ID() page.TenantID { return t.t.ID() }
 
 // Timeline finds a timeline by its name or its id; ErrTimelineNotFound if there is none.
 func (t *Tenant) Timeline(ctx context.Context, nameOrID string) (*Timeline, error) {
-	return wrap(t.t.Timeline(nameOrID))
+	return t.wrap(t.t.Timeline(nameOrID))
 }
 
-func wrap(tl *timeline.Timeline, err error) (*Timeline, error) {
+func (t *Tenant) wrap(tl *timeline.Timeline, err error) (*Timeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Timeline{tl}, nil
+	return &Timeline{tl, t.backups}, nil
 }
 
 // Timelines describes all active timelines, by name; Statuses lists those too that are not.
@@ -56,7 +57,7 @@ func (t *Tenant) Create(ctx context.Context, o CreateOptions) (*Timeline, error)
 	if o.WALSegSize == 0 {
 		o.WALSegSize = defaultWALSegSize
 	}
-	return wrap(t.t.Create(ctx, manifest.Meta{
+	return t.wrap(t.t.Create(ctx, manifest.Meta{
 		Name: o.Name, Timeline: o.ID, Version: o.Version, Flavour: o.Flavour, InitialLSN: o.InitialLSN,
 		WALSegSize: o.WALSegSize, SystemID: o.SystemID, Checksums: o.Checksums, HintBits: o.HintBits || o.Checksums,
 	}))
@@ -101,7 +102,7 @@ func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, Import
 		return nil, ImportResult{}, err
 	}
 	var stats ingest.ImportStats
-	tl, err := wrap(t.t.Import(ctx, manifest.Meta{
+	tl, err := t.wrap(t.t.Import(ctx, manifest.Meta{
 		Name: o.Name, Timeline: o.ID, Version: d.Version, Flavour: o.Flavour, InitialLSN: d.LSN,
 		WALSegSize: d.SegSize, SystemID: d.SystemID, Checksums: d.Checksums, HintBits: d.HintBits,
 	}, d.PrevLSN, tenant.ImportOptions{
@@ -150,5 +151,5 @@ func (t *Tenant) Branch(ctx context.Context, parent *Timeline, o BranchOptions) 
 	if at == page.InvalidLSN {
 		at = parent.LastRecordLSN()
 	}
-	return wrap(t.t.Branch(ctx, parent.t, o.Name, o.ID, at))
+	return t.wrap(t.t.Branch(ctx, parent.t, o.Name, o.ID, at))
 }

@@ -37,7 +37,10 @@ type (
 )
 
 // Timeline is the history of a cluster, or of a branch of it.
-type Timeline struct{ t *timeline.Timeline }
+type Timeline struct {
+	t       *timeline.Timeline
+	backups *backupCache
+}
 
 var _ datadir.Store = (*Timeline)(nil)
 
@@ -135,7 +138,7 @@ func (tl *Timeline) ResolveLSN(ctx context.Context, lsn page.LSN) (page.LSN, err
 func (tl *Timeline) NewIngester(ctx context.Context) (*ingest.Ingester, error) {
 	m := tl.t.Meta()
 	return ingest.NewIngester(ctx, tl, ingest.Options{
-		Version: m.Version, Flavour: m.Flavour, SegSize: m.WALSegSize, SystemID: m.SystemID,
+		Version: m.Version, Flavour: m.Flavour, SegSize: m.WALSegSize, SystemID: m.SystemID, Shutdown: tl.backups.shutdownOf(tl),
 	})
 }
 

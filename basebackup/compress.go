@@ -75,6 +75,27 @@ func (c Compression) validate() error {
 	return nil
 }
 
+// withDefaults replaces a level that is 0.
+func (c Compression) withDefaults() Compression {
+	switch {
+	case c.Level != 0:
+	case c.Algorithm == Gzip:
+		c.Level = defaultGzipLevel
+	case c.Algorithm == Zstd:
+		c.Level = defaultZstdLevel
+	}
+	return c
+}
+
+// String gives what ParseCompression understands, with the level that 0 means.
+func (c Compression) String() string {
+	names := map[Algorithm]string{NoCompression: "none", Gzip: "gzip", Zstd: "zstd"}
+	if c = c.withDefaults(); c.Level != 0 {
+		return fmt.Sprintf("%s:%d", names[c.Algorithm], c.Level)
+	}
+	return names[c.Algorithm]
+}
+
 // plainWriter compresses nothing and has no end of its own.
 type plainWriter struct{ io.Writer }
 
@@ -82,16 +103,10 @@ func (plainWriter) Close() error { return nil }
 
 // writer gives what compresses into w. Close ends the compressed stream, not w.
 func (c Compression) writer(w io.Writer) (io.WriteCloser, error) {
-	switch c.Algorithm {
+	switch c = c.withDefaults(); c.Algorithm {
 	case Gzip:
-		if c.Level == 0 {
-			c.Level = defaultGzipLevel
-		}
 		return gzip.NewWriterLevel(w, c.Level)
 	case Zstd:
-		if c.Level == 0 {
-			c.Level = defaultZstdLevel
-		}
 		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(c.Level)), zstd.WithEncoderConcurrency(zstdWriters))
 	}
 	return plainWriter{w}, nil

@@ -9,6 +9,10 @@ import (
 	"github.com/stratapg/strata/pg"
 )
 
+// Revision goes up with every change of the bytes that Write makes of the same state and the same Options: whoever keeps them
+// may give them as long as it stays.
+const Revision = 1
+
 // Options say which state to write and how. LSN and Version must be set; the rest have useful zeros.
 type Options struct {
 	// LSN is the state wanted. Inside a record, in padding or at a page header it means the end of the last
