@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 )
 
@@ -330,7 +331,8 @@ func shapes(n int) map[string][]Desc {
 
 // In a large map of any shape a change allocates little, and both ways lead back to the same answers.
 func TestChangesOfLargeMapsAreSmall(t *testing.T) {
-	const layers, limit = 20_000, 64 << 10
+	const limit = 64 << 10
+	layers := testkit.Size(20_000, 100_000, 100_000)
 	all := shapes(layers)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		ds := all[name]

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 )
 
 // gcCost is what the garbage collector has to do, and what its last collections did.
@@ -111,4 +112,33 @@ func TestMemPutsAllocateLittle(t *testing.T) {
 		}
 	})
 	require.Less(t, allocs, 1.0, "in a batch of 16; a block now and then")
+}
+
+// A walk through spilled values holds no more than it says, in either order; the buffers of the walk are all that the disk lends.
+func TestMemWalksHoldWhatTheySay(t *testing.T) {
+	n := uint32(testkit.Size(400_000, 1_600_000, 4_000_000))
+	for name, last := range map[string]func(i uint32) uint32{
+		"sequential": func(i uint32) uint32 { return i },
+		"random":     func(i uint32) uint32 { return i * 2654435761 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := memDisk(t, virtualfile.NewMem())
+			m := NewMem(8, memPool(t, d, 1<<20, 64<<10))
+			defer m.Release()
+			value := make([]byte, 64)
+			for i := range n {
+				k := modelKey(0)
+				k.F6 = last(i)
+				memPutRaw(t, m, k, 8, false, value)
+			}
+			m.Freeze(16)
+			before, most := d.Metrics().BuffersInUse, int64(0)
+			require.NoError(t, m.Iterate(t.Context(), func(page.Key, page.LSN, bool, []byte) error {
+				most = max(most, d.Metrics().BuffersInUse-before)
+				return nil
+			}))
+			require.Less(t, int64(8<<20), most, "windows were full")
+			require.LessOrEqual(t, most+4*int64(n), m.WalkMemory())
+		})
+	}
 }

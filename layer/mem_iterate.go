@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"golang.org/x/sync/errgroup"
 
@@ -32,8 +33,8 @@ const (
 	// and large ones.
 	scatteredWindows = 2
 	scatteredWindow  = 12 << 20
-	// maxMemWalks bounds the walks of a pool that read values back at the same time, and with the other limits
-	// the memory of all of them: 2 × (2 × 12 + 2 × 4) MiB.
+	// maxMemWalks bounds the walks of a pool that read values back at the same time, and with WalkMemory the memory of all
+	// of them.
 	maxMemWalks = 2
 	// readBack bounds the bytes of reads in flight of one walk or Collect; a larger value is read alone.
 	readBack = 4 << 20
@@ -78,6 +79,21 @@ func (m *Mem) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, wil
 // AppendTo adds all values to a delta layer, as Iterate with its Add would.
 func (m *Mem) AppendTo(ctx context.Context, w *DeltaWriter) error { return m.walk(ctx, w.add) }
 
+// WalkMemory bounds the bytes that Iterate or AppendTo of a frozen layer holds beside the layer, values larger than a
+// window excepted: the order of its records, and where values were spilled, windows of them and reads in flight.
+func (m *Mem) WalkMemory() int64 {
+	bytes := 2 * int64(unsafe.Sizeof(uint32(0))) * int64(m.mu.index.records.n)
+	if !m.spilled() {
+		return bytes + memWindows*residentWindow*int64(unsafe.Sizeof(memEntry{}))
+	}
+	return bytes + max(orderedWindows*(spilledWindow+readBack), scatteredWindows*(scatteredWindow+readBack))
+}
+
+// spilled reports whether some values are in ephemeral files. Nobody may be putting.
+func (m *Mem) spilled() bool {
+	return slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil })
+}
+
 func (m *Mem) walk(ctx context.Context, fn memFn) error {
 	if !m.frozen() {
 		m.writer.Lock()
@@ -87,7 +103,7 @@ func (m *Mem) walk(ctx context.Context, fn memFn) error {
 	if m.mu.index.records.n == 0 {
 		return ctx.Err()
 	}
-	spilled := slices.ContainsFunc(m.mu.values.chunks, func(c memChunk) bool { return c.file != nil })
+	spilled := m.spilled()
 	if spilled {
 		select {
 		case m.pool.walks <- struct{}{}:

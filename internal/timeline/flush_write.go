@@ -14,19 +14,20 @@ import (
 	"github.com/stratapg/strata/page"
 )
 
-// flushMemory is what one flush may hold beside the layer: the writer's buffers, and windows of values that are
-// read back. Together with the number of flushes that the share of jobs lets run at once it bounds what flushes
-// cost the process; what the index of a new file needs is charged as it grows.
-const flushMemory = 16 << 20
+// flushMemory is what one flush holds for the file it writes: the writer's buffers and the sums of what is in them. With
+// what the walk through the layer needs it is taken from the share of jobs, which so bounds what flushes cost the
+// process; what the index of a new file needs is charged as it grows.
+const flushMemory = 4 << 20
 
 // writeDeltas writes a frozen layer into files: one, an L0, or as many as the strategy wants and there are values for. After
 // an error none of them is left.
 func (t *Timeline) writeDeltas(ctx context.Context, f *frozen) ([]layer.Desc, []manifest.Chains, error) {
 	jobs := t.env.Shares.Jobs
-	if err := jobs.Acquire(ctx, flushMemory); err != nil {
+	memory := flushMemory + f.mem.WalkMemory()
+	if err := jobs.Acquire(ctx, memory); err != nil {
 		return nil, nil, err
 	}
-	defer jobs.Release(flushMemory)
+	defer jobs.Release(memory)
 	if f.rects == nil {
 		rects, err := t.cutFlush(ctx, f)
 		if err != nil {
