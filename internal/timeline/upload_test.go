@@ -512,9 +512,10 @@ func TestUploadModel(t *testing.T) {
 	steps := testkit.Size(40, 250, 100_000)
 	perRun := min(steps, 500)
 	runs, withTwo, done := steps/perRun, 0, map[string]int{}
-	for seed := range uint64(runs) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			m := newUploadModel(t, seed)
+	first := testkit.Rand(t, 9).Uint64()
+	for run := range uint64(runs) {
+		t.Run(fmt.Sprintf("run=%d", run), func(t *testing.T) {
+			m := newUploadModel(t, first+run)
 			m.run(perRun)
 			if m.done["attach"] > 0 && m.done["stale"] > 0 {
 				withTwo++
