@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -117,7 +118,7 @@ const stoppedQueue = 100
 // backupCache keeps backups for an engine. A nil one keeps none.
 type backupCache struct {
 	*backupcache.Cache
-	kinds   map[string]BackupKind
+	kinds   []BackupKind
 	stopped chan stoppedState
 	tasks   *tasks.Group
 	skipped atomic.Int64 // shutdowns for which the queue had no place
@@ -144,10 +145,7 @@ func (e *Engine) openBackupCache() error {
 	if len(o.Kinds) == 0 {
 		o.Kinds = []BackupKind{{Format: BackupCompute, Compression: BackupCompression{Algorithm: basebackup.Gzip}}}
 	}
-	c := &backupCache{Cache: opened, kinds: map[string]BackupKind{}, stopped: make(chan stoppedState, stoppedQueue), tasks: tasks.New()}
-	for _, k := range o.Kinds {
-		c.kinds[k.String()] = k
-	}
+	c := &backupCache{Cache: opened, kinds: o.Kinds, stopped: make(chan stoppedState, stoppedQueue), tasks: tasks.New()}
 	e.backups = c
 	// The store comes after it: preparations read there.
 	e.closers = append([]func() error{c.close}, e.closers...)
@@ -256,8 +254,8 @@ func (c *backupCache) keeps(o basebackup.Options) bool {
 	if o.Manifest || o.Parent != page.InvalidLSN {
 		return false
 	}
-	_, ok := c.kinds[BackupKind{Format: o.Format, Compression: o.Compression, Replica: o.Replica, NoSLRUs: o.NoSLRUs}.String()]
-	return ok
+	name := BackupKind{Format: o.Format, Compression: o.Compression, Replica: o.Replica, NoSLRUs: o.NoSLRUs}.String()
+	return slices.ContainsFunc(c.kinds, func(k BackupKind) bool { return k.String() == name })
 }
 
 // forgetTenant takes out what is kept of a tenant.
