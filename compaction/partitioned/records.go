@@ -117,10 +117,34 @@ func (p *planner) relieveRecords() {
 		if part.live && p.livePages(in)*(pageSize+entryBytes)*2 >= part.cost {
 			in = []page.Range{part.keys}
 		}
+		room := part.keys
 		for _, keys := range in {
+			keys = p.widened(keys, room)
 			p.addRecordsImage(keys)
+			room.Start = keys.End
 		}
 	}
+}
+
+// widened gives keys with those on both sides that are not live, where there is room, so that of two images of a plan the second leaves
+// no hole beside the first.
+func (p *planner) widened(keys, room page.Range) page.Range {
+	live := p.s.Live.Ranges()
+	i := sort.Search(len(live), func(i int) bool { return !live[i].End.Less(keys.Start) }) // the first that does not end below
+	if low := room.Start; i == len(live) || !live[i].Start.Less(keys.Start) {
+		if i > 0 && low.Less(live[i-1].End) {
+			low = live[i-1].End
+		}
+		keys.Start = low
+	}
+	i = sort.Search(len(live), func(i int) bool { return keys.End.Less(live[i].End) }) // the first that ends above
+	if high := room.End; i == len(live) || keys.End.Less(live[i].Start) {
+		if i < len(live) && live[i].Start.Less(high) {
+			high = live[i].Start
+		}
+		keys.End = high
+	}
+	return keys
 }
 
 // joined makes one of stretches that lie near each other.

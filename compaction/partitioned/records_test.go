@@ -1,6 +1,7 @@
 package partitioned
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -98,6 +99,33 @@ func TestNoImagesOfWhatIsGone(t *testing.T) {
 	require.Empty(t, New().Plan(s).Jobs)
 	layer(9, 30)
 	require.Len(t, New().Plan(s).Jobs, 1)
+}
+
+// TestImagesOfOnePlanLeaveNoHole: where the last page of a table and the first of the next one have many records, the images of both
+// are done one after the other, in either order, and what holds nothing between the tables is left to neither.
+func TestImagesOfOnePlanLeaveNoHole(t *testing.T) {
+	next := page.RelTag{Spc: 1663, DB: 5, Rel: 99999}
+	second := page.Range{Start: next.Block(0), End: next.Block(4000)}
+	c := page.Chains{Long: []page.Chain{
+		{Keys: blockRange(3990, 4000), Records: 60},
+		{Keys: page.Range{Start: second.Start, End: next.Block(3)}, Records: 60},
+	}}
+	s := &compaction.Snapshot{
+		Generation: 1, InitialLSN: 1, Cutoff: 1, LastRecordLSN: 20, DiskConsistentLSN: 20, LiveLSN: 20,
+		Live:    page.NewSet(blockRange(0, 4000), second),
+		Options: compaction.Options{MaxVisits: 100, MaxRecords: 64},
+		Layers:  []compaction.Layer{{Size: 1 << 20, Chains: &c, ID: compaction.ID{Keys: page.FullRange, LSNs: page.LSNRange{Start: 10, End: 21}, Generation: 1}}},
+	}
+	jobs := New().Plan(s).Jobs
+	require.Len(t, jobs, 2)
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		then := *s
+		for _, i := range order {
+			require.NoError(t, compaction.CheckJob(&then, &jobs[i]), "%v", order)
+			done := compaction.Layer{Size: 1 << 20, ID: compaction.ID{Keys: jobs[i].Rect.Keys, LSNs: jobs[i].Rect.LSNs, Image: true, Generation: 1}}
+			then.Layers = append(slices.Clone(then.Layers), done)
+		}
+	}
 }
 
 // TestRecordsAreAddedUp compares what is found of records with what layers say of each key, one by one: the most of all, and the keys

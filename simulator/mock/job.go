@@ -136,6 +136,9 @@ func (w *Work) divide(es []entry) (cuts, tiles []compaction.Rect, err error) {
 	if w.Job.Cut != nil {
 		cuts = w.t.cut(compaction.Distinct(w.t.Snapshot(), w.Job.Rect, w.Job.Cut()), es, w.Job.Kind == compaction.Retile)
 	}
+	if len(cuts) == 0 && w.Job.Kind == compaction.Fold {
+		cuts = w.ofImages()
+	}
 	if tiles, err = compaction.Tile(w.Job.Rect, cuts); err != nil {
 		return nil, nil, fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)
 	}
@@ -143,6 +146,28 @@ func (w *Work) divide(es []entry) (cuts, tiles []compaction.Rect, err error) {
 		w.outputs = []output{{tile: w.Job.Rect, folded: w.Job.Kind == compaction.Fold}}
 	}
 	return cuts, tiles, nil
+}
+
+// ofImages gives the rectangle of a fold that finds images and no records.
+func (w *Work) ofImages() []compaction.Rect {
+	r := compaction.Rect{LSNs: w.Job.Rect.LSNs}
+	for _, l := range w.inputs {
+		if keys := l.Keys.Intersect(w.Job.Rect.Keys); l.Image && !keys.Empty() {
+			if r.Keys.Empty() {
+				r.Keys = keys
+			}
+			if keys.Start.Less(r.Keys.Start) {
+				r.Keys.Start = keys.Start
+			}
+			if r.Keys.End.Less(keys.End) {
+				r.Keys.End = keys.End
+			}
+		}
+	}
+	if r.Keys.Empty() {
+		return nil
+	}
+	return []compaction.Rect{r}
 }
 
 // deltas makes the outputs of a job that writes deltas.
