@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,11 +16,16 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pageserver"
 	"github.com/stratapg/strata/pageserver/auth"
 	"github.com/stratapg/strata/pageserver/client"
+	"github.com/stratapg/strata/pageserver/pageapi"
+	"github.com/stratapg/strata/pageserver/pageapi/pb"
 	"github.com/stratapg/strata/pageserver/pagestream"
 )
 
@@ -119,4 +125,98 @@ func TestDeniedBeforeLooked(t *testing.T) {
 		_, err := c.Stream(tenant, s.Info().ID, pagestream.V3)
 		require.ErrorContains(t, err, "it is for tenant "+page.TenantID{7}.String()+", not "+tenant.String())
 	}
+}
+
+// TestWhoMayCall asks for each thing of the gRPC service with each kind of token.
+func TestWhoMayCall(t *testing.T) {
+	token, keys := signer(t)
+	foreign, _ := signer(t)
+	s := serve(t, pageserver.Config{})
+	g := s.calls(t, pageapi.Config{Auth: keys}, "")
+	own, past := s.tenant.String(), time.Now().Add(-time.Hour).Unix()
+	last := uint64(s.LastRecordLSN())
+	at := &pb.ReadLsn{RequestLsn: last}
+	endpoints := map[string]func(ctx context.Context) error{
+		"GetBaseBackup": func(ctx context.Context) error {
+			st, err := g.GetBaseBackup(ctx, &pb.GetBaseBackupRequest{Compression: pb.BaseBackupCompression_BASE_BACKUP_COMPRESSION_NONE})
+			for err == nil {
+				_, err = st.Recv()
+			}
+			return notEOF(err)
+		},
+		"GetDbSize": func(ctx context.Context) error {
+			_, err := g.GetDbSize(ctx, &pb.GetDbSizeRequest{ReadLsn: at, DbOid: 5})
+			return err
+		},
+		"GetPages": func(ctx context.Context) error {
+			st, err := g.GetPages(ctx)
+			if err != nil {
+				return err
+			}
+			if err := st.CloseSend(); err != nil {
+				return err
+			}
+			_, err = st.Recv()
+			return notEOF(err)
+		},
+		"GetRelSize": func(ctx context.Context) error {
+			_, err := g.GetRelSize(ctx, &pb.GetRelSizeRequest{ReadLsn: at, Rel: relation(page.RelTag{Spc: 1663, DB: 5, Rel: 1259})})
+			return err
+		},
+		"GetSlruSegment": func(ctx context.Context) error {
+			_, err := g.GetSlruSegment(ctx, &pb.GetSlruSegmentRequest{ReadLsn: at})
+			return err
+		},
+		"LeaseLsn": func(ctx context.Context) error {
+			_, err := g.LeaseLsn(ctx, &pb.LeaseLsnRequest{Lsn: last})
+			return err
+		},
+	}
+	for _, m := range pb.PageService_ServiceDesc.Methods {
+		require.Contains(t, endpoints, m.MethodName)
+	}
+	for _, m := range pb.PageService_ServiceDesc.Streams {
+		require.Contains(t, endpoints, m.StreamName)
+	}
+	denied := int64(0)
+	for _, c := range []struct {
+		name, authorization string
+		code                codes.Code
+	}{
+		{"none", "", codes.Unauthenticated},
+		{"of another scheme", "Basic abc", codes.InvalidArgument},
+		{"that is none", "Bearer abc", codes.InvalidArgument},
+		{"that is empty", "Bearer ", codes.InvalidArgument},
+		{"expired", "Bearer " + token(jwt.MapClaims{"scope": "pageserverapi", "exp": past}), codes.InvalidArgument},
+		{"of another's key", "Bearer " + foreign(jwt.MapClaims{"scope": "pageserverapi"}), codes.InvalidArgument},
+		{"of another service", "Bearer " + token(jwt.MapClaims{"scope": "safekeeperdata"}), codes.PermissionDenied},
+		{"of another tenant", "Bearer " + token(jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()}), codes.PermissionDenied},
+		{"of the tenant", "Bearer " + token(jwt.MapClaims{"scope": "tenant", "tenant_id": own}), codes.OK},
+		{"for everything", "bearer " + token(jwt.MapClaims{"scope": "pageserverapi", "aud": []string{"a", "b"}}), codes.OK},
+	} {
+		for name, call := range endpoints {
+			ctx := g.ctx
+			if c.authorization != "" {
+				ctx = metadata.AppendToOutgoingContext(ctx, pageapi.AuthorizationKey, c.authorization)
+			}
+			err := call(ctx)
+			require.Equal(t, c.code, status.Code(err), "%s with a token %s: %v", name, c.name, err)
+			if c.code != codes.OK {
+				denied++
+			}
+		}
+	}
+	require.Equal(t, denied, g.s.Metrics().Denied)
+
+	// Who may not use a tenant does not learn whether it is here.
+	other := metadata.AppendToOutgoingContext(t.Context(), pageapi.TenantKey, page.TenantID{8}.String(), pageapi.TimelineKey, page.TimelineID{8}.String(),
+		pageapi.ShardKey, "0000", pageapi.AuthorizationKey, "Bearer "+token(jwt.MapClaims{"scope": "tenant", "tenant_id": own}))
+	require.Equal(t, codes.PermissionDenied, status.Code(endpoints["GetDbSize"](other)))
+}
+
+func notEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
 }

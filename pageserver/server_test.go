@@ -28,6 +28,7 @@ import (
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pageserver"
 	"github.com/stratapg/strata/pageserver/client"
+	"github.com/stratapg/strata/pageserver/pageapi"
 	"github.com/stratapg/strata/pageserver/pagestream"
 	"github.com/stratapg/strata/pg"
 )
@@ -147,10 +148,12 @@ func (s *served) relations(t *testing.T, lsn page.LSN) (rels []page.RelTag) {
 	return rels
 }
 
-// TestPages: every page at several LSNs is what the library gives, in both versions of the protocol, many at a time.
+// TestPages: pages at several LSNs are the same over the three ways: from the library, over both versions of pagestream, and
+// over gRPC, many at a time.
 func TestPages(t *testing.T) {
 	s := serve(t, pageserver.Config{})
-	for i, lsn := range s.lsns[:testkit.Size(1, len(s.lsns), len(s.lsns))] {
+	g := s.calls(t, pageapi.Config{}, "")
+	for i, lsn := range s.lsns[:testkit.Size(1, min(3, len(s.lsns)), len(s.lsns))] {
 		v := pagestream.V2 + pagestream.Version(i%2)
 		st := s.stream(t, v)
 		var asked []pagestream.Request
@@ -163,25 +166,31 @@ func TestPages(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, a.Blocks)
 			r.Kind = pagestream.Page
-			for r.Block = range min(want, uint32(testkit.Size(5, 500, 5000))) {
+			for r.Block = range min(want, uint32(testkit.Size(5, 60, 5000))) {
+				asked = append(asked, r)
+			}
+			if r.Block = want - 1; want > uint32(testkit.Size(5, 60, 5000)) {
 				asked = append(asked, r)
 			}
 		}
 		sent := make(chan error, 1)
 		go func() { sent <- sendAll(st, asked) }()
+		called := g.pages(t, asked)
 		for i := range asked {
 			a, err := st.Receive()
 			require.NoError(t, err)
 			require.Empty(t, a.Error)
 			want, err := s.Page(t.Context(), asked[i].Rel, asked[i].Block, lsn)
 			require.NoError(t, err)
-			require.True(t, bytes.Equal(want, a.Pages), "%s block %d at %s", asked[i].Rel, asked[i].Block, lsn)
+			require.True(t, bytes.Equal(want, a.Pages), "pagestream: %s block %d at %s", asked[i].Rel, asked[i].Block, lsn)
+			require.True(t, bytes.Equal(want, called[i]), "gRPC: %s block %d at %s", asked[i].Rel, asked[i].Block, lsn)
 		}
 		require.NoError(t, <-sent)
 	}
 	m := s.s.Metrics()
 	require.Equal(t, m.Pages, m.Requests[pagestream.Page])
 	require.Less(t, m.Batches, m.Pages, "requests were read together")
+	require.Equal(t, m.Pages, g.s.Metrics().Pages)
 }
 
 func sendAll(st *client.Stream, rs []pagestream.Request) error {
