@@ -10,6 +10,7 @@ import (
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -18,8 +19,9 @@ type Engine struct {
 	store   *tenant.Store
 	options Options
 	redo    redo
-	backups *backupCache   // nil if none is kept
-	closers []func() error // in the order they are to be called
+	backups *backupCache     // nil if none is kept
+	remote  *remote.Measured // nil without remote storage
+	closers []func() error   // in the order they are to be called
 }
 
 // Open opens the store in Options.Dir, and with it every timeline in it. A layer file that is missing, of

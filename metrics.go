@@ -69,6 +69,9 @@ func (e *Engine) register() error {
 	if e.backups != nil {
 		all = append(all, newBackupCollector(e))
 	}
+	if e.remote != nil {
+		all = append(all, newRequestCollector(e))
+	}
 	if e.redo.pool != nil {
 		all = append(all, newRedoCollector(e))
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/evict"
 	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
@@ -153,8 +154,17 @@ func (o *RemoteOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// openRemote gives the storage of a store, nil if it has none.
+// openRemote gives the storage of a store, with its requests counted; nil if it has none.
 func (e *Engine) openRemote(ctx context.Context) (remote.Storage, error) {
+	s, err := e.findRemote(ctx)
+	if s == nil || err != nil {
+		return nil, err
+	}
+	e.remote = remote.Measure(s, clock.System)
+	return e.remote, nil
+}
+
+func (e *Engine) findRemote(ctx context.Context) (remote.Storage, error) {
 	o := &e.options.Remote
 	if o.Storage != nil || o.Open == nil {
 		return o.Storage, nil

@@ -41,7 +41,7 @@ func TestRemoteOptionsReportEveryFault(t *testing.T) {
 // TestRemoteConsistentLSN: what was uploaded is told, and counted.
 func TestRemoteConsistentLSN(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
-	e := memory(t, strata.Options{Registerer: reg, Remote: strata.RemoteOptions{Storage: memstore.New()}})
+	e := memory(t, strata.Options{Registerer: reg, Remote: strata.RemoteOptions{Storage: remote.Limit(memstore.New(), remote.LimitOptions{})}})
 	tn, err := e.DefaultTenant(t.Context())
 	require.NoError(t, err)
 	const first = page.LSN(0x1500000)
@@ -72,7 +72,11 @@ func TestRemoteConsistentLSN(t *testing.T) {
 	for _, name := range []string{"uploaded_layers_total", "downloaded_layers_total", "evicted_layers_total"} {
 		require.EqualValues(t, 1, got[name], name)
 	}
-	for _, name := range []string{"upload_debt_bytes", "upload_debt_waits_total", "remote_deletions_pending", "remote_deletions_total", "remote_deletions_dropped_total", "downloads_running"} {
+	for _, name := range []string{"remote_requests_total", "remote_request_seconds_total", "remote_request_bytes_total", "remote_turns"} {
+		require.Positive(t, got[name], name)
+	}
+	require.Positive(t, e.RemoteRequests(remote.KindPut).Bytes)
+	for _, name := range []string{"remote_requests_running", "remote_turns_waiting", "remote_turn_waits_total", "upload_debt_bytes", "upload_debt_waits_total", "remote_deletions_pending", "remote_deletions_total", "remote_deletions_dropped_total", "downloads_running"} {
 		require.Contains(t, got, name)
 		require.Zero(t, got[name], name)
 	}

@@ -14,9 +14,10 @@ import (
 
 // LimitOptions bound what runs at once and how long it may take. The zero value is good.
 type LimitOptions struct {
-	// Reads and Writes are how many requests of either kind run at once: reading are List, Head and Get, whose Body counts until it
-	// is closed. Default 100 each, as Neon's. Few make queues, many make stores throttle.
-	Reads, Writes int
+	// Lists, Heads, Puts, Gets, Deletes and Copies are how many requests of each kind run at once, so that none of them is kept waiting by
+	// another kind's many. A List runs until its last entry was taken, a Get until its Body is closed. Default 100 Gets and 100 Puts, as
+	// Neon's, and 32 of each other kind. Few make queues, many make stores throttle.
+	Lists, Heads, Puts, Gets, Deletes, Copies int
 	// Timeout is what a request may take once it runs; default 2 minutes. A Get has it for each Read of the Body, so
 	// that slow but living downloads go on. A Put has it for each 64 MiB.
 	Timeout time.Duration
@@ -24,12 +25,22 @@ type LimitOptions struct {
 	SmallTimeout time.Duration
 }
 
+// Defaults of LimitOptions.
+const (
+	defaultTransfers = 100 // Gets, and Puts
+	defaultSmall     = 32  // each other kind
+)
+
 func (o LimitOptions) withDefaults() LimitOptions {
-	if o.Reads == 0 {
-		o.Reads = 100
+	for _, n := range []*int{&o.Puts, &o.Gets} {
+		if *n == 0 {
+			*n = defaultTransfers
+		}
 	}
-	if o.Writes == 0 {
-		o.Writes = 100
+	for _, n := range []*int{&o.Lists, &o.Heads, &o.Deletes, &o.Copies} {
+		if *n == 0 {
+			*n = defaultSmall
+		}
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Minute
@@ -45,25 +56,35 @@ const putUnit = 64 << 20
 
 // Limited is a Storage with bounds. Who waits for his turn is served in the order of arrival.
 type Limited struct {
-	inner         Storage
-	o             LimitOptions
-	reads, writes *semaphore.Weighted
+	inner Storage
+	o     LimitOptions
+	turns [kinds]turns
 }
 
-var _ Storage = (*Limited)(nil)
+var (
+	_ Storage = (*Limited)(nil)
+	_ Bounded = (*Limited)(nil)
+)
 
 // Limit bounds a storage.
 func Limit(s Storage, o LimitOptions) *Limited {
 	o = o.withDefaults()
-	return &Limited{s, o, semaphore.NewWeighted(int64(o.Reads)), semaphore.NewWeighted(int64(o.Writes))}
+	l := &Limited{inner: s, o: o}
+	for k, n := range [kinds]int{KindList: o.Lists, KindHead: o.Heads, KindPut: o.Puts, KindGet: o.Gets, KindDelete: o.Deletes, KindCopy: o.Copies} {
+		l.turns[k].limit, l.turns[k].free = int64(n), semaphore.NewWeighted(int64(n))
+	}
+	return l
 }
 
+// Turns gives how the requests of a kind get theirs.
+func (l *Limited) Turns(k Kind) (Turns, bool) { return l.turns[k].now(), true }
+
 // run does a request in its turn and in its time.
-func run[T any](ctx context.Context, turn *semaphore.Weighted, limit time.Duration, do func(context.Context) (T, error)) (out T, err error) {
-	if err := turn.Acquire(ctx, 1); err != nil {
+func run[T any](ctx context.Context, turn *turns, limit time.Duration, do func(context.Context) (T, error)) (out T, err error) {
+	if err := turn.take(ctx); err != nil {
 		return out, err
 	}
-	defer turn.Release(1)
+	defer turn.give()
 	inner, cancel := context.WithTimeoutCause(ctx, limit, ErrTimeout)
 	defer cancel()
 	out, err = do(inner)
@@ -80,14 +101,14 @@ func timedOut(ctx, inner context.Context, limit time.Duration, err error) error 
 
 // Head is Storage's.
 func (l *Limited) Head(ctx context.Context, key string) (Object, error) {
-	o, err := run(ctx, l.reads, l.o.SmallTimeout, func(ctx context.Context) (Object, error) { return l.inner.Head(ctx, key) })
+	o, err := run(ctx, &l.turns[KindHead], l.o.SmallTimeout, func(ctx context.Context) (Object, error) { return l.inner.Head(ctx, key) })
 	return o, Wrap("head", key, err)
 }
 
 // Put is Storage's.
 func (l *Limited) Put(ctx context.Context, key string, body io.ReaderAt, size int64, o PutOptions) (Object, error) {
 	limit := l.o.Timeout * time.Duration(1+max(0, size)/putUnit)
-	out, err := run(ctx, l.writes, limit, func(ctx context.Context) (Object, error) { return l.inner.Put(ctx, key, body, size, o) })
+	out, err := run(ctx, &l.turns[KindPut], limit, func(ctx context.Context) (Object, error) { return l.inner.Put(ctx, key, body, size, o) })
 	return out, Wrap("put", key, err)
 }
 
@@ -95,7 +116,7 @@ func (l *Limited) Put(ctx context.Context, key string, body io.ReaderAt, size in
 func (l *Limited) Delete(ctx context.Context, keys ...string) error {
 	const batch = 1000
 	limit := l.o.SmallTimeout * time.Duration(1+len(keys)/batch)
-	_, err := run(ctx, l.writes, limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.inner.Delete(ctx, keys...) })
+	_, err := run(ctx, &l.turns[KindDelete], limit, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.inner.Delete(ctx, keys...) })
 	if len(keys) == 0 {
 		return err
 	}
@@ -104,18 +125,19 @@ func (l *Limited) Delete(ctx context.Context, keys ...string) error {
 
 // Copy is Storage's.
 func (l *Limited) Copy(ctx context.Context, from, to string) error {
-	_, err := run(ctx, l.writes, l.o.Timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.inner.Copy(ctx, from, to) })
+	_, err := run(ctx, &l.turns[KindCopy], l.o.Timeout, func(ctx context.Context) (struct{}, error) { return struct{}{}, l.inner.Copy(ctx, from, to) })
 	return Wrap("copy", from, err)
 }
 
 // List is Storage's. The time runs anew with each entry taken, and not while the caller has one.
 func (l *Limited) List(ctx context.Context, prefix string, o ListOptions) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := l.reads.Acquire(ctx, 1); err != nil {
+		turn := &l.turns[KindList]
+		if err := turn.take(ctx); err != nil {
 			yield(Entry{}, Wrap("list", prefix, err))
 			return
 		}
-		defer l.reads.Release(1)
+		defer turn.give()
 		inner, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		timer := time.AfterFunc(l.o.SmallTimeout, func() { cancel(ErrTimeout) })
@@ -132,7 +154,7 @@ func (l *Limited) List(ctx context.Context, prefix string, o ListOptions) iter.S
 
 // Get is Storage's.
 func (l *Limited) Get(ctx context.Context, key string, o GetOptions) (*Download, error) {
-	if err := l.reads.Acquire(ctx, 1); err != nil {
+	if err := l.turns[KindGet].take(ctx); err != nil {
 		return nil, Wrap("get", key, err)
 	}
 	inner, cancel := context.WithCancelCause(ctx)
@@ -182,7 +204,7 @@ func (b *limitedBody) end() {
 	b.once.Do(func() {
 		b.timer.Stop()
 		b.cancel(nil)
-		b.l.reads.Release(1)
+		b.l.turns[KindGet].give()
 	})
 }
 

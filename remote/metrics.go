@@ -52,7 +52,10 @@ type Measured struct {
 
 type requests struct{ done, failed, cancelled, running, bytes, keys, nanos atomic.Int64 }
 
-var _ Storage = (*Measured)(nil)
+var (
+	_ Storage = (*Measured)(nil)
+	_ Bounded = (*Measured)(nil)
+)
 
 // Measure counts the requests of a storage; now tells the time.
 func Measure(s Storage, now func() time.Time) *Measured { return &Measured{inner: s, now: now} }
@@ -62,6 +65,9 @@ func (m *Measured) Requests(k Kind) Requests {
 	r := &m.kinds[k]
 	return Requests{r.done.Load(), r.failed.Load(), r.cancelled.Load(), r.running.Load(), r.bytes.Load(), r.keys.Load(), time.Duration(r.nanos.Load())}
 }
+
+// Turns asks what is measured.
+func (m *Measured) Turns(k Kind) (Turns, bool) { return turnsOf(m.inner, k) }
 
 // begin counts a request, and gives the function that is called at its end.
 func (m *Measured) begin(k Kind) func(bytes, keys int64, err error) {

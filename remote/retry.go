@@ -57,10 +57,16 @@ type Retrying struct {
 	o     RetryOptions
 }
 
-var _ Storage = (*Retrying)(nil)
+var (
+	_ Storage = (*Retrying)(nil)
+	_ Bounded = (*Retrying)(nil)
+)
 
 // Retry repeats the requests of a storage.
 func Retry(s Storage, o RetryOptions) *Retrying { return &Retrying{s, o.withDefaults()} }
+
+// Turns asks what is repeated.
+func (r *Retrying) Turns(k Kind) (Turns, bool) { return turnsOf(r.inner, k) }
 
 // pause waits before another attempt, or says why there is none.
 func (r *Retrying) pause(ctx context.Context, op, key string, attempt int, err error) error {

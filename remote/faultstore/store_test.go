@@ -22,7 +22,7 @@ func TestSuite(t *testing.T) {
 	remotetest.Run(t, func(*testing.T) remote.Storage { return New(memstore.New(), 1) }, remotetest.Options{Large: 5 << 20})
 	t.Run("wrapped", func(t *testing.T) {
 		remotetest.Run(t, func(*testing.T) remote.Storage {
-			return remote.Retry(remote.Limit(memstore.New(), remote.LimitOptions{Reads: 4, Writes: 3}), remote.RetryOptions{})
+			return remote.Retry(remote.Limit(memstore.New(), remote.LimitOptions{Lists: 2, Heads: 2, Puts: 3, Gets: 4, Deletes: 1, Copies: 1}), remote.RetryOptions{})
 		}, remotetest.Options{Large: 5 << 20})
 	})
 }
@@ -142,7 +142,7 @@ func TestLimits(t *testing.T) {
 			<-ctx.Done()
 			running--
 		}}
-		s := remote.Limit(New(memstore.New(), 1, hang), remote.LimitOptions{Reads: 1, SmallTimeout: time.Second})
+		s := remote.Limit(New(memstore.New(), 1, hang), remote.LimitOptions{Heads: 1, SmallTimeout: time.Second})
 		const callers = 5
 		errs := make(chan error, callers)
 		for range callers {
@@ -165,19 +165,90 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-// TestOpenBodiesCount: a download has its turn until its body is closed.
+// TestOpenBodiesCount: a download has its turn until its body is closed, and nobody but a download waits for that.
 func TestOpenBodiesCount(t *testing.T) {
-	s := remote.Limit(memstore.New(), remote.LimitOptions{Reads: 1})
+	s := remote.Limit(memstore.New(), remote.LimitOptions{Gets: 1})
 	_, err := s.Put(t.Context(), "k", strings.NewReader("data"), 4, remote.PutOptions{})
 	require.NoError(t, err)
 	d, err := s.Get(t.Context(), "k", remote.GetOptions{})
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	_, err = s.Head(ctx, "k")
+	_, err = s.Get(ctx, "k", remote.GetOptions{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NoError(t, d.Body.Close())
-	require.NoError(t, d.Body.Close(), "twice is once")
 	_, err = s.Head(t.Context(), "k")
 	require.NoError(t, err)
+	require.NoError(t, d.Body.Close())
+	require.NoError(t, d.Body.Close(), "twice is once")
+	d, err = s.Get(t.Context(), "k", remote.GetOptions{})
+	require.NoError(t, err)
+	require.NoError(t, d.Body.Close())
+}
+
+// requests are one of each kind.
+var requests = map[remote.Kind]func(ctx context.Context, s remote.Storage) error{
+	remote.KindList: func(ctx context.Context, s remote.Storage) (err error) {
+		for _, err = range s.List(ctx, "", remote.ListOptions{}) {
+		}
+		return err
+	},
+	remote.KindHead: func(ctx context.Context, s remote.Storage) error {
+		_, err := s.Head(ctx, "k")
+		return err
+	},
+	remote.KindPut: func(ctx context.Context, s remote.Storage) error {
+		_, err := s.Put(ctx, "p", strings.NewReader("data"), 4, remote.PutOptions{})
+		return err
+	},
+	remote.KindGet: func(ctx context.Context, s remote.Storage) error {
+		d, err := s.Get(ctx, "k", remote.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return d.Body.Close()
+	},
+	remote.KindDelete: func(ctx context.Context, s remote.Storage) error { return s.Delete(ctx, "gone") },
+	remote.KindCopy:   func(ctx context.Context, s remote.Storage) error { return s.Copy(ctx, "k", "c") },
+}
+
+// TestEachKindHasItsLimit: of each kind of request as many run at once as may, the others wait, and those of another kind do not; the
+// numbers say so, through whatever wraps it.
+func TestEachKindHasItsLimit(t *testing.T) {
+	limits := remote.LimitOptions{Lists: 1, Heads: 2, Puts: 3, Gets: 4, Deletes: 5, Copies: 6}
+	for i, kind := range remote.Kinds() {
+		t.Run(kind.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, limit := t.Context(), int64(i+1)
+				mem := memstore.New()
+				_, err := mem.Put(ctx, "k", strings.NewReader("data"), 4, remote.PutOptions{})
+				require.NoError(t, err)
+				open := make(chan struct{})
+				hold := &Fault{Op: Op(kind) + List, Nth: 1, Sticky: true, Effect: Wait, Before: func(context.Context) { <-open }}
+				s := remote.Measure(remote.Retry(remote.Limit(New(mem, 1, hold), limits), remote.RetryOptions{}), time.Now)
+				const more = 3
+				errs := make(chan error)
+				for range limit + more {
+					go func() { errs <- requests[kind](ctx, s) }()
+				}
+				synctest.Wait()
+				turns, ok := s.Turns(kind)
+				require.True(t, ok)
+				require.Equal(t, remote.Turns{Limit: limit, Running: limit, Waiting: more}, turns)
+				for other, request := range requests {
+					if other != kind {
+						require.NoError(t, request(ctx, s), "%s beside %s", other, kind)
+					}
+				}
+				time.Sleep(time.Second)
+				close(open)
+				for range limit + more {
+					require.NoError(t, <-errs)
+				}
+				turns, _ = s.Turns(kind)
+				require.Equal(t, remote.Turns{Limit: limit, Waits: more, Waited: more * time.Second}, turns)
+			})
+		})
+	}
+	_, ok := remote.Measure(memstore.New(), time.Now).Turns(remote.KindGet)
+	require.False(t, ok)
 }
