@@ -119,9 +119,10 @@ func (t *Timeline) lostImage(l *Layer) error {
 
 // firstRead gives the lowest LSN from x on at which a key is read.
 func (t *Timeline) firstRead(key uint32, x page.LSN) (page.LSN, bool) {
-	for _, p := range t.retain {
-		if p.LSN >= x && p.LSN < t.cutoff && t.Exists(key, p.LSN) {
-			return p.LSN, true
+	r := &t.space.regions[t.space.regionOf(key)]
+	for i, _ := t.retained(x); i < len(t.retain) && t.retain[i].LSN < t.cutoff; i++ {
+		if at := t.retain[i].LSN; !t.releasedAt(i, key) && t.existsIn(r, key, at) {
+			return at, true
 		}
 	}
 	at := max(x, t.cutoff)

@@ -149,7 +149,7 @@ func (f *folder) key(key uint32, es []entry) error {
 func (f *folder) released(key uint32) []page.LSN {
 	var out []page.LSN
 	for i, p := range f.t.retain {
-		if slices.ContainsFunc(f.t.unread[i], func(s span) bool { return s.has(key) }) {
+		if f.t.releasedAt(i, key) {
 			out = append(out, p.LSN)
 		}
 	}

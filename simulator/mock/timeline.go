@@ -294,15 +294,24 @@ func (t *Timeline) Exists(key uint32, at page.LSN) bool {
 	}
 	if at < t.cutoff {
 		if i, found := t.retained(at); found {
-			return !slices.ContainsFunc(t.unread[i], func(s span) bool { return s.has(key) })
+			return !t.releasedAt(i, key)
 		}
 	}
 	return true
 }
 
+// releasedAt reports whether nobody reads a key any more at the i-th read point of a branch.
+func (t *Timeline) releasedAt(i int, key uint32) bool {
+	return slices.ContainsFunc(t.unread[i], func(s span) bool { return s.has(key) })
+}
+
 // exists reports whether a key exists at an LSN: then an image there has it, whoever reads it now.
 func (t *Timeline) exists(key uint32, at page.LSN) bool {
-	r := &t.space.regions[t.space.regionOf(key)]
+	return t.existsIn(&t.space.regions[t.space.regionOf(key)], key, at)
+}
+
+// existsIn is exists for a key of a region.
+func (t *Timeline) existsIn(r *region, key uint32, at page.LSN) bool {
 	if r.Sparse {
 		f := t.first[key-t.sparseFrom]
 		return f != none && t.log.lsn(f) <= at
