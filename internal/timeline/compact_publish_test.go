@@ -320,6 +320,10 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 					for _, d := range p.tl.Layers() {
 						require.False(t, done > 0 && slices.Contains(old, d), "what was begun is finished")
 					}
+					for id := range p.tl.compact.moved {
+						live := slices.ContainsFunc(p.tl.Layers(), func(d layer.Desc) bool { return idOf(&d) == id })
+						require.True(t, live, "%s is gone: what had moved of it says nothing of the next layer of that name", id)
+					}
 					if by != "partitioned" { // which may find that another merge is worth it
 						require.Subset(t, p.tl.Layers(), some, "nothing is done twice")
 					}

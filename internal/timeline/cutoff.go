@@ -94,6 +94,13 @@ func (t *Timeline) planCutoff(cutoff page.LSN) page.LSN {
 	return t.kept.mu.planned
 }
 
+// plannedCutoff gives the cutoff that was planned last: after a collection that failed it is above the one in effect.
+func (t *Timeline) plannedCutoff() page.LSN {
+	t.kept.mu.Lock()
+	defer t.kept.mu.Unlock()
+	return t.kept.mu.planned
+}
+
 // moveCutoff makes a cutoff durable, and has reads below it refused.
 func (t *Timeline) moveCutoff(ctx context.Context, cutoff page.LSN) error {
 	cutoff = t.planCutoff(cutoff)

@@ -96,6 +96,9 @@ func (t *Timeline) gc(ctx context.Context, req GCRequest) (r GCReport, err error
 	if r.Cutoff, r.Limit, err = t.newCutoff(ctx, req); err != nil {
 		return r, err
 	}
+	if planned := t.plannedCutoff(); planned > r.Cutoff { // nothing can have been held below it since
+		r.Cutoff, r.Limit = planned, "a collection that failed has let go already of what lies below"
+	}
 	if !req.DryRun {
 		if err := t.settleSuspects(ctx); err != nil {
 			return r, err
@@ -103,7 +106,6 @@ func (t *Timeline) gc(ctx context.Context, req GCRequest) (r GCReport, err error
 		if err := t.moveCutoff(ctx, r.Cutoff); err != nil {
 			return r, err
 		}
-		r.Cutoff = t.begin() // higher than asked for after a run that failed: what that one planned stays planned
 	}
 	return r, t.collect(ctx, req, &r)
 }
