@@ -201,7 +201,7 @@ func (b *Backup) unchanged(sent int64) error {
 	if sent != b.e.content {
 		return fmt.Errorf("%w: %s ended after %d of %d bytes", ErrDamaged, b.f.Name(), sent, b.e.content)
 	}
-	if now := identityOf(b.f); now == nil || *now != *b.id {
+	if !b.id.still(identityOf(b.f)) {
 		return fmt.Errorf("%w: %s changed while it was sent", ErrDamaged, b.f.Name())
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stratapg/strata/internal/backupcache"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -83,7 +84,7 @@ func fetch(t *testing.T, c *backupcache.Cache, n, length int) {
 }
 
 // large is too long for memory.
-const large = 3<<20 + 17
+var large = testkit.Size(1<<20+17, 3<<20+17, 3<<20+17)
 
 // later is a clock by which every file has been there for long.
 func later() time.Time { return time.Now().Add(time.Hour) }
@@ -203,7 +204,7 @@ func TestFreshFilesAreNotTrusted(t *testing.T) {
 	fetch(t, c, 0, large)
 	b, err := c.Open(t.Context(), key(0))
 	require.NoError(t, err)
-	damage(t, filesIn(t, dir)[0], large/2)
+	damage(t, filesIn(t, dir)[0], int64(large/2))
 	var w fromFile
 	_, err = b.Copy(t.Context(), &w)
 	require.ErrorIs(t, err, backupcache.ErrDamaged)
@@ -230,7 +231,7 @@ func damage(t *testing.T, name string, at int64) {
 func TestChangedWhileSent(t *testing.T) {
 	for name, harm := range map[string]func(t *testing.T, name string){
 		"bit flipped": func(t *testing.T, name string) { damage(t, name, 5) },
-		"cut":         func(t *testing.T, name string) { require.NoError(t, os.Truncate(name, large-9)) },
+		"cut":         func(t *testing.T, name string) { require.NoError(t, os.Truncate(name, int64(large-9))) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -253,7 +254,7 @@ func TestChangedWhileSent(t *testing.T) {
 
 // TestDamage shows that what was done to a file makes it a miss, before and after a restart.
 func TestDamage(t *testing.T) {
-	for _, length := range []int{1000, large} {
+	for _, length := range []int{1000, large}[:testkit.Size(1, 2, 2)] {
 		for name, harm := range map[string]func(t *testing.T, name string){
 			"first bit":   func(t *testing.T, name string) { damage(t, name, 0) },
 			"last bit":    func(t *testing.T, name string) { damage(t, name, int64(length)-1) },
@@ -304,17 +305,31 @@ func TestDamage(t *testing.T) {
 
 // TestReadersOutliveEviction shows that a backup that is being read stays whole, whatever becomes of its entry.
 func TestReadersOutliveEviction(t *testing.T) {
-	c := open(t, backupcache.Options{Dir: t.TempDir(), Entries: 1})
-	fetch(t, c, 0, large)
-	b, err := c.Open(t.Context(), key(0))
-	require.NoError(t, err)
-	fetch(t, c, 1, 10)
-	_, err = c.Open(t.Context(), key(0))
-	require.ErrorIs(t, err, backupcache.ErrMiss)
-	got, err := take(b)
-	require.NoError(t, err)
-	require.True(t, bytes.Equal(content(key(0), large), got))
-	require.EqualValues(t, 1, c.Metrics().Evictions)
+	for _, trusted := range []bool{false, true} {
+		o := backupcache.Options{Dir: t.TempDir(), Entries: 1}
+		if trusted {
+			o.Clock = later
+		}
+		c := open(t, o)
+		fetch(t, c, 0, large)
+		b, err := c.Open(t.Context(), key(0))
+		require.NoError(t, err)
+		var w fromFile
+		w.during = func() { // or before, if it isn't the file that is handed over
+			fetch(t, c, 1, 10)
+			_, err = c.Open(t.Context(), key(0))
+			require.ErrorIs(t, err, backupcache.ErrMiss)
+			require.Len(t, filesIn(t, o.Dir), 1)
+		}
+		if !trusted {
+			w.during()
+		}
+		_, err = b.Copy(t.Context(), &w)
+		require.NoError(t, errors.Join(err, b.Close()))
+		require.True(t, w.file || !trusted)
+		require.True(t, bytes.Equal(content(key(0), large), w.Bytes()))
+		require.EqualValues(t, 1, c.Metrics().Evictions)
+	}
 }
 
 // TestOneMakesForAll has many ask for one backup: it is made once, and who stops to wait harms nobody.

@@ -15,6 +15,19 @@ type identity struct {
 	size     int64
 	modified time.Time
 	changed  time.Time
+	gone     bool // no name is left
+}
+
+// still says whether a file that was like that is unchanged, as it is now. To lose its name is a change of the file, too, but not
+// of its content, whose own time tells.
+func (i identity) still(now *identity) bool {
+	if now == nil {
+		return false
+	}
+	if now.gone {
+		i.changed, i.gone = now.changed, true
+	}
+	return *now == i
 }
 
 // identityOf asks the kernel; nil where there is none to ask.
@@ -27,5 +40,5 @@ func identityOf(f virtualfile.File) *identity {
 	if unix.Fstat(int(d.Fd()), &st) != nil {
 		return nil
 	}
-	return &identity{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, modified: time.Unix(st.Mtim.Unix()), changed: time.Unix(st.Ctim.Unix())}
+	return &identity{dev: uint64(st.Dev), ino: st.Ino, size: st.Size, modified: time.Unix(st.Mtim.Unix()), changed: time.Unix(st.Ctim.Unix()), gone: st.Nlink == 0}
 }

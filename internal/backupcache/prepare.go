@@ -131,8 +131,8 @@ func (c *Cache) land(f *flight, e *entry, err error) {
 	}
 	f.err = err
 	c.mu.Unlock()
-	close(f.done)
 	c.sweep()
+	close(f.done)
 }
 
 // writeBuffer gathers small writes.
