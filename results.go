@@ -5,35 +5,6 @@ import (
 	"github.com/stratapg/strata/pg"
 )
 
-// ImportOptions say which data directory becomes a timeline.
-type ImportOptions struct {
-	// PGData is the data directory of a cluster that was stopped cleanly. It is only read.
-	PGData string
-	// Name is the new timeline's name, unique in its tenant. It must be set.
-	Name string
-	// ID is the new timeline's id; default: a random one.
-	ID page.TimelineID
-	// Flavour says whose WAL will follow; default pg.Stock.
-	Flavour pg.Flavour
-	// Progress, if set, is called now and then, from one goroutine at a time.
-	Progress func(ImportProgress)
-}
-
-// ImportProgress says how far an import is.
-type ImportProgress struct {
-	Pages      int64 // pages and files taken
-	Bytes      int64 // their size
-	TotalBytes int64 // size of all files to take, 0 if unknown
-}
-
-// ImportResult is what an import took.
-type ImportResult struct {
-	LSN       page.LSN // where the timeline begins: the end of the shutdown checkpoint
-	Relations int64    // forks of relations
-	Pages     int64    // their blocks, and pages of SLRUs
-	Bytes     int64    // size of those
-}
-
 // IngestOptions say which WAL to take in.
 type IngestOptions struct {
 	// Dir holds WAL segments, as pg_wal or an archive does.

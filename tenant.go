@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/stratapg/strata/ingest"
 	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
@@ -87,36 +86,6 @@ func (o *CreateOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// Import makes a timeline from the data directory of a cluster that was stopped cleanly. It begins at the
-// end of the shutdown checkpoint. Nothing is visible until all of it is durable; an import that fails or is
-// interrupted leaves nothing behind.
-func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, ImportResult, error) {
-	if o.Flavour != pg.Stock && o.Flavour != pg.Neon {
-		return nil, ImportResult{}, fmt.Errorf("ImportOptions.Flavour is %d: want pg.Stock or pg.Neon", o.Flavour)
-	}
-	if err := t.free(o.Name, o.ID); err != nil {
-		return nil, ImportResult{}, err // before gigabytes are looked at
-	}
-	d, err := ingest.OpenDataDir(o.PGData)
-	if err != nil {
-		return nil, ImportResult{}, err
-	}
-	var stats ingest.ImportStats
-	tl, err := t.wrap(t.t.Import(ctx, manifest.Meta{
-		Name: o.Name, Timeline: o.ID, Version: d.Version, Flavour: o.Flavour, InitialLSN: d.LSN,
-		WALSegSize: d.SegSize, SystemID: d.SystemID, Checksums: d.Checksums, HintBits: d.HintBits,
-	}, d.PrevLSN, tenant.ImportOptions{
-		LayerSize: t.options.ImageLayerSize, Compression: t.options.ImageCompression,
-	}, func(sink *timeline.ImageSink) (err error) {
-		stats, err = d.Import(ctx, sink, importProgress(o.Progress, d.TotalBytes))
-		return err
-	}))
-	if err != nil {
-		return nil, ImportResult{}, err
-	}
-	return tl, ImportResult{LSN: d.LSN, Relations: stats.Relations, Pages: stats.Pages, Bytes: stats.Bytes}, nil
-}
-
 // free says whether a timeline of that name may be made, or is there already under that id.
 func (t *Tenant) free(name string, id page.TimelineID) error {
 	if t.options.ReadOnly {
@@ -135,13 +104,6 @@ func (t *Tenant) free(name string, id page.TimelineID) error {
 	default:
 		return err
 	}
-}
-
-func importProgress(fn func(ImportProgress), total int64) func(ingest.ImportStats) {
-	if fn == nil {
-		return nil
-	}
-	return func(s ingest.ImportStats) { fn(ImportProgress{Pages: s.Pages, Bytes: s.Bytes, TotalBytes: total}) }
 }
 
 // Branch makes a timeline that shares the history of parent up to an LSN and goes its own way from there. It

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -37,7 +38,7 @@ func TestManyLayersFewDescriptors(t *testing.T) {
 	require.NoError(t, err)
 	tn, err := s.DefaultTenant()
 	require.NoError(t, err)
-	_, err = tn.Import(ctx, meta("many"), 0, ImportOptions{LayerSize: 1}, func(sink *timeline.ImageSink) error {
+	_, err = importAll(ctx, tn, meta("many"), 0, 1, layer.Compression{}, func(ctx context.Context, sink *timeline.ImageSink) error {
 		for i := range layers {
 			if err := sink.PutImage(ctx, rel.Block(uint32(i)), value(i)); err != nil {
 				return err

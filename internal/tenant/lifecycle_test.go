@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/remote/memstore"
@@ -291,10 +292,10 @@ func TestImportCalledOff(t *testing.T) {
 	s, tn := openLife(t, ctx, lifeOptions(mem, memstore.New()))
 	began, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		_, err := tn.Import(context.Background(), meta("import"), 0, ImportOptions{LayerSize: 1 << 20}, func(sink *timeline.ImageSink) error {
+		_, err := importAll(context.Background(), tn, meta("import"), 0, 1<<20, layer.Compression{}, func(ctx context.Context, sink *timeline.ImageSink) error {
 			close(began)
 			for n := uint32(0); ; n++ {
-				if err := sink.PutImage(context.Background(), remoteKey(n), []byte("x")); err != nil {
+				if err := sink.PutImage(ctx, remoteKey(n), []byte("x")); err != nil {
 					return err
 				}
 				time.Sleep(time.Millisecond)
@@ -350,7 +351,7 @@ func TestMadeAgain(t *testing.T) {
 	im := meta("import")
 	im.Timeline = page.TimelineID{3}
 	for range 2 {
-		_, err = tn.Import(ctx, im, 0, ImportOptions{LayerSize: 1 << 20}, func(sink *timeline.ImageSink) error {
+		_, err = importAll(ctx, tn, im, 0, 1<<20, layer.Compression{}, func(ctx context.Context, sink *timeline.ImageSink) error {
 			made++
 			return sink.PutImage(ctx, remoteKey(1), []byte("x"))
 		})

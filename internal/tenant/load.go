@@ -83,6 +83,9 @@ func (t *Tenant) openEntry(ctx context.Context, name string, opened map[page.Tim
 	if strings.HasSuffix(name, virtualfile.TempSuffix) {
 		return s.dropUnfinished(path)
 	}
+	if id, ok := strings.CutSuffix(name, timeline.ImportSuffix); ok {
+		return t.openImport(path, id)
+	}
 	id, err := page.ParseTimelineID(name)
 	if err != nil || id.String() != name {
 		s.setAside(path, "no timeline's folder")
@@ -269,6 +272,9 @@ func (s *Store) dropUnfinished(path string) error {
 func (t *Tenant) removeFolder(id page.TimelineID) error {
 	s, path := t.store, filepath.Join(t.dir, id.String())
 	temp := path + virtualfile.TempSuffix
+	if err := s.fs.RemoveAll(timeline.ImportDir(t.dir, id)); err != nil {
+		return err
+	}
 	if err := s.fs.RemoveAll(temp); err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/internal/timeline/manifest"
-	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 )
 
@@ -79,7 +78,7 @@ func (t *Tenant) made(s *slot, tl *timeline.Timeline, err error) (*timeline.Time
 	if err != nil {
 		delete(t.mu.slots, s.id)
 	} else {
-		s.tl, s.state, s.record = tl, Active, recordOf(tl)
+		s.tl, s.state, s.record, s.importing, s.err = tl, Active, recordOf(tl), nil, nil
 	}
 	s.stop()
 	s.stop = nil
@@ -120,35 +119,6 @@ func (t *Tenant) Branch(ctx context.Context, parent *timeline.Timeline, name str
 		return there, err
 	}
 	tl, err := parent.Branch(ctx, t.dir, name, s.id, lsn)
-	return t.made(s, tl, err)
-}
-
-// ImportOptions say how an import stores pages.
-type ImportOptions struct {
-	LayerSize   int64 // bytes, about, of one layer file
-	Compression layer.Compression
-}
-
-// Import makes a timeline whose first state is what source puts into the sink: every key once, in ascending
-// order. Nothing is visible until all of it is durable. prev is where the record that ends at m.InitialLSN
-// begins. Tenant and ancestor of m do not count. Made again with the id and all else that it has, it is given as it is. Deleting
-// it meanwhile calls it off.
-func (t *Tenant) Import(ctx context.Context, m manifest.Meta, prev page.LSN, o ImportOptions, source func(sink *timeline.ImageSink) error) (*timeline.Timeline, error) {
-	m.Tenant, m.Shard, m.Ancestor, m.AncestorLSN = t.id, t.shard, page.TimelineID{}, 0
-	ctx, s, there, err := t.reserve(ctx, record{id: m.Timeline, name: m.Name}, Creating, func(tl *timeline.Timeline) bool { return tl.Meta() == m })
-	if s == nil {
-		return there, err
-	}
-	m.Timeline = s.id
-	tl, err := timeline.Create(ctx, t.store.env, t.dir, m, prev, nil, func(dir string) ([]layer.Desc, error) {
-		sink := timeline.NewImageSink(t.store.env, dir, &m, o.LayerSize, o.Compression)
-		sink.EndWith(ctx)
-		if err := source(sink); err != nil {
-			sink.Abort()
-			return nil, err
-		}
-		return sink.Close(ctx)
-	})
 	return t.made(s, tl, err)
 }
 

@@ -34,12 +34,14 @@ const (
 	Offloaded
 	// Detached is in remote storage only, and a branch of a timeline that is here, which keeps what it needs.
 	Detached
+	// Importing is an import that was not finished, and that nobody goes on with now.
+	Importing
 
 	// States is how many there are.
 	States
 )
 
-var stateNames = [States]string{"active", "attaching", "creating", "stopping", "deleting", "broken", "offloaded", "detached"}
+var stateNames = [States]string{"active", "attaching", "creating", "stopping", "deleting", "broken", "offloaded", "detached", "importing"}
 
 func (s State) String() string {
 	if s < States {
@@ -72,6 +74,8 @@ type Status struct {
 	// Ancestor is what it branches from, as far as is known.
 	Ancestor    *page.TimelineID `json:"ancestor,omitempty"`
 	AncestorLSN page.LSN         `json:"ancestor_lsn,omitempty"`
+	// Import says how far one that is being imported is; nil otherwise.
+	Import *ImportProgress `json:"import,omitempty"`
 	// Info describes an Active one; nil otherwise.
 	Info *timeline.Info `json:"info,omitempty"`
 }
@@ -86,12 +90,18 @@ type slot struct {
 	// stop ends the making of one that is Creating or Attaching; made is closed when that has ended.
 	stop context.CancelFunc
 	made chan struct{}
+	// importing says how far the import of one that is Creating is.
+	importing *importTracker
 }
 
 func (s *slot) status() Status {
 	st := Status{ID: s.id, Name: s.name, State: s.state, AncestorLSN: s.lsn}
 	if s.err != nil {
 		st.Reason = s.err.Error()
+	}
+	if s.importing != nil {
+		p := s.importing.get()
+		st.Import = &p
 	}
 	if s.lsn != 0 {
 		a := s.ancestor
@@ -117,6 +127,8 @@ func (s *slot) unusable() error {
 		return fmt.Errorf("timeline %s: %w: %w", s.label(), ErrBroken, s.err)
 	case Offloaded:
 		return fmt.Errorf("timeline %s: %w: it is offloaded; unarchive it first", s.label(), ErrNotActive)
+	case Importing:
+		return fmt.Errorf("timeline %s: %w: its import was not finished; go on with it, or delete it", s.label(), ErrNotActive)
 	case Detached:
 		return fmt.Errorf("timeline %s: %w: it is detached; attach it first", s.label(), ErrNotActive)
 	}

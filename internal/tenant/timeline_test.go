@@ -262,8 +262,8 @@ func TestImportTilesTheKeySpace(t *testing.T) {
 	ctx := context.Background()
 	rel := page.RelTag{Spc: 1663, DB: 5, Rel: 1}
 	const pages = 300
-	source := func(fail bool) func(*timeline.ImageSink) error {
-		return func(sink *timeline.ImageSink) error {
+	source := func(fail bool) func(context.Context, *timeline.ImageSink) error {
+		return func(ctx context.Context, sink *timeline.ImageSink) error {
 			buf := make([]byte, 8192)
 			for i := range uint32(pages) {
 				for j := range buf {
@@ -279,17 +279,18 @@ func TestImportTilesTheKeySpace(t *testing.T) {
 			return nil
 		}
 	}
-	o := ImportOptions{LayerSize: 256 << 10, Compression: layer.Compression{Disabled: true}}
+	const layerSize = 256 << 10
+	plain := layer.Compression{Disabled: true}
 	dir := "store/tenants/" + tn.ID().String() + "/timelines"
 	before, err := mem.List(dir)
 	require.NoError(t, err)
-	_, err = tn.Import(ctx, meta("imported"), firstLSN-64, o, source(true))
+	_, err = importAll(ctx, tn, meta("imported"), firstLSN-64, layerSize, plain, source(true))
 	require.ErrorIs(t, err, syscall.EIO)
 	after, err := mem.List(dir)
 	require.NoError(t, err)
 	require.Equal(t, before, after, "nothing is left")
 
-	tl, err := tn.Import(ctx, meta("imported"), firstLSN-64, o, source(false))
+	tl, err := importAll(ctx, tn, meta("imported"), firstLSN-64, layerSize, plain, source(false))
 	require.NoError(t, err)
 	ds := tl.Layers()
 	require.Greater(t, len(ds), 5)

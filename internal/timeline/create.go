@@ -98,41 +98,35 @@ func withdraw(env *Env, dir, temp string) error {
 	return env.FS.RemoveAll(temp)
 }
 
-// ImageSink writes image layers that tile the whole key space at one LSN. It is fed every key once, in
+// ImageSink writes image layers that tile a range of keys at one LSN. It is fed every key once, in
 // ascending order, by one goroutine.
 type ImageSink struct {
-	disk       *virtualfile.Disk
+	env        *Env
 	dir        string
 	id         layer.Identity
 	shard      page.ShardIdentity
 	lsn        page.LSN
+	keys       page.Range
 	targetSize int64
 	generation uint32
 	options    layer.WriterOptions
 
-	end    context.Context // whoever feeds it is told when it has ended; nil is never
 	w      *layer.ImageWriter
 	layers []layer.Desc
 }
 
-// NewImageSink makes a sink that writes into dir and begins a new file whenever one has reached about
+// NewImageSink makes a sink of the values of keys that writes into dir and begins a new file whenever one has reached about
 // targetSize bytes. What the timeline's shard does not keep is left out.
-func NewImageSink(env *Env, dir string, m *manifest.Meta, targetSize int64, c layer.Compression) *ImageSink {
-	return &ImageSink{disk: env.Disk, dir: dir, id: layer.Identity{Tenant: m.Tenant, Timeline: m.Timeline}, shard: m.Shard, lsn: m.InitialLSN,
-		targetSize: targetSize, generation: env.Generation(m.Owner()),
+func NewImageSink(env *Env, dir string, m *manifest.Meta, keys page.Range, targetSize int64, c layer.Compression) *ImageSink {
+	return &ImageSink{env: env, dir: dir, id: layer.Identity{Tenant: m.Tenant, Timeline: m.Timeline}, shard: m.Shard, lsn: m.InitialLSN,
+		keys: keys, targetSize: targetSize, generation: env.Generation(m.Owner()),
 		options: layer.WriterOptions{Compression: c, Unchecked: env.Unchecked, Budget: env.Shares.Jobs}}
 }
-
-// EndWith has PutImage fail once a context has ended, whatever that of its caller.
-func (s *ImageSink) EndWith(ctx context.Context) { s.end = ctx }
 
 // PutImage adds the value of a key.
 func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) error {
 	if err := ctx.Err(); err != nil {
 		return err
-	}
-	if s.end != nil && s.end.Err() != nil {
-		return s.end.Err()
 	}
 	if !key.Storable() {
 		return fmt.Errorf("key %s has no valid form", key)
@@ -140,7 +134,7 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 	if !s.shard.Keeps(key) {
 		return nil
 	}
-	start := page.MinKey
+	start := s.keys.Start
 	if s.w != nil && s.w.EstimatedSize() >= s.targetSize {
 		if err := s.finish(ctx, key); err != nil {
 			return err
@@ -148,7 +142,7 @@ func (s *ImageSink) PutImage(ctx context.Context, key page.Key, image []byte) er
 		start = key
 	}
 	if s.w == nil {
-		w, err := layer.NewImageWriter(s.disk, s.dir, s.id, page.Range{Start: start, End: page.MaxKey}, s.lsn, s.generation, s.options)
+		w, err := layer.NewImageWriter(s.env.Disk, s.dir, s.id, page.Range{Start: start, End: s.keys.End}, s.lsn, s.generation, s.options)
 		if err != nil {
 			return err
 		}
@@ -169,19 +163,22 @@ func (s *ImageSink) finish(ctx context.Context, end page.Key) error {
 	return nil
 }
 
-// Close ends the last file, which reaches to the end of the key space, and gives all layers.
+// Close ends the last file, which reaches to the end of the keys, and gives all layers.
 func (s *ImageSink) Close(ctx context.Context) ([]layer.Desc, error) {
 	if s.w == nil {
 		return s.layers, nil
 	}
-	err := s.finish(ctx, page.MaxKey)
+	err := s.finish(ctx, s.keys.End)
 	return s.layers, err
 }
 
-// Abort drops the file being written; those finished stay for the folder's owner to remove.
-func (s *ImageSink) Abort() {
+// Discard removes what was written, finished or not.
+func (s *ImageSink) Discard() error {
 	if s.w != nil {
 		s.w.Abort()
 		s.w = nil
 	}
+	layers := s.layers
+	s.layers = nil
+	return RemoveLayers(s.env, s.dir, layers)
 }

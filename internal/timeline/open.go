@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -177,7 +178,7 @@ func (o *Opened) sort(ctx context.Context, f *found, name string) error {
 	switch {
 	case st.IsDir:
 		reason = "a folder, which a timeline has not"
-	case kind == layer.NameTemporary:
+	case kind == layer.NameTemporary, strings.HasPrefix(name, ImportFilePrefix):
 	case kind == layer.NameForeign:
 		reason = "no file of a timeline"
 	default:

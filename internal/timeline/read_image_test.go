@@ -23,7 +23,7 @@ func TestReadImageOfTheTop(t *testing.T) {
 	m := manifest.Meta{Name: "main", Timeline: page.TimelineID{1}, Version: pg.V17, InitialLSN: readFirst, WALSegSize: 16 << 20}
 	const keys = 100
 	tl, err := Create(ctx, e, dir, m, 0, nil, func(dir string) ([]layer.Desc, error) {
-		sink := NewImageSink(e, dir, &m, 1<<30, layer.Compression{})
+		sink := NewImageSink(e, dir, &m, page.FullRange, 1<<30, layer.Compression{})
 		for i := range keys {
 			if err := sink.PutImage(ctx, blockKey(i), fmt.Appendf(nil, "image %d", i)); err != nil {
 				return nil, err

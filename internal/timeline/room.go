@@ -30,6 +30,9 @@ func (t *Timeline) room() bool { return len(t.view.Load().frozen) < t.env.MaxFro
 // debt is that of the present view; see Pressure.
 func (t *Timeline) debt() float64 {
 	v := t.view.Load()
+	if t.importing { // nobody reads it, and nothing compacts it
+		return t.env.Pressure.debt(v.unflushed(), 0)
+	}
 	return max(t.env.Pressure.debt(v.unflushed(), v.layers.L0().Height()), t.compactionDebt(v))
 }
 

@@ -24,6 +24,7 @@ type Timeline struct {
 	ancestor *Timeline // nil if meta.AncestorLSN is 0
 	// generation is that of the layers it writes.
 	generation uint32
+	importing  bool // it is none yet: see OpenImport
 	kept       kept
 	remoteKept remoteKept
 	files      *layerFiles
