@@ -29,6 +29,7 @@ type serveFlags struct {
 	authKeys  string
 	audience  string
 	config    pageserver.Config
+	backups   cacheFlags
 }
 
 func newServe() *cobra.Command {
@@ -56,6 +57,9 @@ metadata "authorization: Bearer ...".
 With --http the management API is served there too, with Neon's paths (/v1/tenant, .../timeline, .../keyspace and so on),
 metrics and profiles; GET /openapi.json describes it.
 
+With --basebackup-cache-dir base backups of clusters that were shut down are kept in that folder and sent from there;
+the first who asks for one that is not there yet has it made, and others wait for it. docs/backups.md tells more.
+
 WAL is not taken in by this process yet: a store has one process that writes, so ingest before.`,
 		Example: "  strata import --pgdata /var/lib/postgresql/15/main\n  strata serve --listen 127.0.0.1:64000",
 		Args:    exactArgs(0),
@@ -70,6 +74,7 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 	c.Flags().StringVar(&s.audience, "auth-audience", "", "name that a token's aud has to be or contain")
 	c.Flags().IntVar(&s.config.Connections, "connections", 4096, "how many connections may be open")
 	c.Flags().IntVar(&s.config.Batch, "batch", 32, "how many page requests of one stream are read at once")
+	s.backups.register(c.Flags())
 	c.Flags().DurationVar(&s.config.WaitLSN, "wait-lsn", 5*time.Minute, "how long a request may wait for WAL")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if (s.cert == "") != (s.key == "") {
@@ -86,7 +91,11 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	engine, _, err := f.openTenant(cmd, strata.Options{Registerer: reg})
+	kept, err := s.backups.options()
+	if err != nil {
+		return err
+	}
+	engine, _, err := f.openTenant(cmd, strata.Options{Registerer: reg, BackupCache: kept})
 	if err != nil {
 		return err
 	}
