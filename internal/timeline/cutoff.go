@@ -79,10 +79,18 @@ func (t *Timeline) checkKept(lsn page.LSN) error {
 	}
 	t.env.counters.gcRefused.Add(1)
 	if oldest == home.meta.InitialLSN {
-		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s", ErrBeforeHistory, lsn, t.meta.Name, oldest)
+		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s%s", ErrBeforeHistory, lsn, t.meta.Name, oldest, home.whyThere())
 	}
 	return fmt.Errorf("%w: LSN %s of timeline %s: garbage collection has freed what lies below %s; ask for that LSN or a later one, and lease LSNs that are to stay",
 		ErrBeforeHistory, lsn, home.meta.Name, oldest)
+}
+
+// whyThere says why a timeline begins where it does.
+func (t *Timeline) whyThere() string {
+	if t.ancestor != nil || len(t.Layers()) == 0 {
+		return ""
+	}
+	return ": what it was imported from is one state only there, at the end of the shutdown checkpoint or of the base backup"
 }
 
 // planCutoff begins to move the cutoff: from now on nothing below it can be held anew. It gives the cutoff, which

@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/inspect/clustercheck"
+	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg"
+)
+
+// busy is a server at work, until its function is called.
+func busy(t *testing.T, p *testkit.Postgres, writers int) (stop func()) {
+	p.Exec("postgres", `create table acc(id int primary key, bal int, pad text) with (fillfactor = 80);
+		insert into acc select g, 0, repeat('p', 60) from generate_series(1, 20000) g;
+		create index on acc using gist (point(id, bal));
+		create table hist(id int, at timestamptz default now(), note text);
+		create table cutoff(a int, b text);
+		create unlogged table fleeting(a int)`)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for w := range writers {
+		s := p.Connect("postgres")
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(uint64(w), 1))
+			for n := 0; ctx.Err() == nil; n++ {
+				sql := ""
+				switch k := r.IntN(40); {
+				case k == 0:
+					sql = fmt.Sprintf("create table made_%d_%d as select * from acc limit %d", w, n, r.IntN(3000))
+				case k == 1:
+					sql = fmt.Sprintf("drop table if exists made_%d_%d", w, n-r.IntN(20))
+				case k == 2 && w == 0:
+					sql = "truncate cutoff; insert into cutoff select g, repeat('x', 200) from generate_series(1, 3000) g; delete from cutoff where a > 200"
+				case k == 3 && w == 0:
+					sql = "vacuum cutoff"
+				case k == 4 && w == 1:
+					sql = "vacuum acc"
+				case k == 5:
+					sql = fmt.Sprintf("begin; update acc set bal = bal + 1 where id = %d; prepare transaction 'p%d_%d'", 1+r.IntN(20000), w, n)
+					if _, err := s.Try(sql); err == nil {
+						sql = fmt.Sprintf("commit prepared 'p%d_%d'", w, n)
+					}
+				default:
+					a, b := 1+r.IntN(20000), 1+r.IntN(20000)
+					sql = fmt.Sprintf("begin; update acc set bal = bal + 1 where id = %d; update acc set bal = bal - 1 where id = %d; insert into hist(id, note) values (%d, repeat('n', %d)); commit",
+						min(a, b), max(a, b), a, r.IntN(300))
+				}
+				if _, err := s.Try(sql); err != nil {
+					_, _ = s.Try("rollback") // two writers may meet
+				}
+			}
+		})
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
+// importedStore is a store on the local disk with one tenant.
+func importedStore(t *testing.T) *strata.Tenant {
+	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, e.Close()) })
+	tn, err := e.DefaultTenant(t.Context())
+	require.NoError(t, err)
+	return tn
+}
+
+// requireCluster takes in what WAL a stopped server has left, and compares all with its data directory.
+func requireCluster(t *testing.T, tl *strata.Timeline, p *testkit.Postgres) {
+	t.Helper()
+	_, err := tl.Ingest(t.Context(), strata.IngestOptions{Dir: p.CopyWAL()})
+	require.NoError(t, err)
+	i := tl.Info()
+	r, err := clustercheck.Run(t.Context(), clustercheck.Options{Reader: tl, LSN: i.LastRecordLSN, First: i.InitialLSN,
+		Version: i.Version, SystemID: i.SystemID, Dir: p.Data})
+	require.NoError(t, err)
+	require.Zero(t, r.Different, r.First)
+	require.NotZero(t, r.Pages)
+}
+
+// importVersions are the servers of a proof: all of them where it does not run under the race detector.
+func importVersions() []pg.Version {
+	if testkit.UnderRace && !testkit.Long() {
+		return []pg.Version{pg.V17}
+	}
+	return []pg.Version{pg.V14, pg.V15, pg.V16, pg.V17}
+}
+
+// TestImportRunningServer imports base backups of servers that are being written to, and then their WAL: all is as in the
+// stopped server. Below the backup's end nothing can be read, and nothing branches.
+func TestImportRunningServer(t *testing.T) {
+	for _, v := range importVersions() {
+		for _, checksums := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%d,checksums=%t", v, checksums), func(t *testing.T) {
+				ctx := t.Context()
+				p := testkit.Server(t, v, testkit.Config{NoChecksums: !checksums, Settings: map[string]string{"wal_keep_size": "4GB"}})
+				p.Start()
+				space := filepath.Join(p.Dir, "space")
+				require.NoError(t, os.Mkdir(space, 0o700))
+				testkit.Give(t, space)
+				p.Exec("postgres", "create tablespace space location '"+space+"'")
+				p.Exec("postgres", "create table there(a int) tablespace space; insert into there select generate_series(1, 1000)")
+				stop := busy(t, p, 3)
+				before := p.LSN()
+				tn := importedStore(t)
+				tl, r, err := tn.Import(ctx, strata.ImportOptions{Server: p.ConnString("postgres"), Name: "main", JobPages: 500})
+				during := p.LSN()
+				stop()
+				require.NoError(t, err)
+				require.Greater(t, r.LSN, before)
+				require.LessOrEqual(t, r.LSN, during)
+				require.Equal(t, r.LSN, tl.LastRecordLSN())
+
+				_, err = tl.Get(ctx, page.DBDirKey, r.LSN-8)
+				require.ErrorIs(t, err, strata.ErrBeforeHistory)
+				require.ErrorContains(t, err, "base backup")
+				_, err = tn.Branch(ctx, tl, strata.BranchOptions{Name: "below", At: r.LSN - 8})
+				require.ErrorIs(t, err, strata.ErrBeforeHistory)
+				spaces, err := datadir.At(tl, r.LSN, v).Tablespaces(ctx)
+				require.NoError(t, err)
+				require.Len(t, spaces, 1)
+				require.Equal(t, space, spaces[0].Path)
+				_, err = tn.Branch(ctx, tl, strata.BranchOptions{Name: "at", At: r.LSN})
+				require.NoError(t, err)
+				p.Stop()
+				requireCluster(t, tl, p)
+			})
+		}
+	}
+}
+
+// TestImportTars imports what pg_basebackup makes in every form.
+func TestImportTars(t *testing.T) {
+	for _, v := range importVersions() {
+		p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "4GB"}})
+		if !p.HasTool("pg_basebackup") {
+			continue
+		}
+		p.Start()
+		stop := busy(t, p, 2)
+		forms := map[string][]string{
+			"plain": {"-Fp"}, "tar": {"-Ft"}, "fetch": {"-Ft", "-X", "fetch", "-z"},
+		}
+		for name, args := range forms {
+			dir := filepath.Join(p.Dir, name)
+			p.Run(p.Tool(t, "pg_basebackup"), append([]string{"-D", dir, "-c", "fast"}, args...)...)
+		}
+		stop()
+		p.Stop()
+		for name := range forms {
+			t.Run(fmt.Sprintf("%d,%s", v, name), func(t *testing.T) {
+				o := strata.ImportOptions{Name: "main", JobPages: 500, Tar: filepath.Join(p.Dir, name)}
+				if name == "plain" {
+					o.PGData, o.Tar = o.Tar, ""
+				}
+				tl, _, err := importedStore(t).Import(t.Context(), o)
+				require.NoError(t, err)
+				requireCluster(t, tl, p)
+			})
+		}
+		t.Run(fmt.Sprintf("%d,zstd of a stopped cluster", v), func(t *testing.T) {
+			if _, err := exec.LookPath("zstd"); err != nil {
+				testkit.Skip(t, "no zstd on this machine")
+			}
+			tar := filepath.Join(t.TempDir(), "cluster.tar")
+			require.NoError(t, exec.Command("tar", "-C", p.Data, "-cf", tar, ".").Run())
+			require.NoError(t, exec.Command("zstd", "-q", tar).Run())
+			for _, name := range []string{tar, tar + ".zst"} {
+				tl, _, err := importedStore(t).Import(t.Context(), strata.ImportOptions{Name: "main", Tar: name})
+				require.NoError(t, err)
+				requireCluster(t, tl, p)
+			}
+		})
+	}
+}
