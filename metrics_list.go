@@ -170,6 +170,7 @@ func (c *collector) addRemote() {
 	c.add("uploaded_bytes_total", "Bytes brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.Bytes }, "what", "layers")
 	c.add("uploaded_bytes_total", "Bytes brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.IndexBytes }, "what", "indexes")
 	c.add("uploaded_indexes_total", "Indexes brought to remote storage.", counter, func(m *Metrics) int64 { return m.Uploads.Indexes })
+	c.add("upload_index_waits_total", "Indexes that waited until others on their way had left the memory.", counter, func(m *Metrics) int64 { return m.Uploads.IndexWaits })
 	c.add("upload_failures_total", "Attempts to bring something to remote storage that failed.", counter, func(m *Metrics) int64 { return m.Uploads.Failures })
 	c.add("upload_debt_layers", "Layers that wait to be brought to remote storage.", gauge, func(m *Metrics) int64 { return m.Uploads.Owed })
 	c.add("upload_debt_bytes", "Their size.", gauge, func(m *Metrics) int64 { return m.Uploads.OwedBytes })

@@ -50,6 +50,7 @@ type uploadEnv struct {
 	c         UploadConfig
 	sleep     func(ctx context.Context, d time.Duration) error
 	bandwidth *upload.Bandwidth
+	documents *upload.Documents
 	deletions *upload.Deletions
 	counters  upload.Counters
 	waits     atomic.Int64
@@ -62,7 +63,8 @@ func newUploadEnv(c *Config) (*uploadEnv, error) {
 	if c.Remote == nil || c.ReadOnly {
 		return nil, nil
 	}
-	u := &uploadEnv{c: c.Upload, sleep: c.Sleep, bandwidth: upload.NewBandwidth(c.Upload.BytesPerSecond, c.Clock)}
+	u := &uploadEnv{c: c.Upload, sleep: c.Sleep, bandwidth: upload.NewBandwidth(c.Upload.BytesPerSecond, c.Clock),
+		documents: upload.NewDocuments(upload.DefaultDocuments)}
 	if u.c.CloseTime == 0 {
 		u.c.CloseTime = defaultCloseTime
 	}
@@ -216,7 +218,7 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 	lacking := slices.DeleteFunc(s.Layers, func(d layer.Desc) bool { return t.isThere(part, &d) })
 	q := upload.New(upload.Config{Remote: t.env.Remote, FS: t.env.FS, Place: u.place(), Generation: t.generation,
 		Validator: t.env.uploads.c.Validator, Deletions: t.env.uploads.deletions, Parallel: t.env.uploads.c.Parallel,
-		Bandwidth: t.env.uploads.bandwidth, Counters: &t.env.uploads.counters, Logger: t.env.Logger, Clock: t.env.Clock,
+		Bandwidth: t.env.uploads.bandwidth, Documents: t.env.uploads.documents, Counters: &t.env.uploads.counters, Logger: t.env.Logger, Clock: t.env.Clock,
 		Sleep: t.env.uploads.sleep, Released: u.released, Indexed: u.indexed}, part)
 	q.Forget(surplus...)
 	for _, d := range lacking {

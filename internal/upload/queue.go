@@ -39,6 +39,8 @@ type Config struct {
 	// Parallel is how many layers are uploaded at once; default DefaultParallel.
 	Parallel  int
 	Bandwidth *Bandwidth
+	// Documents bounds the memory of indexes on their way; nil is no bound.
+	Documents *Documents
 	Counters  *Counters
 	Logger    *slog.Logger
 	Clock     clock.Clock

@@ -188,19 +188,16 @@ func sumOf(ctx context.Context, r io.ReaderAt, size int64) (uint64, error) {
 func (q *Queue) runIndex(ctx context.Context, op schedule.Op) {
 	// Nobody else changes the part, and those who read it have the lock.
 	part := q.takeChanges(op.Version)
-	b, err := part.Encode()
-	ok := q.retry(ctx, indexName, func() error {
-		if err != nil {
-			return err
-		}
-		_, err := q.c.Remote.Put(ctx, q.c.Place.IndexKey(q.c.Generation), bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
+	var size int64
+	ok := q.retry(ctx, indexName, func() (err error) {
+		size, err = q.putIndex(ctx, part)
 		return err
 	})
 	if !ok {
 		return
 	}
 	q.c.Counters.indexes.Add(1)
-	q.c.Counters.indexBytes.Add(int64(len(b)))
+	q.c.Counters.indexBytes.Add(size)
 	landed := q.land()
 	if q.c.Indexed != nil && len(landed) > 0 {
 		q.c.Indexed(ctx, landed)
@@ -212,6 +209,21 @@ func (q *Queue) runIndex(ctx context.Context, op schedule.Op) {
 	q.mu.order.Done(op)
 	q.checkLocked()
 	q.pumpLocked()
+}
+
+// putIndex writes the document, and uploads it. It is in memory for one attempt only, and only if there is room for it.
+func (q *Queue) putIndex(ctx context.Context, part *index.Part) (size int64, err error) {
+	done, err := q.c.Documents.take(ctx, part.Layers.EncodedSize(), q.c.Counters)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	b, err := part.Encode()
+	if err != nil {
+		return 0, err
+	}
+	_, err = q.c.Remote.Put(ctx, q.c.Place.IndexKey(q.c.Generation), bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
+	return int64(len(b)), err
 }
 
 // land gives the layers that were named for the first time.

@@ -68,7 +68,7 @@ func (q *Queue) Status() Status {
 // Counters are what all queues that share them have done.
 type Counters struct {
 	layers, bytes, indexes, indexBytes, failures atomic.Int64
-	owed, owedBytes                              atomic.Int64
+	owed, owedBytes, indexWaits                  atomic.Int64
 }
 
 // Counts are Counters at one moment.
@@ -77,10 +77,12 @@ type Counts struct {
 	Layers, Bytes, Indexes, IndexBytes, Failures int64
 	// Owed and OwedBytes are the layers that wait for their upload now.
 	Owed, OwedBytes int64
+	// IndexWaits are indexes that waited for others to leave the memory.
+	IndexWaits int64
 }
 
 // Counts gives them.
 func (c *Counters) Counts() Counts {
 	return Counts{c.layers.Load(), c.bytes.Load(), c.indexes.Load(), c.indexBytes.Load(), c.failures.Load(),
-		c.owed.Load(), c.owedBytes.Load()}
+		c.owed.Load(), c.owedBytes.Load(), c.indexWaits.Load()}
 }

@@ -2,6 +2,7 @@ package index_test
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -72,4 +73,24 @@ func TestOrigin(t *testing.T) {
 	again, err := index.Parse(b)
 	require.NoError(t, err)
 	require.Equal(t, p.Origin, again.Origin)
+}
+
+// TestEncodedSize: the making of a document takes no more memory than is said beforehand, some 200 bytes for each layer.
+func TestEncodedSize(t *testing.T) {
+	const layers = 20_000
+	p := index.New()
+	for i := range layers {
+		k := page.RelTag{Spc: 1663, DB: 5, Rel: 16384}
+		d := layer.Desc{Keys: page.Range{Start: k.Block(uint32(i)), End: k.Block(uint32(i + 1))}, LSNs: page.LSNRange{Start: 16, End: 1 << 60},
+			Size: 256 << 20, Generation: 1 << 31, Checked: true}
+		require.NoError(t, p.Layers.Put(index.Layer{Desc: d, Shard: "0104", Sum: 1 << 63}))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	b, err := p.Encode()
+	runtime.ReadMemStats(&after)
+	require.NoError(t, err)
+	require.LessOrEqual(t, int64(len(b)), p.Layers.EncodedSize())
+	const rounded = 64 << 10 // sizes of allocations, and others'
+	require.LessOrEqual(t, int64(after.TotalAlloc-before.TotalAlloc), p.Layers.EncodedSize()+rounded)
 }

@@ -169,14 +169,19 @@ func isLower(s string) bool {
 	return true
 }
 
+// encodedEntry is about an entry of ours with a delta's name, and what a document has beside its layers.
+const encodedEntry = 220
+
+// EncodedSize is about how large the document is, and how much memory its making takes.
+func (s *Layers) EncodedSize() int64 { return int64(s.Len()+1) * encodedEntry }
+
 // append writes the layers as an object of JSON.
 func (s *Layers) append(b []byte) []byte {
 	b = append(b, '{')
 	if s.rows == nil {
 		return append(b, '}')
 	}
-	const each = 220 // an entry of ours with a delta's name
-	b = append(make([]byte, 0, len(b)+s.rows.Len()*each), b...)
+	b = append(make([]byte, 0, int64(len(b))+s.EncodedSize()), b...)
 	comma := false
 	for r := range s.rows.All() {
 		if comma {
