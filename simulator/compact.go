@@ -102,7 +102,11 @@ func (r *run) replan() error {
 		c.flushed, c.idle = x, 0
 	}
 	r.t.SetNow(r.now)
-	plan := r.measure.plan(r.strategy, r.t.Snapshot())
+	snap := r.t.Snapshot()
+	plan := r.measure.plan(r.strategy, snap)
+	if err := checkPlan(snap, &plan); err != nil {
+		return err
+	}
 	if c.idle++; c.idle > maxPlans && len(plan.Jobs) > 0 {
 		return fmt.Errorf("%d plans without anything new: the strategy does not come to an end; now it %s over %s", c.idle, plan.Jobs[0].Reason, plan.Jobs[0].Rect)
 	}

@@ -98,7 +98,8 @@ func TestPlanCost(t *testing.T) {
 	r, err := sim.Run(t.Context(), cfg, watched{partitioned.New(), &cost, &debt, &height}, sim.Observer{})
 	require.NoError(t, err)
 	require.Positive(t, r.Plan.Time)
-	cost.Time = r.Plan.Time
+	require.Positive(t, r.Plan.Bytes)
+	cost.Time, cost.Bytes = r.Plan.Time, r.Plan.Bytes
 	require.Equal(t, cost, r.Plan)
 	require.Equal(t, debt, r.MaxDebtBytes)
 	require.Equal(t, height, r.MaxHeight)

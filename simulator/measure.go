@@ -115,6 +115,10 @@ func (m *meter) plan(s compaction.Strategy, snap *compaction.Snapshot) compactio
 	m.cost.Time += time.Since(from)
 	m.cost.Plans++
 	m.cost.MaxLayers = max(m.cost.MaxLayers, len(snap.Layers))
+	m.cost.Bytes = max(m.cost.Bytes, holds(&p))
+	if m.r.watch.Plan != nil {
+		m.r.watch.Plan(snap)
+	}
 	m.maxDebt = max(m.maxDebt, p.Debt.Bytes)
 	m.maxHeight = max(m.maxHeight, p.Debt.Height)
 	return p

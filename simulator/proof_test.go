@@ -89,7 +89,14 @@ func TestRandomScenarios(t *testing.T) {
 
 func requirePasses(t *testing.T, c sim.Config, s compaction.Strategy) {
 	rec := draw.NewRecorder()
-	if _, err := sim.Run(t.Context(), c, s, rec.Observer()); err != nil {
+	watch := rec.Observer()
+	var plans sim.PlanMeter
+	watch.Plan = plans.Watch
+	res, err := sim.Run(t.Context(), c, s, watch)
+	if err == nil {
+		err = plans.Measure(s, res)
+	}
+	if err != nil {
 		dir := filepath.Join(os.TempDir(), "strata-simulator")
 		picture := suite.Pictures(filepath.Join(dir, c.Name), s.Name(), rec, draw.Title{Scenario: c.Name, Strategy: s.Name(), Seed: c.Seed})
 		t.Fatalf("%v\npictures are in %s (%v); again: compaction-simulator replay %d --strategy %s", err, dir, picture, c.Seed, s.Name())

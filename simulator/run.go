@@ -19,6 +19,8 @@ type Observer struct {
 	Layer func(at time.Duration, c mock.Change)
 	// Mark is told of what else pictures show.
 	Mark func(at time.Duration, m Mark)
+	// Plan is told of what each plan is made of.
+	Plan func(s *compaction.Snapshot)
 	// Progress is told from time to time how much of the WAL has been taken in.
 	Progress func(done, total int64)
 }

@@ -162,10 +162,15 @@ func traced(file string) (sim.Config, error) {
 func runOne(c *cobra.Command, cfg sim.Config, st compaction.Strategy, out string) (*stats.Result, error) {
 	rec := draw.NewRecorder()
 	watch := rec.Observer()
+	var plans sim.PlanMeter
+	watch.Plan = plans.Watch
 	bar := newBar(c.ErrOrStderr())
 	watch.Progress = func(done, total int64) { bar.show(min(float64(done)/float64(max(total, 1)), 1), 0, 1) }
 	res, err := sim.Run(c.Context(), cfg, st, watch)
 	bar.end()
+	if err == nil {
+		err = plans.Measure(st, res)
+	}
 	if err != nil && out == "" && c.Context().Err() == nil {
 		out = "failed"
 	}
@@ -205,7 +210,8 @@ func printResult(w io.Writer, r *stats.Result) error {
 			a.Name, a.WALMB, a.WrittenMB, a.WriteAmp, a.Deltas.Mean, a.Deltas.P99, a.Deltas.Max)
 	}
 	fmt.Fprintf(w, "  stalled %.1f s of %.1f s; layers: %d L0, %d deltas, %d images; most at a time %d\n", r.StallSeconds, r.SimSeconds, r.Layers.L0, r.Layers.Deltas, r.Layers.Images, r.MaxLayers)
-	fmt.Fprintf(w, "  %d jobs, %d plans in %v, the largest of %d layers; most debt %d MB, height %d\n", r.Jobs, r.Plan.Plans, r.Plan.Time.Round(1000), r.Plan.MaxLayers, r.MaxDebtBytes/stats.MB, r.MaxHeight)
+	fmt.Fprintf(w, "  %d jobs, %d plans in %v, the largest of %d layers: it allocates %d KB; the largest plan holds %d KB\n", r.Jobs, r.Plan.Plans, r.Plan.Time.Round(1000), r.Plan.MaxLayers, r.Plan.HeapBytes>>10, r.Plan.Bytes>>10)
+	fmt.Fprintf(w, "  most debt %d MB, height %d\n", r.MaxDebtBytes/stats.MB, r.MaxHeight)
 	_, err := fmt.Fprintf(w, "  %.1f s of this machine's time, %.1f million records a second, hash %s\n", r.Seconds, float64(r.Records)/r.Seconds/1e6, r.Hash)
 	return err
 }

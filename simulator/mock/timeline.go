@@ -39,6 +39,7 @@ type Timeline struct {
 	imagesInDeltas bool
 
 	initial page.LSN
+	preload bool
 	cutoff  page.LSN
 	retain  []compaction.ReadPoint
 	unread  [][]span // of each of retain, the keys that nobody reads there
@@ -99,7 +100,7 @@ func New(space *Space, o Options) (*Timeline, error) {
 	if o.Count {
 		t.refs = newReferences(o.Records)
 	}
-	if o.Preload {
+	if t.preload = o.Preload; t.preload {
 		if l := t.newImage(page.FullRange, o.Start); l != nil {
 			t.add(l, Import)
 		}
@@ -125,7 +126,7 @@ func (t *Timeline) Put(rs []Record) (n int, full bool) {
 	}
 	for i := range rs {
 		r := &rs[i]
-		init := r.Init || before[i] == none
+		init := r.Init || before[i] == none && !(t.preload && t.wasThere(r.Key))
 		if t.truncated && t.fresh.has(r.Key) {
 			init = true
 			t.fresh.clear(r.Key)
@@ -139,6 +140,12 @@ func (t *Timeline) Put(rs []Record) (n int, full bool) {
 	}
 	t.mem = mem
 	return n, full
+}
+
+// wasThere reports whether a key existed at the start.
+func (t *Timeline) wasThere(key uint32) bool {
+	r := &t.space.regions[t.space.regionOf(key)]
+	return !r.Sparse && key-r.start < r.Blocks
 }
 
 // Last is the LSN of the newest record.

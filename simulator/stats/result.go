@@ -65,8 +65,11 @@ type Result struct {
 type PlanCost struct {
 	Plans int           `json:"plans"`
 	Time  time.Duration `json:"ns"`
-	// MaxLayers is the largest snapshot.
-	MaxLayers int `json:"max_layers"`
+	// MaxLayers is the largest snapshot, Bytes what the largest plan holds, counted.
+	MaxLayers int   `json:"max_layers"`
+	Bytes     int64 `json:"bytes"`
+	// HeapBytes is what planning for the largest snapshot allocates, measured on this machine; 0 is not measured.
+	HeapBytes int64 `json:"heap_bytes,omitempty"`
 }
 
 // Area is a part of the keys, hot or cold.

@@ -38,6 +38,7 @@ type runner struct {
 	mu    sync.Mutex
 	parts []float64 // done, of each run
 	done  int
+	plans []sim.PlanMeter // of each run
 }
 
 // task is one run.
@@ -65,6 +66,7 @@ func Run(ctx context.Context, o Options) ([]*stats.Result, error) {
 		total += len(o.Scenarios) * (len(o.Strategies) - 1)
 	}
 	r.parts = make([]float64, total)
+	r.plans = make([]sim.PlanMeter, total)
 	results := make([]*stats.Result, total)
 	if err := r.all(ctx, first, results); err != nil {
 		return nil, err
@@ -72,6 +74,9 @@ func Run(ctx context.Context, o Options) ([]*stats.Result, error) {
 	second := r.matched(results[:len(first)])
 	if err := r.all(ctx, second, results); err != nil {
 		return nil, err
+	}
+	for _, t := range append(first, second...) {
+		_ = r.plans[t.index].Measure(t.strategy, results[t.index]) // what it says stands in the result
 	}
 	return inOrder(results[:len(first)+len(second)], o.Scenarios), nil
 }
@@ -135,6 +140,7 @@ func (r *runner) one(ctx context.Context, t task) (*stats.Result, error) {
 	if r.Dir != "" {
 		watch = rec.Observer()
 	}
+	watch.Plan = r.plans[t.index].Watch
 	watch.Progress = func(done, total int64) { r.progress(t.index, min(float64(done)/float64(max(total, 1)), 1), false) }
 	res, err := sim.Run(ctx, t.cfg, t.strategy, watch)
 	if ctx.Err() != nil {
