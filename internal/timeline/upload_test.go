@@ -87,6 +87,7 @@ type uploader struct {
 	faults     *faultstore.Store
 	store      remote.Storage // without the faults
 	generation uint32
+	from       uint32 // the generation of the index that it was attached by; 0 if there was none
 	env        *Env
 	tl         *Timeline
 	past       *past
@@ -162,7 +163,8 @@ func (u *uploader) open() (*Timeline, error) {
 		}
 		return o.Start(nil)
 	}
-	part, _, err := upload.Load(ctx, u.store, uploadPlace, u.generation)
+	part, from, err := upload.Load(ctx, u.store, uploadPlace, u.generation)
+	u.from = from
 	if errors.Is(err, remote.ErrNotFound) {
 		m := manifest.Meta{Tenant: uploadTenant, Timeline: uploadTimeline, Name: "main", Version: pg.V17, InitialLSN: readFirst, WALSegSize: 16 << 20}
 		u.past.last = max(u.past.last, readFirst)
@@ -536,14 +538,16 @@ type uploadModel struct {
 	leases upload.Leases
 	a      *uploader
 	old    *uploader
-	taken  page.LSN // where the new one took over
+	taken  page.LSN         // where the new one took over
+	pasts  map[uint32]*past // what a writer of each generation has put
 	done   map[string]int
 }
 
 func newUploadModel(t *testing.T, seed uint64) *uploadModel {
 	store := memstore.New()
-	m := &uploadModel{t: t, rnd: rand.New(rand.NewPCG(seed, 9)), store: store, leases: upload.Leases{Remote: store}, done: map[string]int{}}
+	m := &uploadModel{t: t, rnd: rand.New(rand.NewPCG(seed, 9)), store: store, leases: upload.Leases{Remote: store}, pasts: map[uint32]*past{}, done: map[string]int{}}
 	m.a = newUploader(t, store, m.acquire(), &past{})
+	m.pasts[m.a.generation] = m.a.past
 	return m
 }
 
@@ -599,16 +603,22 @@ func (m *uploadModel) restart() {
 	m.a.kill()
 	m.a.past.cut(durable)
 	m.a.generation = m.acquire()
+	m.pasts[m.a.generation] = m.a.past
 	require.NoError(m.t, m.a.start())
 	m.a.same(durable)
 }
 
-// attach makes a new writer of the remote alone. The old one goes on, and does not know.
+// attach makes a new writer of the remote alone. The old one goes on, and does not know. One that has never come to upload an index has
+// reported nothing, and what is gone on with is what there was before it.
 func (m *uploadModel) attach() {
 	m.endOld()
 	m.old = m.a
 	reported := m.old.tl.RemoteConsistentLSN()
-	m.a = newUploader(m.t, m.store, m.acquire(), m.old.past.clone())
+	m.a = newUploader(m.t, m.store, m.acquire(), &past{})
+	if m.a.from != 0 {
+		m.a.past = m.pasts[m.a.from].clone()
+	}
+	m.pasts[m.a.generation] = m.a.past
 	m.taken = m.a.tl.DiskConsistentLSN()
 	require.GreaterOrEqual(m.t, m.taken, reported)
 	m.a.past.cut(m.taken)
