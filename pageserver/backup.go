@@ -167,6 +167,7 @@ func (d copyData) sendFile(tcp *net.TCPConn, r io.Reader, length int64) (int64, 
 		return 0, err
 	}
 	n, err := tcp.ReadFrom(&io.LimitedReader{R: r, N: length})
+	d.c.s.metrics.fileBytes.Add(n)
 	if err == nil && n < length {
 		err = io.ErrUnexpectedEOF
 	}

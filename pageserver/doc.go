@@ -21,6 +21,11 @@
 //
 // What requests mean and where their answers are found is in answer, which pageapi, the same service over gRPC, shares.
 //
+// # Backups from files
+//
+// Where the engine keeps base backups (strata.Options.BackupCache), one that is there goes as it is: the header of each message is
+// written apart, and its content is sent from the file to the socket by sendfile. With TLS it is copied.
+//
 // # Who may
 //
 // With Config.Auth a client sends a JSON Web Token as its password, which is verified before anything else is read, and each

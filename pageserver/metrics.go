@@ -17,15 +17,17 @@ type Metrics struct {
 	Batches, Pages int64
 	// Waits counts the requests that waited for WAL.
 	Waits int64
+	// FileBytes counts what of backups went from files to sockets within the kernel.
+	FileBytes int64
 }
 
 type metrics struct {
-	accepted, refused, denied, batches, pages, waits atomic.Int64
-	requests, failed                                 [pagestream.SLRUSegment + 1]atomic.Int64
+	accepted, refused, denied, batches, pages, waits, fileBytes atomic.Int64
+	requests, failed                                            [pagestream.SLRUSegment + 1]atomic.Int64
 }
 
 func (m *metrics) get() Metrics {
-	out := Metrics{Accepted: m.accepted.Load(), Refused: m.refused.Load(), Denied: m.denied.Load(), Batches: m.batches.Load(), Pages: m.pages.Load(), Waits: m.waits.Load()}
+	out := Metrics{Accepted: m.accepted.Load(), Refused: m.refused.Load(), Denied: m.denied.Load(), Batches: m.batches.Load(), Pages: m.pages.Load(), Waits: m.waits.Load(), FileBytes: m.fileBytes.Load()}
 	for i := range m.requests {
 		out.Requests[i], out.Failed[i] = m.requests[i].Load(), m.failed[i].Load()
 	}
