@@ -309,6 +309,9 @@ func (i *importing) runJobs(ctx context.Context) error {
 func (i *importing) job(ctx context.Context, n int) error {
 	pause := i.o.Pause
 	for attempt := 1; ; attempt++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		done, err := i.attempt(ctx, n)
 		if err == nil {
 			err = i.note(n, done)

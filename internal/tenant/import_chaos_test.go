@@ -1,0 +1,135 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/virtualfile"
+)
+
+// importChaos is an import to which something happens again and again: the process dies, the store is closed, files
+// cannot be written or read, the source fails. Whoever comes after goes on.
+type importChaos struct {
+	testing.TB
+	rnd    *rand.Rand
+	c      *fakeCluster
+	mem    *virtualfile.MemFS
+	want   uint64
+	rounds int
+}
+
+var errSource = errors.New("the source fails now and then")
+
+// TestImportChaos: whatever happens meanwhile, nobody sees anything of an import before it is whole, and in the end it is what
+// an undisturbed one is.
+func TestImportChaos(t *testing.T) {
+	noLeaks(t)
+	rnd := testkit.Rand(t, 7)
+	total := 0
+	for range testkit.Size(4, 30, 1500) {
+		records := 0
+		if rnd.IntN(2) == 0 {
+			records = 1 + rnd.IntN(60)
+		}
+		x := &importChaos{TB: t, rnd: rnd, mem: virtualfile.NewMem(), c: newFakeCluster(1+rnd.IntN(8), 1+rnd.IntN(40), records)}
+		x.want = x.c.undisturbed(t)
+		for !x.round() {
+			x.rounds++
+			require.Less(t, x.rounds, 1000, "it never ends")
+		}
+		total += x.rounds
+	}
+	t.Logf("%d interruptions", total)
+	require.Positive(t, total)
+}
+
+// round opens the store, imports, and has something happen; it reports whether all is there.
+func (x *importChaos) round() (done bool) {
+	ctx := x.Context()
+	ch := newChaos(x.rnd)
+	s, err := Open(ctx, testOptions(ch.wrap(x.mem)))
+	require.NoError(x, err)
+	tn, err := s.DefaultTenant()
+	require.NoError(x, err)
+	if tl, err := tn.Timeline("imported"); err == nil {
+		require.Equal(x, x.want, sum(x, tl))
+		require.NoError(x, s.Close())
+		return true
+	} else if !errors.Is(err, ErrTimelineNotFound) {
+		require.ErrorIs(x, err, ErrNotActive)
+	}
+
+	steps := x.c.jobs*x.c.keys + x.c.records
+	at, fault := x.rnd.IntN(2*steps+1), x.rnd.IntN(6)
+	seed := x.rnd.Uint64()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var mu sync.Mutex
+	var crashed *virtualfile.MemFS
+	var closing sync.WaitGroup
+	step := 0
+	x.c.before = func(context.Context, int, int) error {
+		mu.Lock()
+		defer mu.Unlock()
+		step++
+		if step != at {
+			return nil
+		}
+		switch fault {
+		case 0:
+			crashed = x.mem.CrashClone(seed)
+			cancel()
+		case 1:
+			cancel()
+		case 2:
+			closing.Go(func() { _ = s.Close() }) // it ends the import, and is called again below
+		case 3:
+			return errSource
+		default:
+			ch.arm(rand.New(rand.NewPCG(seed, 1)))
+			step = at - 1 - int(seed%50) // and again
+		}
+		return nil
+	}
+	o := fastImport
+	o.Resume, o.Jobs, o.Attempts = x.rnd.IntN(8) > 0, 1+x.rnd.IntN(3), 1+x.rnd.IntN(2)
+	tl, _, err := x.c.importInto(ctx, tn, o)
+	ch.disarm()
+	closing.Wait()
+	switch {
+	case err == nil && fault != 2:
+		require.Equal(x, x.want, sum(x, tl))
+	case err == nil, errors.Is(err, errSource), errors.Is(err, context.Canceled), errors.Is(err, timeline.ErrClosed):
+	default:
+		ch.mayFail(x, err)
+	}
+	_ = s.Close() // with faults it may fail, which the next round judges
+	if crashed != nil {
+		x.mem = crashed
+	} else if x.rnd.IntN(2) == 0 {
+		x.mem = x.mem.CrashClone(seed + 1)
+	}
+	if err == nil && fault != 0 && fault != 2 {
+		x.thereAgain()
+	}
+	return false
+}
+
+// thereAgain looks that what was imported is there after a crash.
+func (x *importChaos) thereAgain() {
+	s, err := Open(x.Context(), testOptions(x.mem))
+	require.NoError(x, err)
+	tn, err := s.DefaultTenant()
+	require.NoError(x, err)
+	tl, err := tn.Timeline("imported")
+	require.NoError(x, err)
+	require.Equal(x, x.want, sum(x, tl))
+	require.NoError(x, s.Close())
+}
