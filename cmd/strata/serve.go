@@ -28,6 +28,7 @@ type serveFlags struct {
 	cert, key string
 	authKeys  string
 	audience  string
+	testing   bool
 	config    pageserver.Config
 	backups   cacheFlags
 }
@@ -72,6 +73,7 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 	c.Flags().StringVar(&s.key, "tls-key", "", "file with its key, PEM")
 	c.Flags().StringVar(&s.authKeys, "auth-keys", "", "file, or folder of files, with the public keys of those who sign tokens, PEM")
 	c.Flags().StringVar(&s.audience, "auth-audience", "", "name that a token's aud has to be or contain")
+	c.Flags().BoolVar(&s.testing, "testing", false, "allow what changes a timeline without WAL, for pagebench aux-files; never where WAL is ingested too")
 	c.Flags().IntVar(&s.config.Connections, "connections", 4096, "how many connections may be open")
 	c.Flags().IntVar(&s.config.Batch, "batch", 32, "how many page requests of one stream are read at once")
 	s.backups.register(c.Flags())
@@ -108,7 +110,7 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	api, err := manage.New(manage.Config{Engine: engine, Auth: s.config.Auth, TLS: s.config.TLS, Gatherer: reg, Logger: s.config.Logger})
+	api, err := manage.New(manage.Config{Engine: engine, Testing: s.testing, Auth: s.config.Auth, TLS: s.config.TLS, Gatherer: reg, Logger: s.config.Logger})
 	if err != nil {
 		return err
 	}

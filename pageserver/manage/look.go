@@ -46,57 +46,6 @@ func (c *call) keyspace(*none) (out keyspace, err error) {
 	return out, nil
 }
 
-// layerInfo is one of Neon's HistoricLayerInfo.
-type layerInfo struct {
-	Kind   string    `json:"kind"`
-	Name   string    `json:"layer_file_name"`
-	Size   int64     `json:"layer_file_size"`
-	Start  page.LSN  `json:"lsn_start"`
-	End    *page.LSN `json:"lsn_end,omitempty"` // of a delta
-	L0     *bool     `json:"l0,omitempty"`      // of a delta
-	Remote bool      `json:"remote"`
-	Access access    `json:"access_stats"`
-}
-
-// access is Neon's LayerAccessStats. We keep no times by layer.
-type access struct {
-	Accessed int64 `json:"access_time"`
-	Resident int64 `json:"residence_time"`
-	Visible  bool  `json:"visible"`
-}
-
-// memoryLayer is one of Neon's InMemoryLayerInfo.
-type memoryLayer struct {
-	Kind  string   `json:"kind"`
-	Start page.LSN `json:"lsn_start"`
-}
-
-// layerMap is Neon's LayerMapInfo.
-type layerMap struct {
-	Memory   []memoryLayer `json:"in_memory_layers"`
-	Historic []layerInfo   `json:"historic_layers"`
-}
-
-func (c *call) layers(*none) (layerMap, error) {
-	tl, err := c.timeline()
-	if err != nil {
-		return layerMap{}, err
-	}
-	out := layerMap{Memory: []memoryLayer{}, Historic: []layerInfo{}}
-	if i := tl.Info(); i.LastRecordLSN > i.DiskConsistentLSN {
-		out.Memory = append(out.Memory, memoryLayer{"Open", i.DiskConsistentLSN + 1})
-	}
-	for _, d := range tl.Layers() {
-		l := layerInfo{Kind: "Image", Name: d.Name(), Size: d.Size, Start: d.LSNs.Start, Access: access{Visible: true}}
-		if !d.Image {
-			end, l0 := d.LSNs.End, d.IsL0()
-			l.Kind, l.End, l.L0 = "Delta", &end, &l0
-		}
-		out.Historic = append(out.Historic, l)
-	}
-	return out, nil
-}
-
 // pageReply is a value and how it was read.
 type pageReply struct {
 	Value   string   `json:"value"` // hexadecimal

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,6 +27,8 @@ type Config struct {
 	Gatherer prometheus.Gatherer
 	// NodeID is the id that /v1/status tells.
 	NodeID uint64
+	// Testing allows what changes a timeline without WAL, as Neon's builds for tests do.
+	Testing bool
 	// MaxBody bounds a request's body; default 1 MiB.
 	MaxBody int64
 	// Header is how long a client may take for a request's head; default 10 seconds. Idle is how long a connection may be
@@ -42,6 +45,7 @@ type Server struct {
 	c       Config
 	mux     *http.ServeMux
 	started string
+	aux     sync.Mutex // held by who writes auxiliary files
 }
 
 // New makes a server. The engine stays the caller's, who closes it after Serve has returned.
