@@ -34,11 +34,18 @@ func (s *Store) put(ctx context.Context, key string, body io.ReaderAt, size int6
 	if err := s.write(ctx, temp, body, size); err != nil {
 		return out, errors.Join(err, s.discard(temp))
 	}
-	if err := s.place(temp, key, o.IfAbsent); err != nil {
+	err = s.place(temp, key, o.IfAbsent)
+	for again := 0; errors.Is(err, remote.ErrNotFound) && again < placings; again++ {
+		err = s.place(temp, key, o.IfAbsent)
+	}
+	if err != nil {
 		return out, errors.Join(err, s.discard(temp))
 	}
 	return s.stat(key)
 }
+
+// placings is how often a Put tries again whose folder another process has found empty, and removed.
+const placings = 10
 
 // write makes a synced file of body.
 func (s *Store) write(ctx context.Context, name string, body io.ReaderAt, size int64) error {
@@ -76,6 +83,8 @@ func copyTo(ctx context.Context, f virtualfile.File, body io.ReaderAt, size int6
 
 // place gives a written file its name, for good.
 func (s *Store) place(temp, key string, ifAbsent bool) error {
+	s.folders.RLock()
+	defer s.folders.RUnlock()
 	dir := path.Dir(s.path(key))
 	if err := s.folder(dir); err != nil {
 		return err
@@ -88,10 +97,20 @@ func (s *Store) place(temp, key string, ifAbsent bool) error {
 	if isFolder(err) || errors.Is(err, fs.ErrExist) && s.isDir(key) {
 		return fmt.Errorf("%w: other objects' keys continue this one (%w)", remote.ErrInvalid, err)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		s.forget(dir)
+	}
 	if err != nil {
 		return reason(err)
 	}
 	return reason(s.fs.SyncDir(dir))
+}
+
+// forget has a folder and those above it be made again.
+func (s *Store) forget(dir string) {
+	for ; len(dir) > len(s.root); dir = path.Dir(dir) {
+		s.dirs.Delete(dir)
+	}
 }
 
 func (s *Store) isDir(key string) bool {

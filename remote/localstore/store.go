@@ -33,6 +33,8 @@ type Store struct {
 	closed atomic.Bool
 	// dirs are those whose entry in the folder above is known to be durable.
 	dirs sync.Map
+	// folders is locked while empty ones are removed, and shared by those who rely on one.
+	folders sync.RWMutex
 }
 
 var _ remote.Storage = (*Store)(nil)
@@ -127,9 +129,22 @@ func etag(st virtualfile.FileInfo) string {
 	return fmt.Sprintf("%x-%x", st.Modified.UnixNano(), st.Size)
 }
 
-// Delete removes objects.
+// Delete removes objects, and the folders that are empty then.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	failed := remote.KeyErrors{}
+	for _, dir := range s.deleteFiles(ctx, keys, failed) {
+		s.removeEmpty(dir)
+	}
+	if len(failed) > 0 {
+		return remote.Wrap("delete", keys[0], failed)
+	}
+	return nil
+}
+
+// deleteFiles removes files durably, and gives the folders that had them.
+func (s *Store) deleteFiles(ctx context.Context, keys []string, failed remote.KeyErrors) (dirs []string) {
+	s.folders.RLock()
+	defer s.folders.RUnlock()
 	folders := map[string][]string{}
 	for _, key := range keys {
 		err := s.check(ctx, key)
@@ -150,16 +165,30 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 		}
 	}
 	for dir, keys := range folders {
-		if err := s.fs.SyncDir(dir); err != nil {
+		// Another process may have removed it already, with all that was in it.
+		if err := s.fs.SyncDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			for _, key := range keys {
 				failed[key] = reason(err)
 			}
+			continue
+		}
+		dirs = append(dirs, dir)
+	}
+	return dirs
+}
+
+// removeEmpty removes a folder and those above it that have nothing else. While somebody puts an object it leaves that to the next.
+func (s *Store) removeEmpty(dir string) {
+	if !s.folders.TryLock() {
+		return
+	}
+	defer s.folders.Unlock()
+	for ; len(dir) > len(s.root); dir = path.Dir(dir) {
+		s.dirs.Delete(dir)
+		if s.fs.Remove(dir) != nil {
+			return // it has something
 		}
 	}
-	if len(failed) > 0 {
-		return remote.Wrap("delete", keys[0], failed)
-	}
-	return nil
 }
 
 // reason gives an error of the file system the sentinel that it stands for.

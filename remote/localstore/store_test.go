@@ -121,3 +121,61 @@ func TestFolderIsNoObject(t *testing.T) {
 		})
 	}
 }
+
+// TestEmptyFoldersGo: with its last object a folder goes, and those above it; who puts one at the same time, of another process too, finds
+// it again.
+func TestEmptyFoldersGo(t *testing.T) {
+	for name, fsys := range map[string]virtualfile.FS{"os": virtualfile.NewOS(), "memory": virtualfile.NewMem()} {
+		t.Run(name, func(t *testing.T) {
+			root := filepath.Join(t.TempDir(), "store")
+			s, err := Open(fsys, root)
+			require.NoError(t, err)
+			defer s.Close()
+			other, err := Open(fsys, root)
+			require.NoError(t, err)
+			defer other.Close()
+			put := func(s *Store, key string) error {
+				_, err := s.Put(t.Context(), key, strings.NewReader(key), int64(len(key)), remote.PutOptions{})
+				return err
+			}
+			require.NoError(t, put(s, "a/b/c/d"))
+			require.NoError(t, put(s, "a/x"))
+			require.NoError(t, other.Delete(t.Context(), "a/b/c/d"))
+			names, err := fsys.List(filepath.Join(root, "a"))
+			require.NoError(t, err)
+			require.Equal(t, []string{"x"}, names)
+			require.NoError(t, put(s, "a/b/c/e"), "it is gone behind the back of the first")
+			require.Equal(t, "a/b/c/e", text(t, other, "a/b/c/e"))
+			require.NoError(t, s.Delete(t.Context(), "a/b/c/e", "a/x"))
+			names, err = fsys.List(root)
+			require.NoError(t, err)
+			require.Equal(t, []string{uploads}, names)
+			require.NoError(t, put(s, "a"), "it is no folder any more")
+
+			const writers, rounds = 4, 20
+			errs := make(chan error, writers)
+			for w := range writers {
+				go func() {
+					of := []*Store{s, other}[w%2]
+					key := "shared/folder/" + string(rune('0'+w))
+					var err error
+					for i := 0; i < rounds && err == nil; i++ {
+						if err = put(of, key); err == nil {
+							_, err = of.Head(t.Context(), key)
+						}
+						if err == nil && i < rounds-1 {
+							err = of.Delete(t.Context(), key)
+						}
+					}
+					errs <- err
+				}()
+			}
+			for range writers {
+				require.NoError(t, <-errs)
+			}
+			names, err = fsys.List(filepath.Join(root, "shared/folder"))
+			require.NoError(t, err)
+			require.Len(t, names, writers)
+		})
+	}
+}
