@@ -165,5 +165,5 @@ func TestRecoveryOfAStandbysBackup(t *testing.T) {
 	c.change(testRel, 0)
 	require.Zero(t, c.i.Consistent())
 	c.change(testRel, 0)
-	require.Equal(t, craftedStart+64*4, c.i.Consistent())
+	require.Equal(t, craftedStart+64*5, c.i.Consistent())
 }
