@@ -79,8 +79,8 @@ func splitSweepAt(t *testing.T, effect faultstore.Effect, n int, dies bool) (hit
 	}
 	if dies {
 		stop()
-		clone := mem.CrashClone(uint64(n))
 		faulty.Set(&faultstore.Fault{Nth: 1, Sticky: true}) // nobody of that process changes anything any more
+		clone := mem.CrashClone(uint64(n))
 		_ = s.Close()
 		m.checkNamed(clone)
 		mem = clone

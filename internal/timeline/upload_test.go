@@ -258,8 +258,9 @@ func (u *uploader) sameAll(upTo page.LSN) {
 
 // kill ends the process without a word: what it has not synced is lost, and nothing that it still does counts.
 func (u *uploader) kill() {
-	clone := u.fs.(*virtualfile.MemFS).CrashClone(u.rnd.Uint64())
+	// What the remote still comes to have, this disk had before.
 	u.faults.Set(&faultstore.Fault{Nth: 1, Sticky: true})
+	clone := u.fs.(*virtualfile.MemFS).CrashClone(u.rnd.Uint64())
 	_ = u.tl.Close()
 	_ = u.env.Close()
 	u.fs, u.faults = clone, faultstore.New(u.store, 1)
