@@ -18,6 +18,9 @@ const (
 	sheetHeight             = headHeight + panelHeight + footHeight
 	minBar                  = 1.2 // what is thinner would not be seen
 	sizeUnit                = 1 << 20
+
+	// manyBranches would hide the layers: of more there are ticks at the edge instead of lines.
+	manyBranches, tick = 24, 8
 )
 
 // Style is that of pictures and of the page, for light and for dark.
@@ -25,7 +28,7 @@ const Style = `:root{--paper:#fcfcfb;--ink:#1f2933;--dim:#616e7c;--frame:#cbd2d9
 @media (prefers-color-scheme:dark){:root{--paper:#14181d;--ink:#e4e7eb;--dim:#9aa5b1;--frame:#3e4c59;--l0:#de911d;--flush:#b6780f;--retile:#1992d4;--deep:#5ab6f0;--fold:#3ebd93;--image:#ff6b7f;--mark:#b990f0;--cut:#f29b9b}}
 .l0{fill:var(--l0);stroke:var(--l0)}.flush{fill:var(--flush);stroke:var(--l0)}.retile{fill:var(--retile);stroke:var(--deep)}.fold{fill:var(--fold);stroke:var(--fold)}
 .delta{fill-opacity:.42;stroke-width:.6;vector-effect:non-scaling-stroke}.deep{fill:var(--deep)}.image{fill:var(--image)}.read{fill:var(--ink);fill-opacity:.55}
-.branch{stroke:var(--mark);stroke-dasharray:5 3}.cutoff{stroke:var(--cut);stroke-dasharray:2 2;stroke-width:1.4}`
+.branch{stroke:var(--mark);stroke-dasharray:5 3}.branch.tick{stroke-dasharray:none}.cutoff{stroke:var(--cut);stroke-dasharray:2 2;stroke-width:1.4}`
 
 const sheetStyle = `text{font:11px system-ui,sans-serif;fill:var(--dim)}.t{font-size:15px;font-weight:600;fill:var(--ink)}.bg{fill:var(--paper)}.frame{fill:none;stroke:var(--frame)}`
 
@@ -43,26 +46,29 @@ func (r *Recorder) SVG(w io.Writer, t Title) error {
 	return b.Flush()
 }
 
-// moments are the events after which pictures are made: the first layer of a job, half of all, all.
+// moments are the events after which pictures are made: the end of the first job that took layers away, half of all, all.
 func (r *Recorder) moments() [3]int {
 	n := len(r.events)
-	first := n
-	for i, e := range r.events {
-		if e.what == "gone" {
-			first = i
-			break
-		}
+	first := 0
+	for first < n && r.events[first].what != "gone" {
+		first++
+	}
+	for first < n && r.events[first].what == "gone" {
+		first++
 	}
 	return [3]int{min(first, n/2), n / 2, n}
 }
 
 func legend(b *bufio.Writer) {
 	x := gap
-	for _, k := range []struct{ class, label string }{
-		{"delta l0", "L0"}, {"delta flush", "flushed in parts"}, {"delta retile", "retiled"}, {"delta retile deep", "deeper level"},
-		{"delta fold", "folded"}, {"image", "image"},
+	for _, k := range []struct {
+		class, label string
+		height       int
+	}{
+		{"delta l0", "L0", 10}, {"delta flush", "flushed in parts", 10}, {"delta retile", "retiled", 10}, {"delta retile deep", "deeper level", 10},
+		{"delta fold", "folded", 10}, {"image", "image", 4},
 	} {
-		fmt.Fprintf(b, "<rect class=\"%s\" x=\"%d\" y=\"32\" width=\"14\" height=\"10\"/><text x=\"%d\" y=\"41\">%s</text>\n", k.class, x, x+19, k.label)
+		fmt.Fprintf(b, "<rect class=\"%s\" x=\"%d\" y=\"%d\" width=\"14\" height=\"%d\"/><text x=\"%d\" y=\"41\">%s</text>\n", k.class, x, 37-k.height/2, k.height, x+19, k.label)
 		x += 36 + 6*len(k.label)
 	}
 	for _, k := range []struct{ class, label string }{{"branch", "branch"}, {"cutoff", "cutoff"}} {
@@ -93,8 +99,12 @@ func (r *Recorder) panel(b *bufio.Writer, left, n int) {
 			fmt.Fprintf(b, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\"/>\n", class(l), x(l.Lo), y(l.From)-h, w, h)
 		}
 	}
+	kind, width := "branch", panelWidth
+	if len(s.Branches) > manyBranches {
+		kind, width = "branch tick", tick
+	}
 	for _, l := range s.Branches {
-		fmt.Fprintf(b, "<line class=\"branch\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n", left, left+panelWidth, y(l), y(l))
+		fmt.Fprintf(b, "<line class=\"%s\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n", kind, left, left+width, y(l), y(l))
 	}
 	if s.Cutoff > from {
 		fmt.Fprintf(b, "<line class=\"cutoff\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>\n", left, left+panelWidth, y(s.Cutoff), y(s.Cutoff))

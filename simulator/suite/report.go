@@ -108,22 +108,28 @@ func charts(results []*stats.Result) []chartGroup {
 	return out
 }
 
-const chartWidth, chartHeight, chartTop = 300, 120, 18
+const chartWidth, chartHeight, chartTop, chartFoot = 300, 120, 18, 16
 
 // colours is how many lines of a chart can be told apart.
 const colours = 5
 
 // chart draws a measure of several runs over the time of the run.
 func chart(m measure, results []*stats.Result) template.HTML {
-	maxX, maxY := 1e-9, 1e-9
+	const tiny = 1e-9
+	maxX, maxY := tiny, tiny
 	for _, r := range results {
 		for i := range r.Series {
 			maxX, maxY = max(maxX, r.Series[i].Seconds), max(maxY, m.of(&r.Series[i]))
 		}
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d"><text x="2" y="12">%s, up to %.4g</text><rect class="frame" x="0" y="%d" width="%d" height="%d"/>`,
-		chartWidth, chartHeight+chartTop+2, m.name, maxY, chartTop, chartWidth, chartHeight)
+	top := "0 all the time"
+	if maxY > tiny {
+		top = fmt.Sprintf("up to %.4g", maxY)
+	}
+	fmt.Fprintf(&b, `<svg class="chart" viewBox="0 0 %d %d"><text x="2" y="12">%s, %s</text><rect class="frame" x="0" y="%d" width="%d" height="%d"/>`,
+		chartWidth, chartHeight+chartTop+chartFoot, m.name, top, chartTop, chartWidth, chartHeight)
+	fmt.Fprintf(&b, `<text x="2" y="%d">0 s</text><text x="%d" y="%d" text-anchor="end">%.0f s</text>`, chartHeight+chartTop+12, chartWidth-2, chartHeight+chartTop+12, maxX)
 	for i, r := range results {
 		fmt.Fprintf(&b, `<polyline class="s%d" points="`, i%colours)
 		for k := range r.Series {
