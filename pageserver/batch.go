@@ -17,6 +17,7 @@ type batch struct {
 	requests     []pagestream.Request
 	at           []int // where the pages in out end
 	out          []byte
+	answered     bool // out is complete; of the stream's mu
 }
 
 // batches keeps what is large of a batch between those who need one.
@@ -25,7 +26,7 @@ var batches = sync.Pool{New: func() any { return new(batch) }}
 func (b *batch) reset(requests []pagestream.Request) {
 	b.Reset()
 	b.requests = append(b.requests[:0], requests...)
-	b.at, b.out = b.at[:0], b.out[:0]
+	b.at, b.out, b.answered = b.at[:0], b.out[:0], false
 }
 
 // message appends a CopyData message whose content fill appends.

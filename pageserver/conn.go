@@ -20,14 +20,11 @@ const (
 	codeOther    = "XX000"
 )
 
-// maxMessage bounds what a client may send in one message.
-const maxMessage = 64 << 10
-
 // conn is one client. Its goroutine reads; only that of a stream's answers writes while there is one.
 type conn struct {
 	s  *Server
 	nc net.Conn
-	be *pgproto3.Backend
+	be *wire
 	// may is what the client's token allows, where tokens are asked for.
 	may auth.Claims
 	// query is what Parse or Bind left for Execute.
@@ -79,10 +76,9 @@ func ended(ctx context.Context, err error) error {
 
 // startup goes through what comes before the first query.
 func (c *conn) startup() error {
+	c.be = newWire(c.nc)
 	for {
-		c.be = pgproto3.NewBackend(c.nc, c.nc)
-		c.be.SetMaxBodyLen(maxMessage)
-		m, err := c.be.ReceiveStartupMessage()
+		m, err := c.be.ReceiveStartup()
 		if err != nil {
 			return err
 		}
@@ -108,6 +104,9 @@ func (c *conn) offerTLS() error {
 		_, err := c.nc.Write([]byte{'N'})
 		return err
 	}
+	if n := c.be.in.Buffered(); n > 0 {
+		return fmt.Errorf("%d bytes that are not encrypted follow the wish for TLS", n)
+	}
 	if _, err := c.nc.Write([]byte{'S'}); err != nil {
 		return err
 	}
@@ -115,7 +114,7 @@ func (c *conn) offerTLS() error {
 	if err := t.Handshake(); err != nil {
 		return err
 	}
-	c.nc = t
+	c.nc, c.be = t, newWire(t)
 	return nil
 }
 
@@ -141,9 +140,6 @@ func (c *conn) greet() error {
 // authenticate asks for a token, and refuses the client if it is not good.
 func (c *conn) authenticate() error {
 	c.be.Send(&pgproto3.AuthenticationCleartextPassword{})
-	if err := c.be.SetAuthType(pgproto3.AuthTypeCleartextPassword); err != nil {
-		return err
-	}
 	if err := c.flush(); err != nil {
 		return err
 	}
@@ -165,7 +161,9 @@ func (c *conn) authenticate() error {
 
 // receive waits for the next message.
 func (c *conn) receive(ctx context.Context) (pgproto3.FrontendMessage, error) {
-	_ = c.nc.SetReadDeadline(time.Now().Add(c.s.c.Idle))
+	if !c.be.Arrived() {
+		_ = c.nc.SetReadDeadline(time.Now().Add(c.s.c.Idle))
+	}
 	if ctx.Err() != nil { // its end may have come before the deadline was set
 		return nil, ctx.Err()
 	}

@@ -336,11 +336,11 @@ func TestWaitsForWAL(t *testing.T) {
 	require.True(t, a.Exists)
 }
 
-// TestTwoBatchesUnderWay: while one request waits those behind it are read, and their answers wait for its answer. A
-// third batch is not begun.
-func TestTwoBatchesUnderWay(t *testing.T) {
-	const many = 24
-	s := serve(t, pageserver.Config{Batch: 8})
+// TestBatchesUnderWay: while one request waits those behind it are read, and their answers wait for its answer. More batches
+// than may be under way are not begun.
+func TestBatchesUnderWay(t *testing.T) {
+	const size, underWay = 8, 4
+	s := serve(t, pageserver.Config{Batch: size})
 	st := s.stream(t, pagestream.V3)
 	last := s.LastRecordLSN()
 	rel := page.RelTag{Spc: 1663, DB: 5, Rel: 1259}
@@ -349,14 +349,14 @@ func TestTwoBatchesUnderWay(t *testing.T) {
 	require.NoError(t, st.Send(first))
 	require.Eventually(t, func() bool { return s.s.Metrics().Waits == 1 }, time.Minute, time.Millisecond)
 	var asked []pagestream.Request
-	for i := range many {
+	for i := range 2 * underWay * size {
 		r := at(last)
 		r.Kind, r.ID, r.Rel, r.Block = pagestream.Page, uint64(i+2), rel, uint32(i%4)
 		asked = append(asked, r)
 	}
 	require.NoError(t, st.Send(asked...))
-	require.Eventually(t, func() bool { return s.s.Metrics().Batches == 1 }, time.Minute, time.Millisecond)
-	require.EqualValues(t, 8, s.s.Metrics().Pages)
+	require.Eventually(t, func() bool { return s.s.Metrics().Batches == underWay-1 }, time.Minute, time.Millisecond)
+	require.LessOrEqual(t, s.s.Metrics().Pages, int64((underWay-1)*size))
 	var b page.Batch
 	b.PutImage(page.CheckpointKey, last+8, make([]byte, 8))
 	require.NoError(t, s.Put(t.Context(), &b))

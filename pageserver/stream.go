@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -19,7 +20,8 @@ type streamCommand struct {
 }
 
 // stream is a copy in both directions: requests in, answers out. The connection's goroutine reads; answers are made by
-// goroutines that live while the queue holds something, and write in the order of the requests.
+// goroutines that live while the queue holds something, and written in the order of the requests, by whichever of them made
+// those whose turn it is.
 type stream struct {
 	*conn
 	ctx     context.Context
@@ -27,22 +29,24 @@ type stream struct {
 	version pagestream.Version
 
 	mu      sync.Mutex
-	changed sync.Cond // the queue became shorter, a batch was sent, or an answering goroutine ended
+	changed sync.Cond // the queue became shorter, or an answering goroutine ended
 	queue   []pagestream.Request
-	busy    int   // goroutines that answer
-	taken   int64 // batches taken from the queue
-	sent    int64 // batches whose answers were written
-	broken  error // what ended the answering
+	busy    int      // goroutines that answer
+	under   []*batch // taken from the queue and not written yet, in order
+	writing bool     // one of the goroutines writes
+	broken  error    // what ended the answering
 }
 
 const (
-	// maxUnderWay is how many batches of a stream are answered at a time: while the answers of one are written, and
-	// the client looks at them, another one is read.
-	maxUnderWay = 2
+	// maxUnderWay is how many batches of a stream may be taken and not written yet.
+	maxUnderWay = 4
 	// worthSplitting is how many requests make a batch beside another: so many that what a batch costs in itself, two
 	// system calls and a plan, is little beside its pages.
 	worthSplitting = 8
 )
+
+// answering is how many goroutines may answer requests of one stream: while one of them reads another one writes.
+func answering() int { return min(max(runtime.GOMAXPROCS(0), 2), maxUnderWay) }
 
 func (s streamCommand) run(ctx context.Context, c *conn) error {
 	tl, err := c.find(ctx, s.place)
@@ -79,46 +83,65 @@ var errCopyEnded = errors.New("unexpected message")
 // read queues requests until the client ends the stream.
 func (s *stream) read() error {
 	for {
+		some, end := s.readSome()
+		if err := s.push(some); err != nil {
+			return err
+		}
+		if end != nil {
+			return end
+		}
+	}
+}
+
+// readSome waits for a request, and takes those that have arrived with it. What ends the stream comes behind them.
+func (s *stream) readSome() (some []pagestream.Request, end error) {
+	for {
 		m, err := s.receive(s.ctx)
 		if err != nil {
-			return err
+			return some, err
 		}
 		switch m := m.(type) {
 		case *pgproto3.CopyData:
 			r, err := pagestream.DecodeRequest(m.Data, s.version)
 			if err != nil {
-				return errors.Join(errCopyEnded, err)
+				return some, errors.Join(errCopyEnded, err)
 			}
-			if err := s.push(r); err != nil {
-				return err
-			}
+			some = append(some, r)
 		case *pgproto3.Terminate:
-			return errTerminated
+			return some, errTerminated
 		case *pgproto3.Flush, *pgproto3.Sync: // what pgconn and libpq may send around a copy
 		default:
-			return fmt.Errorf("%w: %T in a stream", errCopyEnded, m)
+			return some, fmt.Errorf("%w: %T in a stream", errCopyEnded, m)
+		}
+		if len(some) >= s.s.c.Batch || !s.be.Arrived() {
+			return some, nil
 		}
 	}
 }
 
-// push queues a request, once there is room.
-func (s *stream) push(r pagestream.Request) error {
+// push queues requests, once there is room.
+func (s *stream) push(some []pagestream.Request) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.queue) >= s.s.c.Queue && s.broken == nil {
-		s.changed.Wait()
+	for len(some) > 0 {
+		for len(s.queue) >= s.s.c.Queue && s.broken == nil {
+			s.changed.Wait()
+		}
+		if s.broken != nil {
+			return s.broken
+		}
+		n := min(len(some), s.s.c.Queue-len(s.queue))
+		s.queue = append(s.queue, some[:n]...)
+		some = some[n:]
+		s.hireLocked()
 	}
-	if s.broken != nil {
-		return s.broken
-	}
-	s.queue = append(s.queue, r)
-	s.hireLocked()
-	return nil
+	return s.broken
 }
 
-// hireLocked begins to answer: who is alone at once, a second batch when it is large enough.
+// hireLocked begins to answer: who is alone at once, and beside others what is worth it.
 func (s *stream) hireLocked() {
-	if s.busy == 0 && len(s.queue) > 0 || s.busy < maxUnderWay && len(s.queue) >= worthSplitting {
+	want := min(answering(), (len(s.queue)+worthSplitting-1)/worthSplitting, maxUnderWay-len(s.under))
+	for s.broken == nil && s.busy < want {
 		s.busy++
 		go s.answerAll()
 	}
@@ -134,77 +157,67 @@ func (s *stream) drain() error {
 	return s.broken
 }
 
-// answerAll answers until the queue is empty.
+// answerAll answers until the queue is empty, or so much is under way that a client has to take of it first.
 func (s *stream) answerAll() {
-	b := batches.Get().(*batch)
-	defer batches.Put(b)
-	for {
-		turn, ok := s.take(b)
-		if !ok {
-			return
-		}
+	for b := s.take(); b != nil; b = s.take() {
 		s.answer(b)
-		if !s.await(turn) {
-			return
-		}
-		if err := s.send(b.out); err != nil {
+		if err := s.deliver(b); err != nil {
 			s.end(err)
-			return
 		}
-		s.pass()
 	}
 }
 
-// take moves what can be answered together from the queue's front to b, and gives its turn to be sent. It reports
-// whether there was something; if not the goroutine has ended.
-func (s *stream) take(b *batch) (turn int64, ok bool) {
+// take moves what can be answered together from the queue's front to a batch. Without one the goroutine has ended.
+func (s *stream) take() *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := together(s.queue, s.shareLocked())
+	n := 0
+	if s.broken == nil && len(s.under) < maxUnderWay {
+		n = together(s.queue, s.shareLocked())
+	}
+	if n == 0 {
+		s.busy--
+		s.changed.Broadcast()
+		return nil
+	}
+	b := batches.Get().(*batch)
 	b.reset(s.queue[:n])
 	s.queue = s.queue[:copy(s.queue, s.queue[n:])]
 	if len(s.queue) == 0 && cap(s.queue) > smallQueue {
 		s.queue = nil
 	}
+	s.under = append(s.under, b)
 	s.changed.Broadcast()
-	if n == 0 || s.broken != nil {
-		s.busy--
-		return 0, false
-	}
-	s.taken++
-	s.hireLocked()
-	return s.taken - 1, true
+	return b
 }
 
-// shareLocked is how many requests the next batch may have. Where no other is under way it leaves half of many to one.
+// shareLocked is how many requests the next batch may have: so few of many that all batches that may be under way have some,
+// and server and client always have something to do.
 func (s *stream) shareLocked() int {
-	if n := len(s.queue); s.busy == 1 && n >= maxUnderWay*worthSplitting {
-		return min(s.s.c.Batch, (n+maxUnderWay-1)/maxUnderWay)
-	}
-	return s.s.c.Batch
+	share := (len(s.queue) + maxUnderWay - 1) / maxUnderWay
+	return min(s.s.c.Batch, max(share, worthSplitting))
 }
 
-// await waits until the batches before have been sent. It fails if one could not be; the goroutine has ended then.
-func (s *stream) await(turn int64) bool {
+// deliver writes what is answered and has its turn; where another goroutine writes just now, that one will.
+func (s *stream) deliver(b *batch) (err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.sent != turn && s.broken == nil {
-		s.changed.Wait()
+	b.answered = true
+	if s.writing {
+		return nil
 	}
-	if s.broken != nil {
-		s.busy--
-		s.changed.Broadcast()
-		return false
+	for len(s.under) > 0 && s.under[0].answered && s.broken == nil && err == nil {
+		first := s.under[0]
+		s.writing = true
+		s.mu.Unlock()
+		err = s.send(first.out)
+		s.mu.Lock()
+		s.writing = false
+		s.under = s.under[:copy(s.under, s.under[1:])]
+		batches.Put(first)
+		s.hireLocked()
 	}
-	return true
-}
-
-// pass lets the next batch be sent.
-func (s *stream) pass() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sent++
-	s.changed.Broadcast()
+	return err
 }
 
 // smallQueue is what an idle stream may keep, in requests.
@@ -231,6 +244,5 @@ func (s *stream) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.broken, s.queue = err, nil
-	s.busy--
 	s.changed.Broadcast()
 }
