@@ -5,17 +5,18 @@
 //
 // # One stream
 //
-// The goroutine of a connection reads and decodes requests and puts them into a queue of bounded length; where it is full
-// nothing more is read, and TCP makes the client wait. Goroutines that live while the queue holds something take from
-// its front what can be read together - page requests of one effective LSN, at most Config.Batch - read them with one
-// Timeline.GetVectored, and write the answers with one write, in the order of the requests. No timer gathers requests: who
-// is alone is served at once, and while one batch is read the next one grows. Two batches at most are under way: a client
-// that keeps so many requests open would otherwise wait for the server, and the server for it, by turns.
+// The goroutine of a connection reads and decodes requests, as many as have arrived, and puts them into a queue of bounded
+// length; where it is full nothing more is read, and TCP makes the client wait. Goroutines that live while the queue holds
+// something take from its front what can be read together - page requests of one effective LSN, at most Config.Batch - and read
+// them with one Timeline.GetVectored. Who is done writes, with one write for each batch, all answers whose turn it is, and goes
+// on; nobody waits for another's answers. No timer gathers requests: who is alone is served at once, and while one batch is
+// read the next one grows. A client that keeps many requests open has them divided among the four batches that may be under way,
+// or else client and server would wait for each other by turns.
 //
-//	socket ─▶ read, decode ─▶ queue (Config.Queue) ─▶ two batches ─▶ GetVectored ─▶ answers, in order ─▶ socket
+//	socket ─▶ read, decode ─▶ queue (Config.Queue) ─▶ four batches ─▶ GetVectored ─▶ answers, in order ─▶ socket
 //
 // A page is copied once between the engine and the kernel: into the buffer that is written. Buffers belong to a stream
-// only while it has work, so that an idle connection holds two small ones of the protocol and a goroutine.
+// only while it has work, so that an idle connection holds a small one to read into and a goroutine.
 //
 // # Which state
 //
