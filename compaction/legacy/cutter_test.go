@@ -22,7 +22,11 @@ func drawEntries(t *rapid.T) []compaction.Entry {
 		k += rapid.SampledFrom([]int{1, 1, 1, 2, 9, 40}).Draw(t, "step")
 		lsn := page.LSN(10)
 		for range rapid.SampledFrom([]int{1, 1, 2, 30}).Draw(t, "entries") {
-			all = append(all, compaction.Entry{Key: key(k), LSN: lsn, Size: int64(rapid.IntRange(1, 20).Draw(t, "size"))})
+			size := rapid.IntRange(1, 20).Draw(t, "size")
+			if rapid.IntRange(0, 20).Draw(t, "is large") == 0 {
+				size += testTarget // more than an output by itself
+			}
+			all = append(all, compaction.Entry{Key: key(k), LSN: lsn, Size: int64(size)})
 			lsn += page.LSN(rapid.IntRange(1, 3).Draw(t, "lsns"))
 		}
 	}

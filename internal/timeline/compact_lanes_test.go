@@ -131,6 +131,48 @@ func TestLanesOfThoseWhoWait(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsIsServedAtOnce: whoever comes while a lane is free and others wait is served with them, the most urgent first.
+func TestWhoWaitsIsServedAtOnce(t *testing.T) {
+	l := newLanes(newHandClock().Now, 1)
+	l.mu.waiting = []*laneWaiter{{priority: compaction.PriorityDrop, since: l.clock(), granted: make(chan struct{})}}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	require.NoError(t, l.take(ctx, compaction.PriorityL0, 0))
+	require.True(t, l.wanted())
+}
+
+// TestLanesOfThoseWhoGiveUp: who is given a lane and cancelled at the same time hands it on.
+func TestLanesOfThoseWhoGiveUp(t *testing.T) {
+	gaveUp := 0
+	for range 100 { // either may be seen first
+		q := newQueue(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := make(chan error, 1)
+		go func() { first <- q.take(ctx, compaction.PriorityL0, 0) }()
+		require.Eventually(t, func() bool { _, n := q.count(); return n == 1 }, time.Minute, time.Microsecond)
+		q.wait("next", compaction.PriorityDrop, 0)
+		q.mu.Lock()
+		cancel()
+		q.mu.free++
+		q.grantLocked()
+		q.mu.Unlock()
+		if <-first == nil {
+			q.give()
+		} else {
+			gaveUp++
+		}
+		select {
+		case name := <-q.order:
+			require.Equal(t, "next", name)
+		case <-time.After(time.Minute):
+			t.Fatal("the lane is lost, or nobody was told of it")
+		}
+		q.give()
+		q.wg.Wait()
+	}
+	require.Positive(t, gaveUp)
+}
+
 // TestSpreadGivesWay: pieces of a job are done side by side on lanes that nobody else wants; once another timeline waits, one of
 // them is for it, while the job keeps its own.
 func TestSpreadGivesWay(t *testing.T) {
