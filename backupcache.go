@@ -251,7 +251,7 @@ func (c *backupCache) serve(ctx context.Context, w io.Writer, r backupRequest) (
 
 // keeps says whether backups like that are kept.
 func (c *backupCache) keeps(o basebackup.Options) bool {
-	if o.Manifest || o.Parent != page.InvalidLSN {
+	if o.Manifest || o.Parent != page.InvalidLSN || o.WAL != nil {
 		return false
 	}
 	name := BackupKind{Format: o.Format, Compression: o.Compression, Replica: o.Replica, NoSLRUs: o.NoSLRUs}.String()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"time"
 
 	"github.com/stratapg/strata/basebackup"
@@ -49,6 +50,9 @@ type BaseBackupOptions struct {
 	// IncrementalFrom, if set, makes an incremental backup that follows the one of that LSN: it has those blocks of relations
 	// that have changed since, and everything else. It must be one that can be read. BackupFull only.
 	IncrementalFrom page.LSN
+	// WAL, if set, has segments of the server's WAL in its root, as pg_wal or an archive of it, os.DirFS for example: those from the
+	// last checkpoint's REDO pointer up to LSN go into the backup, so that the primary need not have them. BackupStandby only.
+	WAL fs.FS
 	// Compression is of the whole archive, as it is written; default none.
 	Compression BackupCompression
 	// Progress, if set, is called now and then, from the goroutine that called BaseBackup.
@@ -207,7 +211,7 @@ func prevOf(tl *Timeline, lsn, given page.LSN) (page.LSN, error) {
 func backupOptions(tl *Timeline, o BaseBackupOptions, lsn page.LSN) (bo basebackup.Options, err error) {
 	m := tl.t.Meta()
 	bo = basebackup.Options{LSN: lsn, Version: m.Version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression,
-		Manifest: o.Manifest, Parent: o.IncrementalFrom}
+		Manifest: o.Manifest, Parent: o.IncrementalFrom, WAL: o.WAL}
 	if o.Format == BackupCompute {
 		bo.BranchPoint = m.AncestorLSN != 0 && lsn == m.AncestorLSN
 		if bo.PrevLSN, err = prevOf(tl, lsn, o.PrevLSN); err != nil {

@@ -32,7 +32,8 @@ type backup struct {
 	checksums  bool
 	next       nextNumbers
 	wal        []wal.Segment
-	walEnd     page.LSN // of the last record in wal
+	given      []walFile // of Options.WAL
+	walEnd     page.LSN  // of the last record in wal
 
 	origins    []datadir.Origin
 	dbs        []database

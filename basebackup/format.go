@@ -49,9 +49,9 @@ func (b *backup) stages() []func() error {
 		}
 	case FormatStandby:
 		return []func() error{
-			b.findRecord, b.planStandby, b.planSLRUs, b.planRelations,
+			b.findRecord, b.planStandby, b.planStandbyWAL, b.planSLRUs, b.planRelations,
 			b.writeLabel, b.writeFrame, b.writeClusterFiles, b.writeHistories, b.writeAuxFiles, b.writeOrigins,
-			b.writeTwoPhase, b.writeTablespaces, b.writeSLRUs, b.writeDatabases, b.writeStandbySignal,
+			b.writeTwoPhase, b.writeTablespaces, b.writeSLRUs, b.writeDatabases, b.writeStandbyWAL, b.writeStandbySignal,
 			b.writeControl, b.out.close,
 		}
 	}

@@ -3,6 +3,7 @@ package basebackup
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/stratapg/strata/page"
@@ -42,6 +43,9 @@ type Options struct {
 	// Result.LSN said it. Of relations it has the blocks that have changed since; it has a manifest, too. The
 	// source must be Changes. FormatFull only.
 	Parent page.LSN
+	// WAL, if set, has segments of the server's WAL in its root, as pg_wal or an archive of it: those from the last checkpoint's REDO
+	// pointer up to LSN go into the backup, so that nobody else has to have them. FormatStandby only.
+	WAL fs.FS
 	// Compression is of the whole archive, as it is written; default none.
 	Compression Compression
 	// ModTime stands in every tar entry. The zero value means the beginning of 2000, so that archives of
@@ -133,6 +137,9 @@ func (o Options) validate() error {
 	}
 	if o.Format != FormatCompute && (o.Replica || o.NoSLRUs || o.PrevLSN != 0 || o.BranchPoint) {
 		errs = append(errs, fmt.Errorf("basebackup.Options.Replica, NoSLRUs, PrevLSN and BranchPoint are for a compute, and Format is %s", o.Format))
+	}
+	if o.Format != FormatStandby && o.WAL != nil {
+		errs = append(errs, fmt.Errorf("basebackup.Options.WAL is for a standby, and Format is %s", o.Format))
 	}
 	if o.Format != FormatFull && o.manifest() {
 		errs = append(errs, fmt.Errorf("basebackup.Options.Manifest and Parent are for a full server, and Format is %s", o.Format))

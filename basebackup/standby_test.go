@@ -3,9 +3,13 @@ package basebackup_test
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +17,7 @@ import (
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/pg/wal"
 )
 
 // TestStandbyFollows starts standbys from backups at random ends of records, in mid-run and before the first checkpoint
@@ -42,6 +47,10 @@ func TestStandbyFollows(t *testing.T) {
 			lsns := []page.LSN{ends[rng.IntN(len(ends))], ends[len(ends)/20], middle, store.LastRecordLSN()}
 			for range 20 {
 				lsns = append(lsns, ends[rng.IntN(len(ends))])
+			}
+			refusesWAL(t, store, src)
+			for _, lsn := range []page.LSN{lsns[0], store.LastRecordLSN()}[:testkit.Size(1, 1, 2)] {
+				t.Run("by itself to "+strings.ReplaceAll(lsn.String(), "/", "_"), func(t *testing.T) { bringsWAL(t, store, src, lsn) })
 			}
 			for _, lsn := range lsns[:testkit.Size(1, 1, len(lsns))] {
 				t.Run(strings.ReplaceAll(lsn.String(), "/", "_"), func(t *testing.T) { followsFrom(t, store, src, lsn) })
@@ -81,6 +90,48 @@ func followsFrom(t *testing.T, store *memStore, primary *testkit.Postgres, lsn p
 	require.Equal(t, primary.Query("postgres", "select gid from pg_prepared_xacts order by 1"), back.Query("postgres", "select gid from pg_prepared_xacts order by 1"))
 	back.Exec("postgres", "commit prepared 'p1'")
 	back.Stop()
+}
+
+// bringsWAL starts a standby whose backup has the WAL that it needs: it comes to the backup's LSN with no server to ask, and
+// follows the primary as soon as it is told of it.
+func bringsWAL(t *testing.T, store *memStore, primary *testkit.Postgres, lsn page.LSN) {
+	var buf bytes.Buffer
+	_, err := basebackup.Write(t.Context(), &buf, store, basebackup.Options{LSN: lsn, Version: store.version, Format: basebackup.FormatStandby, WAL: os.DirFS(primary.CopyWAL())})
+	require.NoError(t, err)
+	dir := filepath.Join(testkit.ServerDir(t), "data")
+	testkit.Untar(t, dir, &buf)
+	back := testkit.Adopt(t, store.version, dir, nil)
+	back.Start()
+	require.Contains(t, back.Log(), "consistent recovery state reached at "+lsn.String()+"\n")
+	require.Equal(t, "t", back.Value("postgres", fmt.Sprintf("select pg_last_wal_replay_lsn() = '%s'", lsn)))
+	back.Stop()
+	back.Configure(map[string]string{"primary_conninfo": fmt.Sprintf("host=%s port=5432 user=postgres", primary.Dir)})
+	back.Start()
+	replayed(t, back, primary.LSN())
+	require.Equal(t, sumsOf(primary, logged), sumsOf(back, logged))
+	checkIndexes(back, "bt_index_check")
+	back.Stop()
+}
+
+// refusesWAL shows that WAL which does not reach the backup's LSN is no good, and that others have no use for any.
+func refusesWAL(t *testing.T, store *memStore, src *testkit.Postgres) {
+	lsn := store.LastRecordLSN()
+	write := func(fsys fs.FS, f basebackup.Format) error {
+		_, err := basebackup.Write(t.Context(), io.Discard, store, basebackup.Options{LSN: lsn, Version: store.version, WAL: fsys, Format: f})
+		return err
+	}
+	err := write(fstest.MapFS{}, basebackup.FormatStandby)
+	require.ErrorIs(t, err, basebackup.ErrNoWAL)
+	require.ErrorContains(t, err, "REDO pointer")
+	require.ErrorContains(t, write(fstest.MapFS{}, basebackup.FormatFull), "Options.WAL is for a standby")
+	dir := src.CopyWAL()
+	require.NoError(t, write(os.DirFS(dir), basebackup.FormatStandby))
+	last := wal.SegmentName(1, lsn, wal.DefaultSegSize)
+	b, err := os.ReadFile(filepath.Join(dir, last))
+	require.NoError(t, err)
+	clear(b[int64(lsn)%wal.DefaultSegSize-64:])
+	require.NoError(t, os.WriteFile(filepath.Join(dir, last), b, 0o600))
+	require.ErrorIs(t, write(os.DirFS(dir), basebackup.FormatStandby), basebackup.ErrNoWAL)
 }
 
 // replayed returns once a standby has come to an LSN.

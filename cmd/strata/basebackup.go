@@ -28,6 +28,7 @@ type backupFlags struct {
 	compress string
 	manifest bool
 	from     lsnValue
+	wal      string
 }
 
 func newBaseBackup() *cobra.Command {
@@ -44,7 +45,8 @@ has the blocks that have changed since the backup that printed the LSN. strata c
 pg_combinebackup, makes a full backup of them.
 
 --format standby is for a stock server that follows the one that the WAL is from: set primary_conninfo, and it
-streams from there. It needs that server's WAL from the last checkpoint at or below the LSN on.
+streams from there. It needs that server's WAL from the last checkpoint at or below the LSN on; with --wal what is
+up to the LSN comes with the backup.
 --format compute is for a Neon compute: no files of relations, which it reads from the page service.`,
 		Example: "  strata basebackup --lsn 0/16B3748 --output backup.tar\n  mkdir data && tar -C data -xf backup.tar && chmod 700 data && pg_ctl -D data start",
 		Args:    exactArgs(0),
@@ -58,6 +60,7 @@ streams from there. It needs that server's WAL from the last checkpoint at or be
 	fs.StringVar(&f.compress, "compress", "none", "compress the tar: none, gzip or zstd, with a level behind a colon if wanted, as in zstd:6")
 	fs.BoolVar(&f.manifest, "manifest", false, "with a backup_manifest: a backup that incremental ones can follow")
 	fs.Var(&f.from, "incremental-from", "write an incremental backup, to follow the one that printed this LSN")
+	fs.StringVar(&f.wal, "wal", "", "for a standby: folder with the server's WAL segments, of which those from its last checkpoint to the state go into the backup")
 	fs.Var(&f.prev, "prev-lsn", "for a compute: where the record before the state begins (default: found for the last state alone)")
 	fs.BoolVar(&f.replica, "replica", false, "for a compute that does not write: without replication slots")
 	fs.BoolVar(&f.noSLRUs, "no-slrus", false, "for a compute that asks for pg_xact and pg_multixact segment by segment: without them")
@@ -87,6 +90,12 @@ func (f *backupFlags) options() (o strata.BaseBackupOptions, err error) {
 	}
 	if o.Format != strata.BackupFull && (f.manifest || f.from.set) {
 		return o, errors.New("--manifest and --incremental-from are for --format full")
+	}
+	if o.Format != strata.BackupStandby && f.wal != "" {
+		return o, errors.New("--wal is for --format standby; others bring the WAL that they need")
+	}
+	if f.wal != "" {
+		o.WAL = os.DirFS(f.wal)
 	}
 	o.PrevLSN, o.Replica, o.NoSLRUs = f.prev.lsn, f.replica, f.noSLRUs
 	o.Manifest, o.IncrementalFrom = f.manifest, f.from.lsn
