@@ -79,12 +79,15 @@ func (s *ShardSet) Timeline(ctx context.Context, nameOrID string) (*ShardedTimel
 	return tl, nil
 }
 
-// Import imports a data directory into every shard, one after the other, under one timeline id: o.ID, or one that is
+// Import imports a cluster's files, but no running server's, into every shard, one after the other, under one timeline id: o.ID, or one that is
 // drawn. Shards that have that timeline already are left as they are, so that an Import that was interrupted may be
 // repeated with the same id. The result is what was read for the last one.
 func (s *ShardSet) Import(ctx context.Context, o ImportOptions) (*ShardedTimeline, ImportResult, error) {
 	var r ImportResult
 	tl := &ShardedTimeline{}
+	if o.Server != "" {
+		return nil, r, errors.New("import into shards: each would take a base backup of its own, of another moment: take one with pg_basebackup -Ft, and import that")
+	}
 	for _, t := range s.shards {
 		part, err := t.Timeline(ctx, o.ID.String())
 		if errors.Is(err, ErrTimelineNotFound) {

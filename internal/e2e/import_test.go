@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -89,19 +91,24 @@ func requireCluster(t *testing.T, tl *strata.Timeline, p *testkit.Postgres) {
 	require.NotZero(t, r.Pages)
 }
 
-// importVersions are the servers of a proof: all of them where it does not run under the race detector.
-func importVersions() []pg.Version {
-	if testkit.UnderRace && !testkit.Long() {
-		return []pg.Version{pg.V17}
+// importedServers are what is imported in the short form, in which the versions and the two protocols have their turn; the long
+// form has all.
+func importedServers() map[pg.Version][]bool {
+	both := []bool{true, false}
+	switch {
+	case testkit.Long():
+		return map[pg.Version][]bool{pg.V14: both, pg.V15: both, pg.V16: both, pg.V17: both}
+	case testkit.UnderRace:
+		return map[pg.Version][]bool{pg.V17: {true}}
 	}
-	return []pg.Version{pg.V14, pg.V15, pg.V16, pg.V17}
+	return map[pg.Version][]bool{pg.V14: {true}, pg.V17: {false}}
 }
 
 // TestImportRunningServer imports base backups of servers that are being written to, and then their WAL: all is as in the
 // stopped server. Below the backup's end nothing can be read, and nothing branches.
 func TestImportRunningServer(t *testing.T) {
-	for _, v := range importVersions() {
-		for _, checksums := range []bool{true, false} {
+	for v, all := range importedServers() {
+		for _, checksums := range all {
 			t.Run(fmt.Sprintf("%d,checksums=%t", v, checksums), func(t *testing.T) {
 				ctx := t.Context()
 				p := testkit.Server(t, v, testkit.Config{NoChecksums: !checksums, Settings: map[string]string{"wal_keep_size": "4GB"}})
@@ -111,7 +118,7 @@ func TestImportRunningServer(t *testing.T) {
 				testkit.Give(t, space)
 				p.Exec("postgres", "create tablespace space location '"+space+"'")
 				p.Exec("postgres", "create table there(a int) tablespace space; insert into there select generate_series(1, 1000)")
-				stop := busy(t, p, 3)
+				stop := busy(t, p, 2)
 				before := p.LSN()
 				tn := importedStore(t)
 				tl, r, err := tn.Import(ctx, strata.ImportOptions{Server: p.ConnString("postgres"), Name: "main", JobPages: 500})
@@ -140,47 +147,101 @@ func TestImportRunningServer(t *testing.T) {
 	}
 }
 
-// TestImportTars imports what pg_basebackup makes in every form.
+// TestImportTars imports what pg_basebackup makes in every form, and what becomes of a cluster in a tar.
 func TestImportTars(t *testing.T) {
-	for _, v := range importVersions() {
-		p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "4GB"}})
-		if !p.HasTool("pg_basebackup") {
-			continue
+	if !testkit.WithoutRace(t) {
+		return
+	}
+	p := testkit.Server(t, pg.V15, testkit.Config{Settings: map[string]string{"wal_keep_size": "4GB"}})
+	program := p.Tool(t, "pg_basebackup")
+	p.Start()
+	stop := busy(t, p, 2)
+	forms := map[string][]string{"plain": {"-Fp"}, "tar": {"-Ft", "-z"}}
+	if testkit.Long() {
+		// Slowly, so that much is written meanwhile.
+		forms["fetch"] = []string{"-Ft", "-X", "fetch", "-r", "2M"}
+		forms["plain"] = append(forms["plain"], "-r", "2M")
+	}
+	for name, args := range forms {
+		p.Run(program, append([]string{"-D", filepath.Join(p.Dir, name), "-c", "fast"}, args...)...)
+	}
+	stop()
+	p.Stop()
+	for name := range forms {
+		if name == "plain" && !testkit.Long() {
+			continue // as without its WAL, below
 		}
-		p.Start()
-		stop := busy(t, p, 2)
-		forms := map[string][]string{
-			"plain": {"-Fp"}, "tar": {"-Ft"}, "fetch": {"-Ft", "-X", "fetch", "-z"},
-		}
-		for name, args := range forms {
-			dir := filepath.Join(p.Dir, name)
-			p.Run(p.Tool(t, "pg_basebackup"), append([]string{"-D", dir, "-c", "fast"}, args...)...)
-		}
-		stop()
-		p.Stop()
-		for name := range forms {
-			t.Run(fmt.Sprintf("%d,%s", v, name), func(t *testing.T) {
-				o := strata.ImportOptions{Name: "main", JobPages: 500, Tar: filepath.Join(p.Dir, name)}
-				if name == "plain" {
-					o.PGData, o.Tar = o.Tar, ""
-				}
-				tl, _, err := importedStore(t).Import(t.Context(), o)
-				require.NoError(t, err)
-				requireCluster(t, tl, p)
-			})
-		}
-		t.Run(fmt.Sprintf("%d,zstd of a stopped cluster", v), func(t *testing.T) {
-			if _, err := exec.LookPath("zstd"); err != nil {
-				testkit.Skip(t, "no zstd on this machine")
+		t.Run(name, func(t *testing.T) {
+			o := strata.ImportOptions{Name: "main", JobPages: 500, Tar: filepath.Join(p.Dir, name)}
+			if name == "plain" {
+				o.PGData, o.Tar = o.Tar, ""
 			}
-			tar := filepath.Join(t.TempDir(), "cluster.tar")
-			require.NoError(t, exec.Command("tar", "-C", p.Data, "-cf", tar, ".").Run())
-			require.NoError(t, exec.Command("zstd", "-q", tar).Run())
-			for _, name := range []string{tar, tar + ".zst"} {
-				tl, _, err := importedStore(t).Import(t.Context(), strata.ImportOptions{Name: "main", Tar: name})
-				require.NoError(t, err)
-				requireCluster(t, tl, p)
-			}
+			tl, _, err := importedStore(t).Import(t.Context(), o)
+			require.NoError(t, err)
+			requireCluster(t, tl, p)
 		})
+	}
+	t.Run("zstd of a stopped cluster", func(t *testing.T) {
+		if !testkit.Long() {
+			return
+		}
+		if _, err := exec.LookPath("zstd"); err != nil {
+			testkit.Skip(t, "no zstd on this machine")
+		}
+		tar := filepath.Join(t.TempDir(), "cluster.tar")
+		require.NoError(t, exec.Command("tar", "-C", p.Data, "-cf", tar, ".").Run())
+		require.NoError(t, exec.Command("zstd", "-q", tar).Run())
+		tl, _, err := importedStore(t).Import(t.Context(), strata.ImportOptions{Name: "main", Tar: tar + ".zst"})
+		require.NoError(t, err)
+		requireCluster(t, tl, p)
+	})
+	t.Run("without its WAL", func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "bare")
+		testkit.CopyTree(t, dir, filepath.Join(p.Dir, "plain"))
+		segments, err := filepath.Glob(filepath.Join(dir, "pg_wal", "0*"))
+		require.NoError(t, err)
+		for _, s := range segments {
+			require.NoError(t, os.Remove(s))
+		}
+		tn := importedStore(t)
+		_, _, err = tn.Import(t.Context(), strata.ImportOptions{Name: "main", PGData: dir})
+		require.ErrorContains(t, err, "checkpoint")
+		tl, _, err := tn.Import(t.Context(), strata.ImportOptions{Name: "main", PGData: dir, WAL: p.CopyWAL()})
+		require.NoError(t, err)
+		requireCluster(t, tl, p)
+	})
+}
+
+// TestImportStandbyAndPromoted imports the base backup of a standby, which has no record of its end, and then that of the
+// server that it is promoted to, which is on PostgreSQL's next timeline. WAL that goes on over the promotion is followed.
+func TestImportStandbyAndPromoted(t *testing.T) {
+	if !testkit.Long() {
+		t.Log("a part of the long form")
+		return
+	}
+	p := testkit.Server(t, pg.V15, testkit.Config{Settings: map[string]string{"wal_keep_size": "4GB"}})
+	program := p.Tool(t, "pg_basebackup")
+	p.Start()
+	stop := busy(t, p, 2)
+	copied := filepath.Join(p.Dir, "standby")
+	p.Run(program, "-D", copied, "-c", "fast", "-R", "-d", p.ConnString("postgres"))
+	standby := testkit.Adopt(t, pg.V15, copied, nil)
+	standby.Start()
+	tn := importedStore(t)
+	ofStandby, _, err := tn.Import(t.Context(), strata.ImportOptions{Name: "standby", Server: standby.ConnString("postgres")})
+	require.NoError(t, err)
+	stop()
+	standby.Exec("postgres", "select pg_promote(false)")
+	require.Eventually(t, func() bool { return standby.Value("postgres", "select pg_is_in_recovery()") == "f" }, time.Minute, 20*time.Millisecond)
+	standby.Exec("postgres", "create table after(a int); insert into after select generate_series(1, 1000)")
+	promoted, _, err := tn.Import(t.Context(), strata.ImportOptions{Name: "promoted", Server: standby.ConnString("postgres")})
+	require.NoError(t, err)
+	standby.Exec("postgres", "insert into after select generate_series(1, 1000)")
+	standby.Stop()
+	for _, tl := range []*strata.Timeline{promoted, ofStandby} {
+		requireCluster(t, tl, standby)
+		files, err := datadir.At(tl, tl.LastRecordLSN(), pg.V15).ClusterFiles(t.Context())
+		require.NoError(t, err)
+		require.True(t, slices.ContainsFunc(files, func(f datadir.File) bool { return f.Path == "pg_wal/00000002.history" }))
 	}
 }
