@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver/client"
 )
 
@@ -16,6 +17,8 @@ import (
 type Backup struct {
 	Addr    string
 	Connect client.Options
+	// Engine, if set, is asked instead of a server, for backups of the same form without compression.
+	Engine *strata.Engine
 	// NoCompression asks for the archive as it is, without gzip.
 	NoCompression bool
 	// Runtime is how long; 0 until the context ends.
@@ -49,25 +52,40 @@ func (b Backup) Run(ctx context.Context, targets []Target) (Result, error) {
 }
 
 func (b *Backup) loop(ctx context.Context, t Target, took Latencies) error {
+	take := b.overProtocol
+	if b.Engine != nil {
+		take = b.inProcess
+	}
+	for {
+		begun := time.Now()
+		if err := take(ctx, t, &begun); err != nil {
+			return errors.Join(ctx.Err(), err)
+		}
+		took.add(time.Since(begun))
+	}
+}
+
+func (b *Backup) inProcess(ctx context.Context, t Target, _ *time.Time) error {
+	tl, err := Library{b.Engine}.timeline(ctx, t)
+	if err == nil {
+		_, err = tl.BaseBackup(ctx, io.Discard, strata.BaseBackupOptions{Format: strata.BackupCompute})
+	}
+	return err
+}
+
+// overProtocol takes one backup on a connection of its own, and notes when it was asked for.
+func (b *Backup) overProtocol(ctx context.Context, t Target, begun *time.Time) error {
 	query := fmt.Sprintf("basebackup %s %s latest", t.Tenant, t.Timeline)
 	if !b.NoCompression {
 		query += " --gzip"
 	}
-	for {
-		c, err := client.Dial(ctx, b.Addr, b.Connect)
-		if err != nil {
-			return errors.Join(ctx.Err(), err)
-		}
-		stop := context.AfterFunc(ctx, c.Abort)
-		begun := time.Now()
-		_, err = c.Copy(query, io.Discard)
-		if err == nil {
-			took.add(time.Since(begun))
-		}
-		stop()
-		c.Abort()
-		if err != nil {
-			return errors.Join(ctx.Err(), err)
-		}
+	c, err := client.Dial(ctx, b.Addr, b.Connect)
+	if err != nil {
+		return err
 	}
+	defer c.Abort()
+	defer context.AfterFunc(ctx, c.Abort)()
+	*begun = time.Now()
+	_, err = c.Copy(query, io.Discard)
+	return err
 }

@@ -1,6 +1,12 @@
 // Package pagebench asks a page server for work and measures how it answers, as Neon's pagebench does (pageserver/pagebench):
 // the same work with the same flags, against our server or Neon's. cmd/pagebench is its command line.
 //
+// # Ways
+//
+// Pages are asked for over the PostgreSQL protocol (Pagestream), over gRPC (GRPC), or of an engine in this process (Library), so that
+// the protocol's part in what a page costs can be told. Churn, Aux and the key spaces go over the management API (API). Ingest
+// writes into a timeline of an engine in this process.
+//
 // # Closed and open loops
 //
 // By default a client keeps QueueDepth requests under way and sends the next one when an answer has come: a closed loop, in

@@ -12,15 +12,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/pageserver/client"
-	"github.com/stratapg/strata/pageserver/pagestream"
 )
 
 // GetPage says how pages are asked for. What is zero takes its default.
 type GetPage struct {
-	// Addr is host:port of the page service; Connect says how it is reached.
-	Addr    string
-	Connect client.Options
+	// Way is how pages are asked for.
+	Way Way
 	// Clients is the number of connections for each target; default 1.
 	Clients int
 	// QueueDepth is the number of requests that a client keeps under way; default 1. BatchSize is the number of consecutive pages
@@ -73,7 +70,7 @@ func (g GetPage) Run(ctx context.Context, spaces []Keyspace) (Result, error) {
 	clients, err := g.connect(ctx, spaces)
 	defer func() {
 		for _, c := range clients {
-			c.conn.Abort()
+			c.conn.abort()
 		}
 	}()
 	if err != nil {
@@ -98,7 +95,7 @@ func (g GetPage) Run(ctx context.Context, spaces []Keyspace) (Result, error) {
 	if limited.Err() != nil && errors.Is(err, limited.Err()) {
 		err = nil // the time is over, or it was interrupted
 	}
-	r := Result{Total: newLatencies(), Missed: run.missed.Load(), Elapsed: max(time.Since(begin)-g.WarmUp, 0)}
+	r := Result{Total: newLatencies(), Missed: run.missed.Load(), Elapsed: max(time.Since(begin)-g.WarmUp, 0), Series: run.series}
 	for _, c := range clients {
 		r.Total.h.Merge(c.took.h)
 	}
@@ -109,6 +106,7 @@ func (g GetPage) Run(ctx context.Context, spaces []Keyspace) (Result, error) {
 type running struct {
 	counted       chan struct{} // closed once latencies count
 	ended, missed atomic.Int64
+	series        []Moment // written by tell
 }
 
 func (r *running) counts() bool {
@@ -120,14 +118,21 @@ func (r *running) counts() bool {
 	}
 }
 
-// tell ends the warm-up and reports progress until ctx ends.
+// A moment of Result.Series, and how many of them make a call of Progress.
+const (
+	moment         = 100 * time.Millisecond
+	momentsToATell = 10
+)
+
+// tell ends the warm-up, notes how many requests end, and reports progress until ctx ends.
 func (r *running) tell(ctx context.Context, warmUp time.Duration, progress func(requests, missed float64)) error {
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(moment)
 	defer tick.Stop()
 	warm := time.NewTimer(max(warmUp, 0))
 	defer warm.Stop()
-	var ended, missed int64
-	for last := time.Now(); ; {
+	begin := time.Now()
+	var last, told Moment // with counts instead of rates
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -135,12 +140,16 @@ func (r *running) tell(ctx context.Context, warmUp time.Duration, progress func(
 			if !r.counts() {
 				close(r.counted)
 			}
-		case now := <-tick.C:
-			e, m, s := r.ended.Load(), r.missed.Load(), now.Sub(last).Seconds()
-			if progress != nil {
-				progress(float64(e-ended)/s, float64(m-missed)/s)
+		case <-tick.C:
+			now := Moment{time.Since(begin), float64(r.ended.Load()), float64(r.missed.Load())}
+			r.series = append(r.series, now.since(last))
+			last = now
+			if n%momentsToATell == 0 {
+				if m := now.since(told); progress != nil {
+					progress(m.Requests, m.Missed)
+				}
+				told = now
 			}
-			ended, missed, last = e, m, now
 		}
 	}
 }
@@ -148,8 +157,7 @@ func (r *running) tell(ctx context.Context, warmUp time.Duration, progress func(
 // asker is one client.
 type asker struct {
 	g     *GetPage
-	conn  *client.Conn
-	st    *client.Stream
+	conn  connection
 	space *Keyspace
 	rnd   *rand.Rand
 	took  Latencies
@@ -159,15 +167,11 @@ func (g *GetPage) connect(ctx context.Context, spaces []Keyspace) (out []*asker,
 	for i := range spaces {
 		s := &spaces[i]
 		for n := range g.Clients {
-			c, err := client.Dial(ctx, g.Addr, g.Connect)
+			c, err := g.Way.connect(ctx, s.Target, g.QueueDepth)
 			if err != nil {
 				return out, err
 			}
-			a := &asker{g: g, conn: c, space: s, rnd: rand.New(rand.NewPCG(g.Seed, uint64(i)<<32|uint64(n))), took: newLatencies()}
-			out = append(out, a)
-			if a.st, err = c.Stream(s.Target.Tenant, s.Target.Timeline, pagestream.V3); err != nil {
-				return out, fmt.Errorf("timeline %s: %w", s.Target, err)
-			}
+			out = append(out, &asker{g: g, conn: c, space: s, rnd: rand.New(rand.NewPCG(g.Seed, uint64(i)<<32|uint64(n))), took: newLatencies()})
 		}
 	}
 	return out, nil
@@ -183,7 +187,7 @@ type request struct {
 func (a *asker) run(whole context.Context, r *running) error {
 	ctx, cancel := context.WithCancel(whole)
 	defer cancel()
-	defer context.AfterFunc(ctx, a.conn.Abort)()
+	defer context.AfterFunc(ctx, a.conn.abort)()
 	// A place in slots is a request that may begin; under are those that have, the oldest first.
 	slots, under := make(chan struct{}, a.g.QueueDepth), make(chan request, a.g.QueueDepth)
 	for range a.g.QueueDepth {
@@ -230,7 +234,7 @@ func (a *asker) send(ctx context.Context, r *running, slots <-chan struct{}, und
 		for _, x := range ready {
 			under <- x
 		}
-		if err := a.st.Flush(); err != nil {
+		if err := a.conn.flush(); err != nil {
 			return err
 		}
 	}
@@ -243,23 +247,15 @@ func (a *asker) queue(begun time.Time) request {
 	if a.rnd.Float64() < a.g.Latest {
 		at = page.MaxLSN
 	}
-	for i := range b.N {
-		a.st.Queue(pagestream.Request{Kind: pagestream.Page, LSN: at, NotModifiedSince: a.space.At, Rel: b.Rel, Block: b.First + i})
-	}
+	a.conn.queue(b, at, a.space.At)
 	return request{begun, int(b.N)}
 }
 
 // receive takes the answers of requests under way.
 func (a *asker) receive(r *running, slots chan<- struct{}, under <-chan request) error {
 	for x := range under {
-		for range x.pages {
-			answer, err := a.st.Receive()
-			if err != nil {
-				return err
-			}
-			if answer.Error != "" {
-				return fmt.Errorf("timeline %s: the server says %s", a.space.Target, answer.Error)
-			}
+		if err := a.conn.receive(x.pages); err != nil {
+			return err
 		}
 		if r.counts() {
 			a.took.add(time.Since(x.begun))

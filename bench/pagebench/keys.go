@@ -85,15 +85,20 @@ func (a *API) Keyspaces(ctx context.Context, targets []Target, relnode uint32, c
 			return nil, err
 		}
 	}
+	return all, only(all, relnode)
+}
+
+// only leaves the blocks of one relation number, if that is not 0, and makes key spaces ready to draw from.
+func only(all []Keyspace, relnode uint32) error {
 	for i := range all {
 		if relnode != 0 {
 			all[i].Blocks = slices.DeleteFunc(all[i].Blocks, func(b Blocks) bool { return b.Rel.Rel != relnode })
 		}
 		if err := all[i].index(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // keyspace asks for one, and keeps the blocks of relations.

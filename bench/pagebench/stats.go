@@ -82,4 +82,18 @@ type Result struct {
 	Missed int64 `json:"-"`
 	// Elapsed is how long requests were counted.
 	Elapsed time.Duration `json:"-"`
+	// Series is how many ended over time, from the start of the warm-up.
+	Series []Moment `json:"-"`
+}
+
+// Moment is a short time of a run: until when since its start, and how many requests ended and were missed in a second.
+type Moment struct {
+	Until            time.Duration
+	Requests, Missed float64
+}
+
+// since gives rates, where both moments have counts.
+func (m Moment) since(last Moment) Moment {
+	s := (m.Until - last.Until).Seconds()
+	return Moment{m.Until, (m.Requests - last.Requests) / s, (m.Missed - last.Missed) / s}
 }

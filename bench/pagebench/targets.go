@@ -58,7 +58,19 @@ type API struct {
 const maxAnswer = 1 << 30
 
 // call sends a request and takes its JSON, if out is not nil.
-func (a *API) call(ctx context.Context, method, path, body string, out any) (err error) {
+func (a *API) call(ctx context.Context, method, path, body string, out any) error {
+	_, err := a.ask(ctx, method, path, body, out)
+	return err
+}
+
+// did sends a request for work, and reports whether there was any: 304 says that there was not.
+func (a *API) did(ctx context.Context, method, path string) (bool, error) {
+	code, err := a.ask(ctx, method, path, "", nil)
+	return err == nil && code != http.StatusNotModified, err
+}
+
+// ask gives the status too.
+func (a *API) ask(ctx context.Context, method, path, body string, out any) (code int, err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("%s %s%s: %w", method, a.Endpoint, path, err)
@@ -66,7 +78,7 @@ func (a *API) call(ctx context.Context, method, path, body string, out any) (err
 	}()
 	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.Endpoint, "/")+path, strings.NewReader(body))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if a.Token != "" {
 		r.Header.Set("Authorization", "Bearer "+a.Token)
@@ -77,22 +89,26 @@ func (a *API) call(ctx context.Context, method, path, body string, out any) (err
 	client := cmp.Or(a.Client, http.DefaultClient)
 	answer, err := client.Do(r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if answer.StatusCode >= http.StatusMultipleChoices {
+	code = answer.StatusCode
+	if code == http.StatusNotModified {
+		return code, nil
+	}
+	if code >= http.StatusMultipleChoices {
 		var refused struct{ Msg string }
 		_ = json.Unmarshal(text, &refused) // who does not say why has a status
-		return errors.New(strings.TrimSpace(answer.Status + " " + refused.Msg))
+		return code, errors.New(strings.TrimSpace(answer.Status + " " + refused.Msg))
 	}
 	if out == nil {
-		return nil
+		return code, nil
 	}
-	return json.Unmarshal(text, out)
+	return code, json.Unmarshal(text, out)
 }
 
 // Configure switches the server to an I/O engine and mode, where they are not empty.
@@ -129,6 +145,11 @@ func (a *API) Discover(ctx context.Context, named []Target, limit int) ([]Target
 			}
 		}
 	}
+	return first(all, limit)
+}
+
+// first gives the first limit targets by id, if that is not 0.
+func first(all []Target, limit int) ([]Target, error) {
 	if limit > 0 {
 		slices.SortFunc(all, func(a, b Target) int { return strings.Compare(a.String(), b.String()) })
 		if len(all) < limit {

@@ -53,6 +53,6 @@ Results are JSON on standard output; progress goes to standard error. An interru
 		SilenceErrors: true,
 	}
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	c.AddCommand(newGetPage(), newBaseBackup(), newInitialSize())
+	c.AddCommand(newGetPage(), newBaseBackup(), newInitialSize(), newChurn(), newAuxFiles(), newIdleStreams(), newIngest())
 	return c
 }

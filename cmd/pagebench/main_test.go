@@ -6,11 +6,16 @@ import (
 	"encoding/json"
 	"net"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -19,40 +24,71 @@ import (
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/pageserver"
 	"github.com/stratapg/strata/pageserver/manage"
+	"github.com/stratapg/strata/pageserver/pageapi"
+	"github.com/stratapg/strata/remote/remoteurl"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve serves the sample cluster, and gives the flags by which it is found and the target's name.
-func serve(t *testing.T) (flags []string, target string, tl *strata.Timeline) {
+// served is the sample cluster behind all three doors, with remote storage.
+type served struct {
+	api, pages, grpc string // URLs
+	target, engine   string
+	tl               *strata.Timeline
+}
+
+func serve(t *testing.T) *served {
 	src, err := sample.Open(filepath.Join(testkit.RepoRoot(t), "testdata", "sample"))
 	require.NoError(t, err)
 	dir := t.TempDir()
 	require.NoError(t, src.ExtractCluster(filepath.Join(dir, "cluster")))
-	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(dir, "store"), CreateIfMissing: true})
+	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(dir, "store"), CreateIfMissing: true,
+		Remote: strata.RemoteOptions{URL: "file://" + t.TempDir(), Open: remoteurl.Open}})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, e.Close()) })
 	tn, err := e.DefaultTenant(t.Context())
 	require.NoError(t, err)
-	tl, _, err = tn.Import(t.Context(), strata.ImportOptions{PGData: filepath.Join(dir, "cluster"), Name: "main"})
+	tl, _, err := tn.Import(t.Context(), strata.ImportOptions{PGData: filepath.Join(dir, "cluster"), Name: "main"})
 	require.NoError(t, err)
-	api, err := manage.New(manage.Config{Engine: e})
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	api, err := manage.New(manage.Config{Engine: e, Testing: true, Gatherer: reg})
 	require.NoError(t, err)
 	web := httptest.NewServer(api)
 	t.Cleanup(web.Close)
 	pages, err := pageserver.New(pageserver.Config{Engine: e})
 	require.NoError(t, err)
+	calls, err := pageapi.New(pageapi.Config{Engine: e})
+	require.NoError(t, err)
+	return &served{api: web.URL, pages: "postgres://postgres@" + listen(t, pages.Serve), grpc: "grpc://" + listen(t, calls.Serve),
+		target: tn.ID().String() + "/" + tl.Info().ID.String(), tl: tl, engine: e.Metrics().Disk.Engine.String()}
+}
+
+// listen serves at some address until the test ends.
+func listen(t *testing.T, serve func(context.Context, net.Listener) error) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- pages.Serve(ctx, l) }()
+	go func() { ended <- serve(ctx, l) }()
 	t.Cleanup(func() {
 		stop()
 		require.NoError(t, <-ended)
 	})
-	return []string{"--mgmt-api-endpoint", web.URL, "--page-service-connstring", "postgres://postgres@" + l.Addr().String()},
-		tn.ID().String() + "/" + tl.Info().ID.String(), tl
+	return l.Addr().String()
+}
+
+// flags are those by which the server is found.
+func (s *served) flags() []string {
+	return []string{"--mgmt-api-endpoint", s.api, "--page-service-connstring", s.pages}
+}
+
+// bench runs a subcommand that is to end with a code.
+func (s *served) bench(t *testing.T, code int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	require.Equal(t, code, run(t.Context(), args, &out, &errs), "%v: %s", args, &errs)
+	return out.String(), errs.String()
 }
 
 // output is what Neon's pagebench prints.
@@ -66,12 +102,11 @@ type output struct {
 
 // TestCommands runs each subcommand for a moment against a served cluster.
 func TestCommands(t *testing.T) {
-	flags, target, tl := serve(t)
+	s := serve(t)
+	target, tl := s.target, s.tl
 	bench := func(code int, args ...string) (string, string) {
 		t.Helper()
-		var out, errs bytes.Buffer
-		require.Equal(t, code, run(t.Context(), append(args, flags...), &out, &errs), "%s", &errs)
-		return out.String(), errs.String()
+		return s.bench(t, code, append(args, s.flags()...)...)
 	}
 	measured := func(args ...string) (o output) {
 		t.Helper()
@@ -112,7 +147,102 @@ func TestCommands(t *testing.T) {
 		require.Empty(t, out)
 		require.Contains(t, errs, c.says)
 	}
-	var out, said bytes.Buffer
-	require.Equal(t, 2, run(t.Context(), []string{"get-page-latest-lsn", target, "--page-service-connstring", "grpc://x", flags[0], flags[1]}, &out, &said))
-	require.Contains(t, said.String(), "postgres:// is spoken here")
+	plot := filepath.Join(t.TempDir(), "run.svg")
+	measured("get-page-latest-lsn", "--runtime", "300ms", "--plot", plot)
+	svg, err := os.ReadFile(plot)
+	require.NoError(t, err)
+	require.Contains(t, string(svg), "latency by percentile")
+
+	over := func(url string, args ...string) (int, string) {
+		var out, errs bytes.Buffer
+		code := run(t.Context(), append(args, "--page-service-connstring", url, "--mgmt-api-endpoint", s.api), &out, &errs)
+		return code, out.String() + errs.String()
+	}
+	for _, args := range [][]string{{"--queue-depth", "4"}, {"--batch-size", "7", "--compression"}, {"--per-client-rate", "100", "--open-loop"}} {
+		code, said := over(s.grpc, append([]string{"get-page-latest-lsn", "--runtime", "300ms"}, args...)...)
+		require.Zero(t, code, said)
+		require.Contains(t, said, "requests per second")
+	}
+	for _, c := range [][]string{
+		{"ftp://x", "postgres:// and grpc:// are spoken here", "get-page-latest-lsn", target},
+		{s.pages, "only grpc:// has it", "get-page-latest-lsn", "--compression"},
+		{s.pages, "the simple one", "get-page-latest-lsn", "--rich-client"},
+		{s.grpc, "over postgres://", "basebackup"},
+	} {
+		code, said := over(c[0], c[2:]...)
+		require.Equal(t, 2, code)
+		require.Contains(t, said, c[1])
+	}
+}
+
+// TestLayersAndStreams runs the subcommands that ask for no pages.
+func TestLayersAndStreams(t *testing.T) {
+	s := serve(t)
+	require.Eventually(t, func() bool { // evictions need layers of which the manifest says that remote storage has them
+		where, err := s.tl.Residence()
+		return err == nil && len(where) > 0 && !slices.ContainsFunc(where, func(r strata.Residence) bool { return !r.Remote })
+	}, time.Minute, time.Millisecond)
+	out, _ := s.bench(t, 0, append([]string{"ondemand-download-churn", "--runtime", "500ms", "--tasks-per-target", "2", "--concurrency-per-target", "3", "--set-io-engine", s.engine}, s.flags()...)...)
+	var churned map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &churned))
+	for _, name := range []string{"downloads_count", "downloads_bytes", "evictions_count", "timeline_restarts"} {
+		require.Positive(t, churned[name], "%s in %s", name, out)
+	}
+	require.Contains(t, churned, "runtime")
+
+	out, _ = s.bench(t, 0, append([]string{"aux-files", "--batches", "3", "--files", "4", "--lists", "2"}, s.flags()...)...)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	require.Len(t, lines, 1+3+2)
+	require.Equal(t, "operating on timeline "+s.target, lines[0])
+	require.Equal(t, "ingested 4 files", lines[3])
+	require.Regexp(t, `^12 files found in [0-9.e-]+s$`, lines[5])
+	_, errs := s.bench(t, 2, "aux-files", s.target, s.target)
+	require.Contains(t, errs, "one target at most")
+
+	for _, args := range [][]string{{"--server", s.grpc, "--per-connection", "7"}, {"--server", s.pages}} {
+		out, _ = s.bench(t, 0, append([]string{"idle-streams", "--http-server", s.api, "--count", "30", "--runtime", "0s", "--send-request"}, args...)...)
+		var idle struct{ Streams, Before, After int64 }
+		require.NoError(t, json.Unmarshal([]byte(strings.NewReplacer("resident_bytes_", "").Replace(out)), &idle))
+		require.EqualValues(t, 30, idle.Streams)
+		require.Positive(t, idle.Before)
+	}
+}
+
+// TestInProcess asks a store without any server, and makes one.
+func TestInProcess(t *testing.T) {
+	s := &served{}
+	store := filepath.Join(t.TempDir(), "store")
+	out, _ := s.bench(t, 0, "ingest", "--store", store, "--volume", "2MiB", "--value-size", "1000", "--keys", "500", "--random")
+	var r struct {
+		output
+		Bytes int64 `json:"bytes"`
+	}
+	require.NoError(t, json.Unmarshal([]byte(out), &r))
+	require.Positive(t, r.Total.Count)
+	require.GreaterOrEqual(t, r.Bytes, int64(2<<20))
+	for _, c := range [][]string{{"1", "there already", "--store", store}, {"2", "--store is wanted"}, {"2", "1 TiB", "--store", store, "--volume", "9999GiB"}, {"2", "1 and more", "--store", store, "--batch", "0"}} {
+		code, err := strconv.Atoi(c[0])
+		require.NoError(t, err)
+		_, errs := s.bench(t, code, append([]string{"ingest"}, c[2:]...)...)
+		require.Contains(t, errs, c[1])
+	}
+
+	dir := t.TempDir()
+	src, err := sample.Open(filepath.Join(testkit.RepoRoot(t), "testdata", "sample"))
+	require.NoError(t, err)
+	require.NoError(t, src.ExtractCluster(filepath.Join(dir, "cluster")))
+	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(dir, "store"), CreateIfMissing: true})
+	require.NoError(t, err)
+	tn, err := e.DefaultTenant(t.Context())
+	require.NoError(t, err)
+	_, _, err = tn.Import(t.Context(), strata.ImportOptions{PGData: filepath.Join(dir, "cluster"), Name: "main"})
+	require.NoError(t, err)
+	require.NoError(t, e.Close())
+	out, _ = s.bench(t, 0, "get-page-latest-lsn", "--store", filepath.Join(dir, "store"), "--runtime", "200ms", "--queue-depth", "8", "--batch-size", "4", "--req-latest-probability", "0.5")
+	require.NoError(t, json.Unmarshal([]byte(out), &r))
+	require.Positive(t, r.Total.Count)
+	out, _ = s.bench(t, 0, "basebackup", "--store", filepath.Join(dir, "store"), "--runtime", "1s")
+	require.NoError(t, json.Unmarshal([]byte(out), &r))
+	_, errs := s.bench(t, 2, "get-page-latest-lsn", "--store", filepath.Join(dir, "store"), "--set-io-mode", "direct")
+	require.Contains(t, errs, "are for servers")
 }
