@@ -52,7 +52,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"page", "--rel", "1663/5/16384", "--block", "0", "--raw", "--hex"},
 		{"basebackup"},
 		{"basebackup", "--output", "x", "--format", "nonsense"}, {"basebackup", "--output", "x", "--replica"}, {"basebackup", "--output", "x", "--compress", "gzip:10"},
-		{"basebackup", "--output", "x", "--manifest", "--format", "standby"}, {"combinebackup", "a.tar"}, {"combinebackup", "--output", "x"},
+		{"basebackup", "--output", "x", "--manifest", "--format", "standby"}, {"basebackup", "--output", "x", "--wal", "d"}, {"combinebackup", "a.tar"}, {"combinebackup", "--output", "x"},
 		{"branch"},
 		{"branch", "a", "b"},
 		{"layers", "draw"},
