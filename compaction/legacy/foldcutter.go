@@ -63,7 +63,7 @@ func (c *foldCutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
 }
 
 // Finish gives the last output up to the end of the keys: if its name is taken, with the one before it, or else with its
-// first key apart.
+// first keys apart.
 func (c *foldCutter) Finish(emit func(compaction.Rect)) {
 	if !c.some {
 		return
@@ -73,10 +73,12 @@ func (c *foldCutter) Finish(emit func(compaction.Rect)) {
 		last, c.held = joined, page.Range{}
 	}
 	c.emit(emit)
-	for next := last.Start.Next(); c.taken[last] && next.Less(last.End); next = last.Start.Next() {
-		c.held = page.Range{Start: last.Start, End: next}
-		c.emit(emit)
-		last.Start = next
+	for next := last.Start.Next(); c.taken[last] && next.Less(last.End); next = next.Next() {
+		head, rest := page.Range{Start: last.Start, End: next}, page.Range{Start: next, End: last.End}
+		if !c.taken[head] && !c.taken[rest] {
+			c.held, last = head, rest
+			c.emit(emit)
+		}
 	}
 	c.held = last
 	c.emit(emit)
