@@ -43,8 +43,13 @@ type candidates struct {
 }
 
 type owned struct {
-	t    *timeline.Timeline
+	by   evicter
 	desc layer.Desc
+}
+
+// evicter is a timeline, or an import that is not finished.
+type evicter interface {
+	Evict(ctx context.Context, ds ...layer.Desc) (timeline.Evicted, error)
 }
 
 // Evict looks once, and removes what is too much by some limits. One at a time looks.
@@ -83,12 +88,12 @@ func (s *Store) Evict(ctx context.Context, l evict.Limits) (r EvictReport, err e
 }
 
 // byTimeline gives the chosen layers of each timeline, and counts why.
-func (c *candidates) byTimeline(chosen []evict.Choice, reasons map[evict.Reason]int) map[*timeline.Timeline][]layer.Desc {
-	out := map[*timeline.Timeline][]layer.Desc{}
+func (c *candidates) byTimeline(chosen []evict.Choice, reasons map[evict.Reason]int) map[evicter][]layer.Desc {
+	out := map[evicter][]layer.Desc{}
 	for _, x := range chosen {
 		reasons[x.Reason]++
 		o := c.owners[x.Layer]
-		out[o.t] = append(out[o.t], o.desc)
+		out[o.by] = append(out[o.by], o.desc)
 	}
 	return out
 }
@@ -107,6 +112,13 @@ func (s *Store) candidates() (c candidates, err error) {
 			for _, r := range resident {
 				c.layers = append(c.layers, evict.Layer{Tenant: n, Size: r.Desc.Size, Used: r.Used, Covered: r.Covered})
 				c.owners = append(c.owners, owned{tl, r.Desc})
+			}
+		}
+		for _, i := range t.unfinishedImports() {
+			for _, d := range i.resident() { // nobody reads them before the import is finished
+				c.disk.Layers += d.Size
+				c.layers = append(c.layers, evict.Layer{Tenant: n, Size: d.Size, Used: i.file.begun})
+				c.owners = append(c.owners, owned{i, d})
 			}
 		}
 	}

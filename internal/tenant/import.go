@@ -105,6 +105,7 @@ type importing struct {
 	plan    *ImportPlan
 	tracker *importTracker
 	mu      sync.Mutex // guards file
+	sealed  bool       // no layer leaves the disk any more by evict; mu guards it
 }
 
 // ImportDir is a folder in which whoever imports may keep files, whose names begin with ImportFilePrefix and a dot. Those of
@@ -157,7 +158,13 @@ func (t *Tenant) yieldImport(ctx context.Context, name string, id *page.Timeline
 			return fmt.Errorf("%w: %q (id %s) is an unfinished import; go on with it, or delete it", ErrTimelineExists, s.name, s.id)
 		}
 		*id = s.id
+		if s.files != nil {
+			s.files.seal()
+		}
 		if !resume {
+			if err := t.dropAway(ctx, s); err != nil {
+				return err
+			}
 			if err := t.store.dropUnfinished(timeline.ImportDir(t.dir, s.id)); err != nil {
 				return err
 			}
@@ -216,6 +223,7 @@ func (i *importing) run(ctx context.Context, s *slot, open func(ctx context.Cont
 	if err := i.match(ctx); err != nil {
 		return nil, ImportedJob{}, err
 	}
+	i.t.set(s, func() { s.files = i })
 	if err := i.runJobs(ctx); err != nil {
 		return nil, ImportedJob{}, err
 	}
@@ -260,7 +268,9 @@ func (i *importing) match(ctx context.Context) error {
 	}
 	for n, j := range f.done {
 		for _, d := range j.layers {
-			if !i.isWhole(ctx, d) {
+			if whole, err := i.isThere(ctx, d); err != nil {
+				return err
+			} else if !whole {
 				env.Logger.Warn("a layer of an unfinished import is not what was written; its job is done again", "timeline", f.name, "job", n, "layer", d.FileName())
 				delete(f.done, n)
 			}
@@ -294,7 +304,7 @@ func (i *importing) runJobs(ctx context.Context) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(i.o.Jobs)
 	for n := range i.plan.Jobs {
-		if _, ok := i.file.done[n]; ok || gctx.Err() != nil {
+		if i.isDone(n) || gctx.Err() != nil {
 			continue
 		}
 		g.Go(func() error { return i.job(gctx, n) })
@@ -303,6 +313,13 @@ func (i *importing) runJobs(ctx context.Context) error {
 		return err
 	}
 	return ctx.Err()
+}
+
+func (i *importing) isDone(n int) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	_, ok := i.file.done[n]
+	return ok
 }
 
 // job does a job, again if that fails.
@@ -381,6 +398,7 @@ func (i *importing) finish(ctx context.Context) (*timeline.Timeline, ImportedJob
 		sum.layers, sum.Suspect = append(sum.layers, j.layers...), append(sum.Suspect, j.Suspect...)
 	}
 	m, env := i.plan.Meta, i.t.store.env
+	i.seal()
 	if i.plan.Recover != nil {
 		i.tracker.change(func(p *ImportProgress) { p.Replaying = true })
 		end, err := i.recover(ctx, sum)
@@ -389,7 +407,7 @@ func (i *importing) finish(ctx context.Context) (*timeline.Timeline, ImportedJob
 		}
 		m.InitialLSN = end
 	}
-	tl, err := timeline.FinishImport(ctx, env, i.t.dir, m, i.plan.Prev, sum.layers, i.plan.Recover != nil)
+	tl, err := timeline.FinishImport(ctx, env, i.t.dir, m, i.plan.Prev, sum.layers, i.away(sum.layers), i.plan.Recover != nil)
 	return tl, sum, err
 }
 
@@ -399,7 +417,7 @@ func (i *importing) recover(ctx context.Context, sum ImportedJob) (end page.LSN,
 	if err := timeline.TidyImport(env, i.dir, sum.layers); err != nil {
 		return 0, err
 	}
-	tl, err := timeline.OpenImport(env, i.dir, i.plan.Meta, i.plan.Prev, sum.layers)
+	tl, err := timeline.OpenImport(env, i.dir, i.plan.Meta, i.plan.Prev, sum.layers, i.away(sum.layers))
 	if err != nil {
 		return 0, err
 	}

@@ -24,12 +24,14 @@ import (
 //	plan 81d0…3f 24
 //	job 0 relations 120 pages 16384
 //	layer 000000…-000000…__00000000016B3748-v1-00000001 4194304 checked
+//	away 000000…-000000…__00000000016B3748-v1-00000001 89abcdef01234567
 //	suspect 00000006…
 //	job 2 relations 0 pages 16384
 //	crc32c 89abcdef
 //
 // The plan is its digest and the number of its jobs, "plan - 0" until it is made. What follows a job are the layers that it
-// made, by their names and sizes, and the pages whose checksum was wrong.
+// made, by their names and sizes, those of them that are in remote storage only, with the XXH64 of their bytes, and the pages whose
+// checksum was wrong.
 const (
 	importFileName = timeline.ImportFilePrefix
 	importMagic    = "strata import"
@@ -45,6 +47,7 @@ type importFile struct {
 	digest string
 	jobs   int
 	done   map[int]ImportedJob
+	away   map[string]uint64 // of layers that are in remote storage only, by the names of their files, the checksums
 }
 
 // ImportedJob is what a job took and made.
@@ -71,12 +74,23 @@ func (f *importFile) encode() []byte {
 		fmt.Fprintf(&b, "job %d relations %d pages %d\n", n, j.Relations, j.Pages)
 		for _, d := range j.layers {
 			fmt.Fprintf(&b, "layer %s %d %s\n", d.FileName(), d.Size, checkedWord(d.Checked))
+			if sum, ok := f.away[d.FileName()]; ok {
+				fmt.Fprintf(&b, "away %s %016x\n", d.FileName(), sum)
+			}
 		}
 		for _, k := range j.Suspect {
 			fmt.Fprintf(&b, "suspect %s\n", k)
 		}
 	}
 	return sealText(b.String())
+}
+
+// noteAway says that a layer is in remote storage only.
+func (f *importFile) noteAway(d layer.Desc, sum uint64) {
+	if f.away == nil {
+		f.away = map[string]uint64{}
+	}
+	f.away[d.FileName()] = sum
 }
 
 func checkedWord(checked bool) string {
@@ -169,6 +183,12 @@ func (f *importFile) decodeJobs(text string) (string, error) {
 			}
 			d.Size, d.Checked = size, words[3] == checkedWord(true)
 			job.layers = append(job.layers, d)
+		case n >= 0 && len(words) == 3 && words[0] == "away" && len(job.layers) > 0 && job.layers[len(job.layers)-1].FileName() == words[1]:
+			sum, err := strconv.ParseUint(words[2], 16, 64)
+			if err != nil || sum == 0 {
+				return line, errLine
+			}
+			f.noteAway(job.layers[len(job.layers)-1], sum)
 		case n >= 0 && len(words) == 2 && words[0] == "suspect":
 			var k page.Key
 			if err := k.UnmarshalText([]byte(words[1])); err != nil {
@@ -222,6 +242,6 @@ func (t *Tenant) openImport(path, idText string) error {
 	if err != nil {
 		return err
 	}
-	t.mu.slots[id] = &slot{record: record{id: id, name: f.name}, known: true, state: Importing}
+	t.mu.slots[id] = &slot{record: record{id: id, name: f.name}, known: true, state: Importing, files: &importing{t: t, dir: path, file: f}}
 	return nil
 }

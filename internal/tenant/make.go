@@ -78,7 +78,7 @@ func (t *Tenant) made(s *slot, tl *timeline.Timeline, err error) (*timeline.Time
 	if err != nil {
 		delete(t.mu.slots, s.id)
 	} else {
-		s.tl, s.state, s.record, s.importing, s.err = tl, Active, recordOf(tl), nil, nil
+		s.tl, s.state, s.record, s.importing, s.files, s.err = tl, Active, recordOf(tl), nil, nil, nil
 	}
 	s.stop()
 	s.stop = nil

@@ -92,6 +92,8 @@ type slot struct {
 	made chan struct{}
 	// importing says how far the import of one that is Creating is.
 	importing *importTracker
+	// files has the layers of an import that is not finished.
+	files *importing
 }
 
 func (s *slot) status() Status {

@@ -68,9 +68,10 @@ func RemoveLayers(env *Env, dir string, layers []layer.Desc) error {
 }
 
 // OpenImport opens what has been imported so far, m.InitialLSN being that of the image layers, so that WAL can be put over it.
-// It is no timeline of the store: nothing is compacted, collected or uploaded. Close it before FinishImport.
-func OpenImport(env *Env, dir string, m manifest.Meta, prev page.LSN, layers []layer.Desc) (*Timeline, error) {
-	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev, Layers: layers}
+// It is no timeline of the store: nothing is compacted, collected or uploaded. away are those of the layers that are in remote storage
+// only. Close it before FinishImport.
+func OpenImport(env *Env, dir string, m manifest.Meta, prev page.LSN, layers []layer.Desc, away []manifest.Remote) (*Timeline, error) {
+	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev, Layers: layers, Remote: away}
 	if err := manifest.Create(env.FS, dir, s); err != nil {
 		return nil, err
 	}
@@ -83,6 +84,11 @@ func OpenImport(env *Env, dir string, m manifest.Meta, prev page.LSN, layers []l
 		return nil, errors.Join(err, log.Close())
 	}
 	t.log, t.importing = log, true
+	if err := t.files.countAbsent(log.State().Remote); err != nil {
+		env.heights.drop(t)
+		t.endViews()
+		return nil, errors.Join(err, log.Close())
+	}
 	b := &t.background
 	b.flush.do = func(ctx context.Context) { _ = t.flushUpTo(ctx, page.MaxLSN) } // kept for the next Put, and logged
 	b.flushing.ring = b.flush.wake
@@ -93,11 +99,12 @@ func OpenImport(env *Env, dir string, m manifest.Meta, prev page.LSN, layers []l
 }
 
 // FinishImport makes a timeline of what was imported. It begins at m.InitialLSN, which may lie above the LSNs of its
-// layers. With opened, WAL was put over the image layers, and all that it made is taken; else layers are all. After
+// layers. With opened, WAL was put over the image layers, and all that it made is taken; else layers are all, away of them in remote
+// storage only. After
 // an error the import can be finished again, unless ErrExist says that there is such a timeline.
-func FinishImport(ctx context.Context, env *Env, parent string, m manifest.Meta, prev page.LSN, layers []layer.Desc, opened bool) (*Timeline, error) {
+func FinishImport(ctx context.Context, env *Env, parent string, m manifest.Meta, prev page.LSN, layers []layer.Desc, away []manifest.Remote, opened bool) (*Timeline, error) {
 	dir, temp := filepath.Join(parent, m.Timeline.String()), ImportDir(parent, m.Timeline)
-	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev, Layers: layers}
+	s := manifest.State{Meta: m, DiskConsistentLSN: m.InitialLSN, PrevRecordLSN: prev, Layers: layers, Remote: away}
 	if opened {
 		log, _, err := openManifest(env, temp)
 		if err != nil {

@@ -222,7 +222,7 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 		Sleep: t.env.uploads.sleep, Released: u.released, Indexed: u.indexed}, part)
 	q.Forget(surplus...)
 	for _, d := range lacking {
-		if u.inherits(q, d) {
+		if u.inherits(q, d) || u.isAway(q, d) {
 			continue
 		}
 		if err := q.Layer(d, filepath.Join(t.dir, d.FileName())); err != nil {

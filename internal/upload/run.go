@@ -4,14 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stratapg/strata/internal/upload/index"
 	"github.com/stratapg/strata/internal/upload/schedule"
@@ -125,36 +120,19 @@ func (q *Queue) runLayer(ctx context.Context, op schedule.Op) {
 	q.pumpLocked()
 }
 
-func (q *Queue) putLayer(ctx context.Context, f *file) (err error) {
+func (q *Queue) putLayer(ctx context.Context, f *file) error {
 	if err := q.c.Deletions.Keep(ctx, q.c.Place, ObjectOf(&f.desc)); err != nil {
 		return err
 	}
-	r, err := q.c.FS.Open(f.path)
+	t := Transfer{q.c.Remote, q.c.FS, q.c.Bandwidth}
+	sum, err := t.Put(ctx, q.c.Place.Prefix()+ObjectName(&f.desc), f.path, f.desc.Size, f.sum)
+	if errors.Is(err, fs.ErrNotExist) && q.isForgotten(f) {
+		return nil
+	}
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) && q.isForgotten(f) {
-			return nil
-		}
 		return err
 	}
-	defer func() { err = errors.Join(err, r.Close()) }()
-	if size, err := r.Size(); err != nil || size != f.desc.Size {
-		return errors.Join(err, fmt.Errorf("%w: %s has %d bytes, its layer %d", remote.ErrSize, f.path, size, f.desc.Size))
-	}
-	g, inner := errgroup.WithContext(ctx)
-	if f.sum == 0 {
-		g.Go(func() (err error) {
-			f.sum, err = sumOf(inner, r, f.desc.Size)
-			return err
-		})
-	}
-	g.Go(func() error {
-		key := q.c.Place.Prefix() + ObjectName(&f.desc)
-		_, err := q.c.Remote.Put(inner, key, q.c.Bandwidth.pace(inner, r), f.desc.Size, remote.PutOptions{})
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return err
-	}
+	f.sum = sum
 	q.c.Counters.layers.Add(1)
 	q.c.Counters.bytes.Add(f.desc.Size)
 	return nil
@@ -164,25 +142,6 @@ func (q *Queue) isForgotten(f *file) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return f.forgotten
-}
-
-// sumUnit is what of a file is read at once for its checksum.
-const sumUnit = 256 << 10
-
-// sumOf gives a file's checksum: XXH64 with seed 0 of all its bytes.
-func sumOf(ctx context.Context, r io.ReaderAt, size int64) (uint64, error) {
-	h, buf := xxhash.New(), make([]byte, min(sumUnit, size))
-	for off := int64(0); off < size; off += int64(len(buf)) {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		b := buf[:min(int64(len(buf)), size-off)]
-		if _, err := r.ReadAt(b, off); err != nil && !errors.Is(err, io.EOF) {
-			return 0, err
-		}
-		_, _ = h.Write(b) // never fails
-	}
-	return h.Sum64(), nil
 }
 
 func (q *Queue) runIndex(ctx context.Context, op schedule.Op) {
