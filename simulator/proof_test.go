@@ -72,19 +72,42 @@ func TestSlowIngest(t *testing.T) {
 	require.Positive(t, r.Records)
 }
 
-// TestRandomScenarios runs random scenarios under all strategies with all checks, the long form for ten minutes. A run that
-// fails leaves its picture, and compaction-simulator replay runs it again.
+// TestRandomScenarios runs random scenarios under all strategies with all checks: always the same few, or, in the long form, others
+// each time for ten minutes. A run that fails leaves its picture, and compaction-simulator replay runs it again.
 func TestRandomScenarios(t *testing.T) {
-	until := time.Now().Add(time.Duration(testkit.Size(1, 10, 600)) * time.Second)
+	first, some, until := uint64(0), uint64(testkit.Size(2, 3, 1)), time.Now()
+	if testkit.Long() {
+		first, until = testkit.Rand(t, 0).Uint64()>>32, until.Add(10*time.Minute)
+	}
 	n := uint64(0)
-	for ; n < uint64(testkit.Size(1, 3, 3)) || time.Now().Before(until); n++ {
+	for ; n < some || time.Now().Before(until); n++ {
 		for _, name := range catalog.Names() {
 			s, err := catalog.New(name)
 			require.NoError(t, err)
-			requirePasses(t, scenario.Random(n), s)
+			c := scenario.Random(first + n)
+			if !testkit.Long() {
+				c.Checks.Full = max(c.Checks.Full, 30) // most of the time goes into checks of everything
+			}
+			requirePasses(t, c, s)
 		}
 	}
-	t.Logf("%d random scenarios, each under %d strategies", n, len(catalog.Names()))
+	t.Logf("%d random scenarios from seed %d on, each under %d strategies", n, first, len(catalog.Names()))
+}
+
+// TestHardScenarios runs those again of which one failed before.
+func TestHardScenarios(t *testing.T) {
+	for _, c := range []struct {
+		seed     uint64
+		strategy string
+	}{
+		{200012, "partitioned"}, {200022, "partitioned"}, // images of one plan left a hole between tables
+		{200013, "legacy"}, {200086, "legacy"}, // a fold of images and no records lost them
+		{200045, "legacy"}, {200061, "legacy"}, // a branch at the horizon of a fold had released some keys
+	} {
+		s, err := catalog.New(c.strategy)
+		require.NoError(t, err)
+		requirePasses(t, scenario.Random(c.seed), s)
+	}
 }
 
 func requirePasses(t *testing.T, c sim.Config, s compaction.Strategy) {

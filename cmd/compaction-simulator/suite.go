@@ -38,8 +38,8 @@ func suiteCommand() *cobra.Command {
 		Long: `Run all scenarios under all strategies, several at a time, and print how they compare.
 
 A results folder gets an index.html with the table, charts over time, and a picture and an interactive page of each
-run. Besides, "partitioned" is run with the bounds on reads that the others came to (their p99 of deltas, and of records where
-that is above its own bound), to show what it writes for the same reads: these runs are called partitioned@legacy and so on.
+run. Besides, "partitioned" is run with the bounds on reads that the others came to (their p99 of deltas; with --max-records also
+their worst read's records, if these are more), to show what it writes for the same reads: these runs are called partitioned@legacy and so on.
 
 The last line is "suite: runs=… failed=… seconds=…". The exit code is 0 only if no run failed; a run fails if a
 checker finds that a version is lost, that layers overlap, or that a strategy does not come to an end.`,
