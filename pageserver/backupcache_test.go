@@ -157,10 +157,10 @@ func (c *cached) harm(r *rand.Rand) {
 // are sent and while nobody looks, and that is closed and opened again. No answer may be whole and wrong.
 func TestThousandBackups(t *testing.T) {
 	requests := testkit.Size(24, 84, 1000)
-	c := newCached(t, 3)
-	c.limits.Entries, c.limits.Bytes = 5, 48<<20
+	c := newCached(t, testkit.Size(1, 3, 3))
+	c.limits.Entries, c.limits.Bytes = testkit.Size(3, 5, 5), 48<<20
 	r := testkit.Rand(t, 1)
-	const rounds, clients = 4, 3
+	rounds, clients := testkit.Size(2, 4, 4), 3
 	var harmed, broken atomic.Int64
 	for range rounds {
 		c.start(t)
@@ -190,7 +190,7 @@ func TestThousandBackups(t *testing.T) {
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(c.cache, "a-b-c-1.basebackup.___temp"), []byte("half"), 0o600))
 	}
-	require.LessOrEqual(t, broken.Load(), harmed.Load()*clients)
+	require.LessOrEqual(t, broken.Load(), harmed.Load()*int64(clients))
 	t.Logf("%d requests: %d found, %d not; %d gave way, %d of %d harmed were met, %d answers broken off", requests, c.sum.Hits, c.sum.Misses,
 		c.sum.Evictions, c.sum.Damaged, harmed.Load(), broken.Load())
 

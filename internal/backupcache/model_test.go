@@ -201,7 +201,7 @@ func TestDurable(t *testing.T) {
 // but a miss, the limit holds, and once the disk works all is as before.
 func TestFaults(t *testing.T) {
 	lengths := []int{9000, big, 0, 12_000, 9000}
-	for _, sticky := range []bool{false, true} {
+	for _, sticky := range []bool{false, true}[:testkit.Size(1, 2, 2)] {
 		for _, effect := range []virtualfile.Effect{virtualfile.Fail, virtualfile.Short, virtualfile.Flip, virtualfile.Lose} {
 			for nth := 1; ; nth++ {
 				fault := &virtualfile.Fault{Effect: effect, Sticky: sticky, Err: syscall.EIO, Torn: 100, Bit: 4321}
