@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/stratapg/strata/bench/workload"
 )
 
 // cpuTime is the processor time used since it was started, by all threads, in the kernel too: what stays
@@ -14,13 +14,7 @@ type cpuTime struct{ start time.Duration }
 func startCPU() cpuTime { return cpuTime{usedCPU()} }
 
 // usedCPU is 0 where the system does not say.
-func usedCPU() time.Duration {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
+func usedCPU() time.Duration { return workload.UsedCPU() }
 
 // report gives MB/s of wall time, and of processor time.
 func (c cpuTime) report(b *testing.B, bytes int64) {

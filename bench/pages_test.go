@@ -2,210 +2,95 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/bench/workload"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/virtualfile"
-	"github.com/stratapg/strata/walredo"
 )
 
-// engines are those that reads are measured with, always with direct I/O: the data are cold, whatever ran
-// before.
-var engines = []struct {
-	name string
-	kind virtualfile.EngineKind
-}{{"std", virtualfile.EngineStd}, {"uring", virtualfile.EngineURing}}
-
 // place is where a value lies in a file.
-type place struct {
-	file     int
-	off, end int64
-}
+type place = workload.Place
 
 // bare reads places past the engine under test, through a Disk of its own.
 type bare struct {
-	disk  *virtualfile.Disk
-	files []*virtualfile.Handle
-	unit  int64 // that reads are made of
+	*workload.Bare
+	disk *virtualfile.Disk
 }
 
-// newBare opens all layers of a timeline, and tells where the values of its keys lie. Blobs lie back to back
-// in the order of the index.
+// newBare opens all layers of a timeline, and tells where the values of its keys lie.
 func newBare(tb testing.TB, tl *strata.Timeline, dir string, kind virtualfile.EngineKind, unit int64) (*bare, map[page.Key][]place) {
-	ctx := context.Background()
-	d, err := virtualfile.NewDisk(virtualfile.NewOS(), virtualfile.DiskOptions{Mode: virtualfile.DirectRW, Engine: kind})
-	require.NoError(tb, err)
-	tb.Cleanup(func() { require.NoError(tb, d.Close()) })
-	if got := d.Metrics().Engine; got != kind {
+	b, places, err := workload.OpenBare(context.Background(), tl, dir, kind, unit)
+	if errors.Is(err, workload.ErrNoEngine) {
 		testkit.Skip(tb, "this machine has no io_uring: allow the system calls io_uring_*")
 	}
-	b := &bare{disk: d, unit: unit}
-	places := map[page.Key][]place{}
-	id := tl.Info()
-	for i, desc := range tl.Layers() {
-		name := filepath.Join(dir, "tenants", id.Tenant.String(), "timelines", id.ID.String(), desc.FileName())
-		h, err := d.Open(name)
-		require.NoError(tb, err)
-		tb.Cleanup(func() { require.NoError(tb, h.Close()) })
-		b.files = append(b.files, h)
-		const dataStart, smallBlob = 8192, 128
-		at := int64(dataStart)
-		_, err = tl.VerifyLayer(ctx, desc, func(k page.Key, _ page.LSN, _ bool, s layer.Stored) error {
-			n := int64(len(s.Data)) + 1
-			if len(s.Data) >= smallBlob || s.Zstd {
-				n += 3
-			}
-			places[k] = append(places[k], place{i, at, at + n})
-			at += n
-			return nil
-		})
-		require.NoError(tb, err)
-	}
-	return b, places
-}
-
-// read reads places in one batch.
-func (b *bare) read(ctx context.Context, places []place, reads []virtualfile.Read) error {
-	n := 0
-	reads = reads[:0]
-	for _, p := range places {
-		off := p.off &^ (b.unit - 1)
-		l := int((p.end - off + b.unit - 1) &^ (b.unit - 1))
-		reads = append(reads, virtualfile.Read{File: b.files[p.file], Off: off, At: n, Len: l})
-		n += l
-	}
-	buf := b.disk.Buffers().Get(n)
-	defer buf.Release()
-	for i := range reads {
-		reads[i].Buf = buf
-	}
-	if err := b.disk.ReadMulti(ctx, reads); err != nil {
-		return err
-	}
-	for i := range reads {
-		if reads[i].Err != nil {
-			return reads[i].Err
-		}
-	}
-	return nil
+	require.NoError(tb, err)
+	tb.Cleanup(func() { require.NoError(tb, b.Close()) })
+	return &bare{b, b.Disk()}, places
 }
 
 // outcome is what a duel measured: reads/s of either side in all, processor time of a read in µs, and how
 // their times compare.
 type outcome struct{ ours, theirs, oursCPU, theirsCPU, slower float64 }
 
+// How long rounds are.
 const (
-	// roundReads is how many reads each caller makes in a round: its goroutine is to live long enough for its
-	// start to count for nothing. A round of few callers has minRound. Both last some 10 to 60 ms.
-	roundReads = 50
-	minRound   = 500
-	// minPairs of rounds decide, however short the benchmark is told to be.
-	minPairs = 31
+	roundReads = workload.RoundReads
+	minRound   = workload.MinRound
 )
 
-// duel measures read against bare reads of the same places, by as many callers: in short rounds, by turns, so
-// that both meet the same weather. slower is the median over pairs of rounds of our time to theirs, so that
+// minPairs of rounds decide, however short the benchmark is told to be.
+const minPairs = 31
+
+// duel measures read against bare reads of the same places. slower is the median over pairs of rounds of our time to theirs, so that
 // what disturbs the machine for a moment decides nothing.
 func duel(b *testing.B, keys []page.Key, depth int, read, raw func(k page.Key) error) outcome {
-	round := max(minRound, roundReads*depth)
-	r := rand.New(rand.NewPCG(1, 2))
-	some := make([]page.Key, round)
-	timed := func(fn func(k page.Key) error, cpu *time.Duration) float64 {
-		begin, used := time.Now(), startCPU()
-		var wg sync.WaitGroup
-		for i := range depth {
-			wg.Go(func() {
-				for j := i; j < len(some); j += depth {
-					if err := fn(some[j]); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		}
-		wg.Wait()
-		*cpu += usedCPU() - used.start
-		return time.Since(begin).Seconds()
-	}
-	var ours, theirs float64
-	var oursCPU, theirsCPU time.Duration
+	d := workload.Duel{Keys: keys, Depth: depth, Ours: read, Theirs: raw}
+	var ours, theirs workload.Side
 	var ratios []float64
+	reads := 0
 	pair := func() {
-		for i := range some {
-			some[i] = keys[r.IntN(len(keys))]
-		}
-		var a, t float64
-		if len(ratios)%2 == 0 { // whoever comes second may gain from the first; so each is
-			a, t = timed(read, &oursCPU), timed(raw, &theirsCPU)
-		} else {
-			t, a = timed(raw, &theirsCPU), timed(read, &oursCPU)
-		}
-		ours, theirs, ratios = ours+a, theirs+t, append(ratios, a/t)
+		a, t, n, err := d.Round()
+		require.NoError(b, err)
+		ours.Wall, ours.CPU, theirs.Wall, theirs.CPU = ours.Wall+a.Wall, ours.CPU+a.CPU, theirs.Wall+t.Wall, theirs.CPU+t.CPU
+		ratios, reads = append(ratios, a.Wall.Seconds()/t.Wall.Seconds()), reads+n
 	}
 	pair() // neither side's buffers and descriptors are there yet
-	ours, theirs, oursCPU, theirsCPU, ratios = 0, 0, 0, 0, nil
+	ours, theirs, ratios, reads = workload.Side{}, workload.Side{}, nil, 0
 	for b.Loop() {
 		pair()
 	}
-	for len(ratios) < minPairs && !b.Failed() {
+	for len(ratios) < minPairs {
 		pair()
 	}
-	slices.Sort(ratios)
-	n := float64(len(ratios) * round)
-	return outcome{ours: n / ours, theirs: n / theirs,
-		oursCPU: oursCPU.Seconds() * 1e6 / n, theirsCPU: theirsCPU.Seconds() * 1e6 / n, slower: ratios[len(ratios)/2]}
+	n := float64(reads)
+	return outcome{ours: n / ours.Wall.Seconds(), theirs: n / theirs.Wall.Seconds(),
+		oursCPU: ours.CPU.Seconds() * 1e6 / n, theirsCPU: theirs.CPU.Seconds() * 1e6 / n, slower: workload.Median(ratios)}
 }
 
 // warm reads every key once, so that all of the index is in memory.
 func warm(tb testing.TB, tl *strata.Timeline, keys page.Set) {
-	n := 0
-	require.NoError(tb, tl.GetVectored(context.Background(), keys, tl.LastRecordLSN(), func(_ page.Key, _ []byte, err error) error {
-		n++
-		return err
-	}))
+	n, err := workload.Warm(context.Background(), tl, keys)
+	require.NoError(tb, err)
 	require.Positive(tb, n)
 }
 
 // readOne gives the function that reads one page through the engine.
 func readOne(tl *strata.Timeline) func(k page.Key) error {
-	lsn := tl.LastRecordLSN()
-	return func(k page.Key) error {
-		n := 0
-		err := tl.GetVectored(context.Background(), page.SetOfKeys(k), lsn, func(_ page.Key, v []byte, err error) error {
-			n += len(v)
-			return err
-		})
-		if err == nil && n != pg.BlockSize {
-			err = fmt.Errorf("%s: %d bytes", k.Describe(), n)
-		}
-		return err
-	}
+	return workload.Reader(context.Background(), tl)
 }
 
 // readBare gives the function that reads the same page's bytes without it.
 func (b *bare) readBare(places map[page.Key][]place) func(k page.Key) error {
-	pool := sync.Pool{New: func() any { return new([]virtualfile.Read) }}
-	return func(k page.Key) error {
-		p := places[k]
-		reads := pool.Get().(*[]virtualfile.Read)
-		defer pool.Put(reads)
-		if cap(*reads) < len(p) {
-			*reads = make([]virtualfile.Read, 0, len(p))
-		}
-		return b.read(context.Background(), p, *reads)
-	}
+	return b.Reader(context.Background(), places)
 }
 
 // pageStore imports a cluster with a relation of so many pages, stored uncompressed.
@@ -227,11 +112,11 @@ func pageStore(tb testing.TB, kind virtualfile.EngineKind, pages uint32) (tl *st
 // what a read costs of them, since neither side then waits for the drive. The folder is
 // that of TempDir, which has to be on a disk.
 func BenchmarkRandomPage(b *testing.B) {
-	for _, e := range engines {
-		b.Run(e.name, func(b *testing.B) {
-			tl, dir, keys := pageStore(b, e.kind, clusterPages)
+	for _, e := range workload.Engines {
+		b.Run(e.Name, func(b *testing.B) {
+			tl, dir, keys := pageStore(b, e.Kind, clusterPages)
 			const sector = 512
-			raw, places := newBare(b, tl, dir, e.kind, sector)
+			raw, places := newBare(b, tl, dir, e.Kind, sector)
 			warm(b, tl, page.NewSet(page.Range{Start: keys[0], End: keys[len(keys)-1].Next()}))
 			for _, depth := range []int{1, 8, 32, 64} {
 				b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
@@ -249,45 +134,15 @@ func BenchmarkRandomPage(b *testing.B) {
 }
 
 // noRedo gives a page of zeros for any records, and takes no time.
-type noRedo struct{}
-
-func (noRedo) Redo(_ context.Context, dst []byte, _ *walredo.Request) ([]byte, error) {
-	n := len(dst)
-	return dst[:n+pg.BlockSize], nil
-}
-
-func (noRedo) Close() error { return nil }
+type noRedo = workload.NoRedo
 
 // stackStore makes a stack of L0 deltas, each with one record of every page.
 func stackStore(tb testing.TB, kind virtualfile.EngineKind, height, pages int) (tl *strata.Timeline, dir string, keys []page.Key) {
-	const first, recordSize = page.LSN(0x1000000), 200
 	dir = filepath.Join(tb.TempDir(), "store")
-	ctx := context.Background()
-	tl, err := openStoreAt(tb, dir, strata.Options{
-		IOMode: virtualfile.DirectRW, IOEngine: kind, Redoer: noRedo{},
-		Compaction: strata.Compaction{Period: strata.Every(0)},
-	}).Create(ctx, strata.CreateOptions{Name: "main", Version: 17, InitialLSN: first})
+	m, err := workload.OpenStack(context.Background(), dir, kind, height, pages)
 	require.NoError(tb, err)
-	rel := page.RelTag{Spc: pg.DefaultTablespace, DB: 5, Rel: 16384}
-	r := rand.New(rand.NewPCG(1, 2))
-	record := make([]byte, recordSize)
-	for l := range height {
-		lsn := first + page.LSN(8*(l+1))
-		var batch page.Batch
-		for i := range pages {
-			for j := range record {
-				record[j] = byte(r.Uint32())
-			}
-			batch.PutRecord(rel.Block(uint32(i)), lsn, l == 0, record)
-		}
-		require.NoError(tb, tl.Put(ctx, &batch))
-		require.NoError(tb, tl.Flush(ctx))
-	}
-	require.Len(tb, tl.Layers(), height)
-	for i := range pages {
-		keys = append(keys, rel.Block(uint32(i)))
-	}
-	return tl, dir, keys
+	tb.Cleanup(func() { require.NoError(tb, m.Engine.Close()) })
+	return m.Timeline, dir, m.Keys
 }
 
 // BenchmarkL0Stack reads single pages at random under a stack of L0 deltas, each with one record of every
@@ -295,14 +150,14 @@ func stackStore(tb testing.TB, kind virtualfile.EngineKind, height, pages int) (
 // and awaited by the same engine: the engine reads whole chunks, of 1 KiB, to verify them.
 func BenchmarkL0Stack(b *testing.B) {
 	const chunk, pages = 1024, 8192
-	for _, e := range engines {
-		b.Run(e.name, func(b *testing.B) {
+	for _, e := range workload.Engines {
+		b.Run(e.Name, func(b *testing.B) {
 			for _, height := range []int{1, 5, 20} {
 				b.Run(fmt.Sprintf("height=%d", height), func(b *testing.B) {
-					tl, dir, keys := stackStore(b, e.kind, height, pages)
-					raw, places := newBare(b, tl, dir, e.kind, chunk)
+					tl, dir, keys := stackStore(b, e.Kind, height, pages)
+					raw, places := newBare(b, tl, dir, e.Kind, chunk)
 					warm(b, tl, page.NewSet(page.Range{Start: keys[0], End: keys[len(keys)-1].Next()}))
-					for _, depth := range []int{1, 8} {
+					for _, depth := range []int{1, 2, 4, 8} {
 						b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
 							b.ReportAllocs()
 							o := duel(b, keys, depth, readOne(tl), raw.readBare(places))
