@@ -49,13 +49,18 @@ type run struct {
 	expected int64 // bytes of WAL
 }
 
+// noBound on records is one that nothing reaches, a flush or a merge neither.
+const noBound = 1 << 30
+
 // Run does one run. A checker that fails is an error; the result says how far it came.
 func Run(ctx context.Context, cfg Config, s compaction.Strategy, watch Observer) (*stats.Result, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	chains := cfg.Options.MaxRecords != 0 // else planners are not told of records, and keep no bound on them
-	cfg.Options = cfg.Options.WithDefaults()
+	if cfg.Options = cfg.Options.WithDefaults(); !chains {
+		cfg.Options.MaxRecords = noBound
+	}
 	r := &run{cfg: &cfg, chains: chains, strategy: s, watch: watch, rand: workload.NewRand(cfg.Seed, "run")}
 	if err := r.begin(); err != nil {
 		return nil, err
