@@ -194,7 +194,6 @@ func TestCompactionRestsWhereItFails(t *testing.T) {
 	_, _, errs = metrics()
 	require.EqualValues(t, breakerFailures+2+breakerFailures, errs)
 	require.Contains(t, bad.plans.breakers.open(), causePlan)
-	clock.pass(breakerRest)
 	bad.SetStrategy(&wanting{jobs: func(*compaction.Snapshot) []compaction.Job { return nil }})
 	require.Equal(t, never, bad.compactNow(ctx))
 	require.Empty(t, bad.plans.breakers.open())

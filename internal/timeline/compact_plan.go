@@ -71,6 +71,7 @@ func (t *Timeline) SetStrategy(s compaction.Strategy) {
 		t.plans.strategy.Store(&s)
 	}
 	t.plans.debt.Store(nil)
+	t.plans.breakers.forget(causePlan) // the other strategy's
 	t.mu.Lock()
 	t.changedLocked()
 	t.mu.Unlock()

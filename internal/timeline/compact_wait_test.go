@@ -54,7 +54,8 @@ func TestWaitsForALane(t *testing.T) {
 // TestNamesThatAreHeld: a job whose outputs would have the names of files that are read still is done in the background as soon as
 // these are deleted, and not before.
 func TestNamesThatAreHeld(t *testing.T) {
-	p := newPublished(t, func(c *Config) { c.Compaction.Period = time.Hour })
+	idle := &wanting{jobs: func(*compaction.Snapshot) []compaction.Job { return nil }}
+	p := newPublished(t, func(c *Config) { c.Compaction.Period, c.Compaction.Strategy = time.Hour, idle })
 	old := p.tl.Layers()
 	// The only key cannot be cut at any LSN so that the first piece has a name of its own.
 	var held []layer.Desc
@@ -78,6 +79,7 @@ func TestNamesThatAreHeld(t *testing.T) {
 	p.tl.bury(held...)
 	require.Eventually(t, func() bool { return p.tl.view.Load().layers.L0().Height() == 0 }, time.Minute, time.Microsecond)
 	require.False(t, p.tl.plans.namesHeld.Load())
+	require.Eventually(t, func() bool { return len(p.tl.compact.doomed()) == 0 }, time.Minute, time.Microsecond, "files go with the last view")
 	p.whole()
 }
 
