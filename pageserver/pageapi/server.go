@@ -148,7 +148,7 @@ func (s *Server) options() []grpc.ServerOption {
 	const headers = 32 << 10
 	o := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.c.MaxMessage), grpc.MaxConcurrentStreams(s.c.Streams), grpc.MaxHeaderListSize(headers),
-		grpc.ConnectionTimeout(s.c.Startup), grpc.SharedWriteBuffer(true),
+		grpc.ConnectionTimeout(s.c.Startup),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsAtMost, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
