@@ -89,6 +89,6 @@ type Options struct {
 	FoldJobBytes int64
 
 	// MaxVisits bounds the deltas that a read may have to visit, MaxRecords the records that it may have to
-	// replay. Only strategies that promise it keep them (see Strategy): 16 and 64.
+	// replay. Only strategies that promise it keep them (see Strategy): 16 and 256.
 	MaxVisits, MaxRecords int
 }
