@@ -101,9 +101,17 @@ func (t *Tenant) free(name string, id page.TimelineID) error {
 		return fmt.Errorf("%w: %q (id %s); choose another name", ErrTimelineExists, name, tl.ID())
 	case errors.Is(err, ErrTimelineNotFound):
 		return nil
+	case t.isUnfinished(name):
+		return nil
 	default:
 		return err
 	}
+}
+
+// isUnfinished says whether a timeline is an import that was interrupted.
+func (t *Tenant) isUnfinished(name string) bool {
+	st, err := t.t.Status(name)
+	return err == nil && st.State == tenant.Importing
 }
 
 // Branch makes a timeline that shares the history of parent up to an LSN and goes its own way from there. It

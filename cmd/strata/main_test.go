@@ -31,6 +31,7 @@ func TestWrongUsageExitsWith2(t *testing.T) {
 		{"import"},
 		{"import", "--pgdata", "x", "--flavour", "sweet"},
 		{"import", "--pgdata", "x", "extra"},
+		{"import", "--pgdata", "x", "--tar", "y"}, {"import", "--pgdata", "x", "--slot", "s"},
 		{"ingest"},
 		{"ingest", "--wal", "x", "--until", "16B3748"},
 		{"ingest", "--wal", "x", "--checkpoint-distance", "256MB"},
