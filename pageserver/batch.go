@@ -8,13 +8,14 @@ import (
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pagestream"
+	"github.com/stratapg/strata/pageserver/tally"
 	"github.com/stratapg/strata/pg"
 )
 
 // batch is some requests that are answered together, and the bytes of their answers.
 type batch struct {
 	answer.Batch // of page requests
-	requests     []pagestream.Request
+	requests     []queued
 	at           []int // where the pages in out end
 	out          []byte
 	answered     bool // out is complete; of the stream's mu
@@ -23,10 +24,23 @@ type batch struct {
 // batches keeps what is large of a batch between those who need one.
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
-func (b *batch) reset(requests []pagestream.Request) {
+func (b *batch) reset(requests []queued) {
 	b.Reset()
 	b.requests = append(b.requests[:0], requests...)
 	b.at, b.out, b.answered = b.at[:0], b.out[:0], false
+}
+
+// count counts the requests by how long they took. Those that arrived together are counted together.
+func (b *batch) count(c *tally.Counts) {
+	now := time.Now()
+	for from := 0; from < len(b.requests); {
+		first, to := &b.requests[from], from+1
+		for to < len(b.requests) && b.requests[to].arrived.Equal(first.arrived) {
+			to++
+		}
+		c.Answered(tallyKind(first.Kind), now.Sub(first.arrived), to-from)
+		from = to
+	}
 }
 
 // message appends a CopyData message whose content fill appends.
@@ -43,12 +57,12 @@ func (s *stream) answer(b *batch) {
 	switch {
 	case err != nil:
 		for i := range b.requests {
-			s.refuse(b, &b.requests[i], err)
+			s.refuse(b, &b.requests[i].Request, err)
 		}
 	case first.Kind == pagestream.Page:
 		s.pages(b, c)
 	default:
-		s.other(b, first, c)
+		s.other(b, &first.Request, c)
 	}
 }
 
@@ -73,7 +87,7 @@ func (s *stream) pages(b *batch, c *datadir.Snapshot) {
 	}
 	b.out = make([]byte, 0, len(b.out)) // the pages stay where they were read to
 	for i := range b.requests {
-		r, p := &b.requests[i], &b.Pages[i]
+		r, p := &b.requests[i].Request, &b.Pages[i]
 		if p.Err != nil {
 			s.refuse(b, r, p.Err)
 			continue

@@ -225,7 +225,9 @@ func (c *conn) message(ctx context.Context, m pgproto3.FrontendMessage) (done bo
 func (c *conn) run(ctx context.Context, query string) error {
 	cmd, err := parseCommand(query)
 	if err == nil {
+		start := time.Now()
 		err = cmd.run(ctx, c)
+		c.s.metrics.command(cmd, time.Since(start), err != nil)
 	}
 	var gone connError
 	if errors.As(err, &gone) || ctx.Err() != nil {

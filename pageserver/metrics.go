@@ -2,8 +2,12 @@ package pageserver
 
 import (
 	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stratapg/strata/pageserver/pagestream"
+	"github.com/stratapg/strata/pageserver/tally"
 )
 
 // Metrics are counts since the server was made, but for Connections, those open now.
@@ -24,6 +28,12 @@ type Metrics struct {
 type metrics struct {
 	accepted, refused, denied, batches, pages, waits, fileBytes atomic.Int64
 	requests, failed                                            [pagestream.SLRUSegment + 1]atomic.Int64
+	counts                                                      tally.Counts
+}
+
+// tallyKind gives the kind as all protocols count it.
+func tallyKind(k pagestream.Kind) tally.Kind {
+	return [...]tally.Kind{tally.Exists, tally.RelationSize, tally.Page, tally.DatabaseSize, tally.SLRUSegment}[k]
 }
 
 func (m *metrics) get() Metrics {
@@ -39,5 +49,51 @@ func (m *metrics) answered(k pagestream.Kind, failed bool) {
 	m.requests[k].Add(1)
 	if failed {
 		m.failed[k].Add(1)
+		m.counts.Failed(tallyKind(k))
 	}
+}
+
+// command counts one that is answered as a whole.
+func (m *metrics) command(c command, took time.Duration, failed bool) {
+	k := tally.BaseBackup
+	switch c.(type) {
+	case backupCommand:
+	case leaseCommand:
+		k = tally.Lease
+	default:
+		return
+	}
+	m.counts.Answered(k, took, 1)
+	if failed {
+		m.counts.Failed(k)
+	}
+}
+
+// Counts gives what was asked for, for a page of status and for Prometheus.
+func (s *Server) Counts() *tally.Counts { return &s.metrics.counts }
+
+var (
+	connectionsOpen = prometheus.NewDesc("strata_pageserver_connections", "Open connections of the PostgreSQL protocol.", nil, nil)
+	refusedTotal    = prometheus.NewDesc("strata_pageserver_refused_total", "Connections over the limit, and tokens or commands that were not allowed.", []string{"reason"}, nil)
+	pagesTotal      = prometheus.NewDesc("strata_pageserver_pages_total", "Pages asked for over pagestream.", nil, nil)
+	batchesTotal    = prometheus.NewDesc("strata_pageserver_batches_total", "Reads of pages that were asked for over pagestream.", nil, nil)
+	waitsTotal      = prometheus.NewDesc("strata_pageserver_waits_total", "Requests that waited for WAL.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *Server) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{connectionsOpen, refusedTotal, pagesTotal, batchesTotal, waitsTotal} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *Server) Collect(out chan<- prometheus.Metric) {
+	m := s.Metrics()
+	out <- prometheus.MustNewConstMetric(connectionsOpen, prometheus.GaugeValue, float64(m.Connections))
+	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Refused), "connections")
+	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Denied), "token")
+	out <- prometheus.MustNewConstMetric(pagesTotal, prometheus.CounterValue, float64(m.Pages))
+	out <- prometheus.MustNewConstMetric(batchesTotal, prometheus.CounterValue, float64(m.Batches))
+	out <- prometheus.MustNewConstMetric(waitsTotal, prometheus.CounterValue, float64(m.Waits))
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
@@ -17,6 +18,12 @@ import (
 type streamCommand struct {
 	place
 	version pagestream.Version
+}
+
+// queued is a request and when it arrived, or those that it arrived with.
+type queued struct {
+	pagestream.Request
+	arrived time.Time
 }
 
 // stream is a copy in both directions: requests in, answers out. The connection's goroutine reads; answers are made by
@@ -30,7 +37,7 @@ type stream struct {
 
 	mu      sync.Mutex
 	changed sync.Cond // the queue became shorter, or an answering goroutine ended
-	queue   []pagestream.Request
+	queue   []queued
 	busy    int      // goroutines that answer
 	under   []*batch // taken from the queue and not written yet, in order
 	writing bool     // one of the goroutines writes
@@ -94,7 +101,8 @@ func (s *stream) read() error {
 }
 
 // readSome waits for a request, and takes those that have arrived with it. What ends the stream comes behind them.
-func (s *stream) readSome() (some []pagestream.Request, end error) {
+func (s *stream) readSome() (some []queued, end error) {
+	var arrived time.Time
 	for {
 		m, err := s.receive(s.ctx)
 		if err != nil {
@@ -106,7 +114,10 @@ func (s *stream) readSome() (some []pagestream.Request, end error) {
 			if err != nil {
 				return some, errors.Join(errCopyEnded, err)
 			}
-			some = append(some, r)
+			if len(some) == 0 {
+				arrived = time.Now()
+			}
+			some = append(some, queued{r, arrived})
 		case *pgproto3.Terminate:
 			return some, errTerminated
 		case *pgproto3.Flush, *pgproto3.Sync: // what pgconn and libpq may send around a copy
@@ -120,7 +131,7 @@ func (s *stream) readSome() (some []pagestream.Request, end error) {
 }
 
 // push queues requests, once there is room.
-func (s *stream) push(some []pagestream.Request) error {
+func (s *stream) push(some []queued) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(some) > 0 {
@@ -211,6 +222,7 @@ func (s *stream) deliver(b *batch) (err error) {
 		s.writing = true
 		s.mu.Unlock()
 		err = s.send(first.out)
+		first.count(&s.s.metrics.counts)
 		s.mu.Lock()
 		s.writing = false
 		s.under = s.under[:copy(s.under, s.under[1:])]
@@ -224,7 +236,7 @@ func (s *stream) deliver(b *batch) (err error) {
 const smallQueue = 8
 
 // together says how many requests from the front are one batch: page requests for the same LSNs, or one of another kind.
-func together(queue []pagestream.Request, most int) int {
+func together(queue []queued, most int) int {
 	if len(queue) == 0 {
 		return 0
 	}

@@ -18,6 +18,8 @@ import (
 	"github.com/stratapg/strata/pageserver/auth"
 	"github.com/stratapg/strata/pageserver/manage"
 	"github.com/stratapg/strata/pageserver/pageapi"
+	"github.com/stratapg/strata/pageserver/statuspage"
+	"github.com/stratapg/strata/pageserver/tally"
 )
 
 // serveFlags are those of serve beside the store's.
@@ -56,7 +58,7 @@ With --grpc the same is served over gRPC there, as Neon's page_api, with health 
 metadata "authorization: Bearer ...".
 
 With --http the management API is served there too, with Neon's paths (/v1/tenant, .../timeline, .../keyspace and so on),
-metrics and profiles; GET /openapi.json describes it.
+metrics and profiles; GET /openapi.json describes it, and / is a page for people.
 
 With --basebackup-cache-dir base backups of clusters that were shut down are kept in that folder and sent from there;
 the first who asks for one that is not there yet has it made, and others wait for it. docs/backups.md tells more.
@@ -106,20 +108,10 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 	if err := s.secure(); err != nil {
 		return err
 	}
-	pages, err := pageserver.New(s.config)
+	pages, calls, api, err := s.servers(engine, reg)
 	if err != nil {
 		return err
 	}
-	api, err := manage.New(manage.Config{Engine: engine, Testing: s.testing, Auth: s.config.Auth, TLS: s.config.TLS, Gatherer: reg, Logger: s.config.Logger})
-	if err != nil {
-		return err
-	}
-	calls, err := pageapi.New(pageapi.Config{Engine: engine, Connections: s.config.Connections, Batch: s.config.Batch, WaitLSN: s.config.WaitLSN,
-		TLS: s.config.TLS, Auth: s.config.Auth, Logger: s.config.Logger})
-	if err != nil {
-		return err
-	}
-	reg.MustRegister(calls)
 	if err := tellTimelines(cmd, engine); err != nil {
 		return err
 	}
@@ -129,6 +121,23 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 	}
 	m, g := pages.Metrics(), calls.Metrics()
 	return closing{name: "serve"}.add("connections", m.Accepted+g.Accepted).add("pages", m.Pages+g.Pages).seconds(start).write(cmd.OutOrStdout(), f.json)
+}
+
+// servers makes the three servers of an engine.
+func (s *serveFlags) servers(engine *strata.Engine, reg *prometheus.Registry) (*pageserver.Server, *pageapi.Server, *manage.Server, error) {
+	c := s.config
+	pages, err := pageserver.New(c)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	calls, err := pageapi.New(pageapi.Config{Engine: engine, Connections: c.Connections, Batch: c.Batch, WaitLSN: c.WaitLSN, TLS: c.TLS, Auth: c.Auth, Logger: c.Logger})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	counts := tally.Collector{"pagestream": pages.Counts(), "grpc": calls.Counts()}
+	reg.MustRegister(pages, calls, counts)
+	api, err := manage.New(manage.Config{Engine: engine, Testing: s.testing, Auth: c.Auth, TLS: c.TLS, Gatherer: reg, Logger: c.Logger, Page: statuspage.New(engine, counts)})
+	return pages, calls, api, err
 }
 
 // secure reads the certificate and the keys of tokens.

@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"internal/sample":        {"page", "pg", "datadir"},
 	"inspect":                append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator"}, below...),
 	"bench":                  append([]string{".", "internal/timeline", "internal/tenant", "receive", "simulator", "inspect", "internal/sample", "pageserver"}, below...),
-	"pageserver":             append([]string{"."}, below...),
+	"pageserver":             append([]string{".", "inspect"}, below...),
 	"internal/demo":          append([]string{".", "inspect", "internal/sample", "bench"}, below...),
 	"cmd":                    {anything},
 	"internal/testkit":       {anything},

@@ -21,10 +21,11 @@ var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 func openAPI() object {
 	paths := object{}
 	for _, r := range routes() {
-		p, _ := paths[r.path].(object)
+		path := strings.TrimSuffix(r.path, "{$}") // which says that it is this path alone
+		p, _ := paths[path].(object)
 		if p == nil {
 			p = object{}
-			paths[r.path] = p
+			paths[path] = p
 		}
 		p[strings.ToLower(r.method)] = r.operation()
 	}
@@ -40,7 +41,7 @@ func openAPI() object {
 }
 
 func (r *route) operation() object {
-	op := object{"summary": r.says, "operationId": strings.ToLower(r.method) + strings.NewReplacer("/", "_", "{", "", "}", "").Replace(r.path)}
+	op := object{"summary": r.says, "operationId": strings.ToLower(r.method) + strings.NewReplacer("/", "_", "{", "", "}", "", "$", "").Replace(r.path)}
 	var parameters []object
 	add := func(name, in string, must bool) {
 		parameters = append(parameters, object{"name": name, "in": in, "required": must, "schema": object{"type": "string"}})

@@ -16,6 +16,8 @@ const (
 // routes lists all that can be asked for.
 func routes() []route {
 	return []route{
+		{method: "GET", path: "/{$}", who: manager, says: "A page for people: tenants, timelines, what is asked for; with live its changing part.", query: []string{"live"}, raw: http.HandlerFunc(home)},
+		{method: "GET", path: timelinePath + "/status", who: user, says: "A page for people: a timeline with a drawing of its layers.", raw: http.HandlerFunc(timelinePage)},
 		on("GET", "/v1/status", anyone, "The server's id; that it answers says that it lives.", (*call).status),
 		{method: "GET", path: "/metrics", who: anyone, says: "Metrics in Prometheus' format.", query: []string{"use_latest", "force_metric_collection_on_scrape"}, raw: http.HandlerFunc(metrics)},
 		{method: "GET", path: "/openapi.json", who: anyone, says: "This description.", raw: http.HandlerFunc(describe)},

@@ -16,6 +16,7 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver/auth"
+	"github.com/stratapg/strata/pageserver/statuspage"
 )
 
 // Config says what to serve and within which limits. What is zero takes its default.
@@ -25,6 +26,8 @@ type Config struct {
 	Auth *auth.Keys
 	// Gatherer is what /metrics tells; default nothing.
 	Gatherer prometheus.Gatherer
+	// Page, if set, is what people see at /.
+	Page *statuspage.Page
 	// NodeID is the id that /v1/status tells.
 	NodeID uint64
 	// Testing allows what changes a timeline without WAL, as Neon's builds for tests do.

@@ -7,14 +7,23 @@ var (
 	failed = prometheus.NewDesc("strata_pageserver_failed_requests_total", "Requests answered by an error.", []string{"protocol", "smgr_query_type"}, nil)
 )
 
-// Describe names the metrics of Collect.
-func Describe(out chan<- *prometheus.Desc) {
+// Collector gives the counts of several protocols, by name, to Prometheus.
+type Collector map[string]*Counts
+
+// Describe implements prometheus.Collector.
+func (c Collector) Describe(out chan<- *prometheus.Desc) {
 	out <- times
 	out <- failed
 }
 
-// Collect gives a protocol's counts to Prometheus.
-func (c *Counts) Collect(protocol string, out chan<- prometheus.Metric) {
+// Collect implements prometheus.Collector.
+func (c Collector) Collect(out chan<- prometheus.Metric) {
+	for protocol, counts := range c {
+		counts.collect(protocol, out)
+	}
+}
+
+func (c *Counts) collect(protocol string, out chan<- prometheus.Metric) {
 	r := c.Read()
 	for k := range Kinds {
 		of := &r.Of[k]
