@@ -44,6 +44,8 @@ const (
 	StateOffloaded = tenant.Offloaded
 	// StateDetached is in remote storage only.
 	StateDetached = tenant.Detached
+	// StateImporting is an import that was interrupted; the same import with ImportOptions.Resume goes on with it.
+	StateImporting = tenant.Importing
 )
 
 // TenantStatuses lists all tenants and their shards, whatever their states.
