@@ -14,7 +14,7 @@ STRATA_SEED ?= 20261121
 RAPID_SEED ?= 20261121
 ROUNDS ?= 10
 
-.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench long explore sample proto build simulator-random
+.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench bench-go long explore sample proto build simulator-random
 
 all: build
 
@@ -67,7 +67,14 @@ fuzz:
 fuzz-layers:
 	@FUZZTIME=30m sh scripts/fuzz.sh ./layer
 
+# The workloads, quickly; results are in BENCHOUT, for `bench compare`. BENCHDIR is a folder on the disk to be measured.
+BENCHOUT ?= bench.jsonl
+BENCHDIR ?= .
 bench:
+	@$(GO) run ./cmd/bench run --profile quick --dir $(BENCHDIR) --sample testdata/sample > $(BENCHOUT)
+
+# All of Go's benchmarks, in all packages.
+bench-go:
 	$(GO) test ./... -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME)
 
 # The long forms of the proofs: every crash point, every version, larger workloads.

@@ -162,7 +162,7 @@ func Bars(title string, bars []Bar) []byte {
 	for _, r := range bars {
 		least, most = min(least, r.Low), max(most, r.High)
 	}
-	least = max(least, 1e-3) // a logarithm has no 0
+	least, most = max(least, 1.0/20), min(most, 20) // what lies beyond is drawn at the edge
 	const inner = width - nameWidth - 40
 	at := func(v float64) string {
 		v = min(max(v, least), most)

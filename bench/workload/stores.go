@@ -40,6 +40,9 @@ const (
 	batchPages = 256 // of images that are put at once
 )
 
+// Seed decides the values of made stores.
+const Seed = 1
+
 // Relation is the one that made stores have.
 var Relation = page.RelTag{Spc: pg.DefaultTablespace, DB: 5, Rel: 16384}
 
@@ -98,7 +101,7 @@ func openMade(ctx context.Context, dir string, kind virtualfile.EngineKind, laye
 	if err != nil {
 		return nil, err
 	}
-	r := rand.New(rand.NewPCG(1, 2))
+	r := rand.New(rand.NewPCG(Seed, 2))
 	for l := 0; isNew && l < layers && err == nil; l++ {
 		for i := 0; i < pages && err == nil; i += batchPages {
 			var b page.Batch
