@@ -57,6 +57,9 @@ func until(t *testing.T, met func() bool) {
 
 // TestBackupAfterShutdown stops a server, takes in its WAL, and finds its backups made. A server starts from one of them.
 func TestBackupAfterShutdown(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	src := testkit.Server(t, pg.V17, testkit.Config{WALSegSizeMB: 1, Settings: map[string]string{"wal_keep_size": "1GB"}})
 	base := t.TempDir()
 	testkit.CopyTree(t, filepath.Join(base, "data"), src.Data)
@@ -132,6 +135,9 @@ func TestBackupAfterShutdown(t *testing.T) {
 
 // TestBackupsOfGone shows that what is kept of a timeline goes with it, and that one made anew under the same id gets its own.
 func TestBackupsOfGone(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	dir := t.TempDir()
 	src := testkit.Server(t, pg.V17, testkit.Config{WALSegSizeMB: 1})
 	testkit.CopyTree(t, filepath.Join(dir, "data"), src.Data)
