@@ -78,6 +78,10 @@ func TestRoundCutTiles(t *testing.T) {
 				ofKey = max(ofKey, n)
 			}
 			require.LessOrEqual(t, size, int64(3*target/2)+ofKey, "output %d", i)
+			whole := func(r compaction.Rect) bool { return r.LSNs == lsns }
+			if i < len(rects)-2 && whole(r) && whole(rects[i+1]) { // no key follows that is cut by LSN, nor the end
+				require.GreaterOrEqual(t, 2*size, int64(target), "output %d", i)
+			}
 		}
 		require.Equal(t, keys.End, at, "the last output ends where the rectangle does")
 	})

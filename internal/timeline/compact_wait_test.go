@@ -78,7 +78,6 @@ func TestNamesThatAreHeld(t *testing.T) {
 
 	p.tl.bury(held...)
 	require.Eventually(t, func() bool { return p.tl.view.Load().layers.L0().Height() == 0 }, time.Minute, time.Microsecond)
-	require.False(t, p.tl.plans.namesHeld.Load())
 	require.Eventually(t, func() bool { return len(p.tl.compact.doomed()) == 0 }, time.Minute, time.Microsecond, "files go with the last view")
 	p.whole()
 }
