@@ -95,11 +95,8 @@ func requireCluster(t *testing.T, tl *strata.Timeline, p *testkit.Postgres) {
 // form has all.
 func importedServers() map[pg.Version][]bool {
 	both := []bool{true, false}
-	switch {
-	case testkit.Long():
+	if testkit.Long() {
 		return map[pg.Version][]bool{pg.V14: both, pg.V15: both, pg.V16: both, pg.V17: both}
-	case testkit.UnderRace:
-		return map[pg.Version][]bool{pg.V17: {true}}
 	}
 	return map[pg.Version][]bool{pg.V14: {true}, pg.V17: {false}}
 }
@@ -107,6 +104,9 @@ func importedServers() map[pg.Version][]bool {
 // TestImportRunningServer imports base backups of servers that are being written to, and then their WAL: all is as in the
 // stopped server. Below the backup's end nothing can be read, and nothing branches.
 func TestImportRunningServer(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for v, all := range importedServers() {
 		for _, checksums := range all {
 			t.Run(fmt.Sprintf("%d,checksums=%t", v, checksums), func(t *testing.T) {
