@@ -36,7 +36,7 @@ func TestIndexesShareMemory(t *testing.T) {
 	documents, counters := upload.NewDocuments(1), &upload.Counters{}
 	var queues []*upload.Queue
 	for n := range timelines {
-		q := upload.New(upload.Config{Remote: faults, FS: virtualfile.NewMem(), Place: upload.Place{Tenant: page.TenantID{1}, Timeline: page.TimelineID{byte(n + 1)}},
+		q := upload.New(upload.Config{Remote: faults, FS: virtualfile.NewMem(), Place: upload.Place{Tenant: page.TenantID{9}, Timeline: page.TimelineID{byte(n + 1)}},
 			Generation: 1, Validator: upload.Always{}, Deletions: &deleter{}, Logger: slog.New(slog.DiscardHandler), Clock: clock.System,
 			Documents: documents, Counters: counters, Sleep: func(ctx context.Context, d time.Duration) error { return clock.Sleep(ctx, d/1000) }}, nil)
 		defer func() { require.NoError(t, q.Shutdown(context.Background(), false)) }()
