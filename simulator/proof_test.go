@@ -96,6 +96,9 @@ func TestRandomScenarios(t *testing.T) {
 
 // TestHardScenarios runs those again of which one failed before.
 func TestHardScenarios(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, c := range []struct {
 		seed     uint64
 		strategy string
