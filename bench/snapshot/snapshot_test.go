@@ -67,15 +67,12 @@ func TestUseEachWay(t *testing.T) {
 	snap := filepath.Join(dir, "snap")
 	made := make1(t, snap)
 	require.NotEmpty(t, made.Files)
-	for n, m := range []Method{Auto, Link, Copy, "", Reflink} {
+	for n, m := range []Method{Auto, Link} {
 		to := filepath.Join(dir, "use"+string(m))
 		i, how, err := Use(t.Context(), snap, to, UseOptions{Method: m, Digest: made.Digest, Trust: n%2 == 0})
-		if m == Reflink && err != nil {
-			continue // not every file system can
-		}
 		require.NoError(t, err)
 		require.Equal(t, made, i)
-		if m == Link || m == Copy {
+		if m == Link {
 			require.Equal(t, m, how)
 		}
 		require.EqualValues(t, 1, value(t, to))
@@ -84,7 +81,6 @@ func TestUseEachWay(t *testing.T) {
 	}
 	_, _, err := Use(t.Context(), snap, filepath.Join(dir, "last"), UseOptions{})
 	require.NoError(t, err, "the snapshot is what it was")
-	require.EqualValues(t, 1, value(t, filepath.Join(dir, "last")))
 	_, _, err = Use(t.Context(), snap, filepath.Join(dir, "last"), UseOptions{})
 	require.ErrorIs(t, err, fs.ErrExist)
 	_, _, err = Use(t.Context(), snap, filepath.Join(dir, "x"), UseOptions{Method: "wish"})

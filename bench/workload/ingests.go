@@ -141,8 +141,8 @@ func (g *Ingest) timed(ctx context.Context, c IngestCase, volume int64, delta bo
 	return w.Finish(ctx, page.MaxKey)
 }
 
-// ingestMemory is the budget of Ingests: all values are in memory.
-const ingestMemory = 1 << 30
+// ingestMemory is how many times the bytes ingested the budget of Ingests is: all values are in memory, with what they need beside them.
+const ingestMemory = 8
 
 // Ingests is Neon's bench_ingest: images in batches of 16 into one in-memory layer, which is then frozen and, but for nodelta,
 // written as an L0 delta, synced and renamed.
@@ -154,7 +154,7 @@ func Ingests(s Size) (out []Workload) {
 					Name:    "Ingest/" + m.Name + "/" + c.Name + map[bool]string{true: "/delta", false: "/nodelta"}[delta],
 					Metrics: []Metric{{"MiB/s", true}, {"put-ns", false}},
 					Prepare: func(ctx context.Context, dir string) (j Job, err error) {
-						g, err := NewIngest(dir, m.Mode, ingestMemory)
+						g, err := NewIngest(dir, m.Mode, ingestMemory*s.Bytes)
 						if err != nil {
 							return j, err
 						}
