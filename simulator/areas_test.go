@@ -118,7 +118,7 @@ func TestHotAndCold(t *testing.T) {
 			}
 			n := 0
 			for _, l := range live {
-				if !l.Image && l.Keys.Contains(key) && l.LSNs.Start <= m.LSN && l.LSNs.End > stop && stop <= flushed {
+				if !l.Image && l.Keys.Contains(key) && l.LSNs.Start <= m.LSN && l.LSNs.End > stop && stop <= min(flushed, m.LSN) {
 					n++
 				}
 			}
