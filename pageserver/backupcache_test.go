@@ -121,40 +121,46 @@ func (c *cached) ask(ctx context.Context, query string) (whole bool, err error) 
 	return true, nil
 }
 
-// harm does something to a file of the cache, if there is one.
-func (c *cached) harm(r *rand.Rand) {
+// harm does something to a file of the cache, if there is one. While backups are sent, other files come in its place: a file that
+// is written to in place may reach a client changed, since sendfile hands its pages over and does not copy them.
+func (c *cached) harm(r *rand.Rand, sending bool) {
 	names, _ := filepath.Glob(filepath.Join(c.cache, "*.basebackup"))
 	if len(names) == 0 {
 		return
 	}
 	name := names[r.IntN(len(names))]
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
+	b, err := os.ReadFile(name)
+	if err != nil || len(b) == 0 {
 		return // it gave way meanwhile
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil || st.Size() == 0 {
-		return
-	}
-	at := r.Int64N(st.Size())
+	at := r.IntN(len(b))
 	switch r.IntN(5) {
 	case 0:
-		_ = f.Truncate(at)
+		b = b[:at]
 	case 1:
 		_ = os.Remove(name)
+		return
 	case 2:
 		_ = os.Rename(names[r.IntN(len(names))], name)
+		return
 	default:
-		var b [1]byte
-		_, _ = f.ReadAt(b[:], at)
-		b[0] ^= 1 << r.IntN(8)
-		_, _ = f.WriteAt(b[:], at)
+		b[at] ^= 1 << r.IntN(8)
 	}
+	if !sending {
+		_ = os.WriteFile(name, b, 0o600) // the same file
+		return
+	}
+	f, err := os.CreateTemp(filepath.Dir(c.cache), "harmed")
+	if err != nil {
+		return
+	}
+	_, _ = f.Write(b)
+	_ = f.Close()
+	_ = os.Rename(f.Name(), name)
 }
 
-// TestThousandBackups asks for backups from many connections, of a cache that is far too small, whose files are harmed while they
-// are sent and while nobody looks, and that is closed and opened again. No answer may be whole and wrong.
+// TestThousandBackups asks for backups from many connections, of a cache that is far too small, whose files are exchanged for
+// harmed ones while they are sent, and harmed while nobody looks, and that is closed and opened again. No answer may be whole and wrong.
 func TestThousandBackups(t *testing.T) {
 	requests := testkit.Size(24, 84, 1000)
 	c := newCached(t, testkit.Size(1, 3, 3))
@@ -171,7 +177,7 @@ func TestThousandBackups(t *testing.T) {
 				for range requests / rounds / clients {
 					if mine.IntN(4) == 0 {
 						harmed.Add(1)
-						c.harm(mine)
+						c.harm(mine, true)
 					}
 					whole, err := c.ask(t.Context(), c.queries[mine.IntN(len(c.queries))])
 					if err != nil {
@@ -186,7 +192,7 @@ func TestThousandBackups(t *testing.T) {
 		all.Wait()
 		c.stop()
 		for range 2 {
-			c.harm(r)
+			c.harm(r, false)
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(c.cache, "a-b-c-1.basebackup.___temp"), []byte("half"), 0o600))
 	}

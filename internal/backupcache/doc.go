@@ -28,7 +28,9 @@
 // longer the one that was verified, as inode, length and times of change show. Otherwise it goes to a socket as it is, by
 // sendfile, and its identity is compared again behind the last byte. What was changed so lately that the kernel's clock might
 // not show a further change is verified once more while it is sent. So every change that is made through the file system
-// is found. What a medium does to bytes that were verified, and that the kernel has dropped from memory since, is found at
+// before the last byte is handed over is found. A change in place after that may reach the client, while what was sent waits in
+// sockets: sendfile hands pages over without copying them. Nobody but the cache has business in its folder, and the cache
+// never writes to a file that has its name. What a medium does to bytes that were verified, and that the kernel has dropped from memory since, is found at
 // the next Open only, or by what is in the backup: the checksums of gzip and zstd, those of pages.
 //
 // The lock of a Cache guards its maps and is never held over I/O; a channel of one place has files deleted one after

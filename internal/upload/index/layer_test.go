@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/upload/index"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -91,6 +92,9 @@ func TestEncodedSize(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	require.NoError(t, err)
 	require.LessOrEqual(t, int64(len(b)), p.Layers.EncodedSize())
-	const rounded = 64<<10 + 32*layers // sizes of allocations, and what formatting a number takes for a moment
+	rounded := int64(64<<10 + 32*layers) // sizes of allocations, and what formatting a number takes for a moment
+	if testkit.UnderRace {
+		rounded += 160 * layers // pools drop what they get now and then
+	}
 	require.LessOrEqual(t, int64(after.TotalAlloc-before.TotalAlloc), p.Layers.EncodedSize()+rounded)
 }
