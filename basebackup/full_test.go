@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/pg/bufpage"
@@ -257,6 +258,9 @@ func bigCluster(n uint32) endless {
 
 // TestFullBeyondOneFile looks at the files of a relation behind the first GiB.
 func TestFullBeyondOneFile(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	src := bigCluster(pg.RelSegBlocks + 2)
 	r, w := io.Pipe()
 	done := make(chan error, 1)

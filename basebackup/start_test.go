@@ -16,6 +16,9 @@ import (
 
 // TestServerStarts makes a backup of a cluster that a server left cleanly, and has the server start from it.
 func TestServerStarts(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range []pg.Version{pg.V14, pg.V15, pg.V16, pg.V17} {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := clusterWithEverything(t, v)
