@@ -14,7 +14,7 @@ STRATA_SEED ?= 20261121
 RAPID_SEED ?= 20261121
 ROUNDS ?= 10
 
-.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench bench-go long explore sample proto build simulator-random
+.PHONY: all demo check servers pgworker fmt vet staticcheck tidy test fuzz fuzz-layers bench bench-go long explore sample proto build simulator-random soak
 
 all: build
 
@@ -90,6 +90,10 @@ explore: servers pgworker
 # Random scenarios of the compaction simulator under every strategy, for ten minutes.
 simulator-random:
 	STRATA_LONG=1 $(GO) test -timeout 30m -count=1 -v -run TestRandomScenarios ./simulator
+
+# Clients of the page service that come, ask and are killed, for an hour.
+soak:
+	STRATA_SOAK=1h $(GO) test -timeout 2h -count=1 -v -run TestSoak ./pageserver
 
 # Makes testdata/sample anew; needs postgresql-15 and zstd.
 sample: servers
