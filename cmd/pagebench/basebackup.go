@@ -25,7 +25,7 @@ func newBaseBackup() *cobra.Command {
 					return err
 				}
 				defer func() { err = errors.Join(err, b.Engine.Close()) }()
-				targets, err = f.libraryTargets(pagebench.Library{Engine: b.Engine}, args)
+				targets, err = f.targetsOfStore(pagebench.Library{Engine: b.Engine}, args)
 			} else {
 				targets, err = f.server(c, args, &b)
 			}

@@ -94,8 +94,8 @@ func (f *serverFlags) targets(c *cobra.Command, args []string) ([]pagebench.Targ
 	return f.management().Discover(c.Context(), named, f.limit)
 }
 
-// libraryTargets finds them in an engine.
-func (f *serverFlags) libraryTargets(l pagebench.Library, args []string) ([]pagebench.Target, error) {
+// targetsOfStore finds them in an engine.
+func (f *serverFlags) targetsOfStore(l pagebench.Library, args []string) ([]pagebench.Target, error) {
 	named, err := parseTargets(args)
 	if err != nil {
 		return nil, err

@@ -103,7 +103,7 @@ func (f *getPageFlags) runInProcess(c *cobra.Command, args []string) (r pagebenc
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	l := pagebench.Library{Engine: e}
-	targets, err := f.libraryTargets(l, args)
+	targets, err := f.targetsOfStore(l, args)
 	if err != nil {
 		return r, err
 	}
