@@ -16,6 +16,7 @@ type directories struct {
 	dbsRead  bool
 	dbsDirty bool
 	rels     map[dbID]*relDir
+	entries  map[page.RelTag]bool // relations' own keys that change: whether they exist now
 	slru     map[page.SLRU]*slruDir
 	segPages map[segmentID]uint32
 
@@ -40,6 +41,7 @@ const (
 func newDirectories() directories {
 	return directories{
 		rels:     make(map[dbID]*relDir),
+		entries:  make(map[page.RelTag]bool),
 		slru:     make(map[page.SLRU]*slruDir),
 		segPages: make(map[segmentID]uint32),
 	}
@@ -77,9 +79,9 @@ func (m *Modification) flushDirectories() {
 	})
 	for _, id := range dirty {
 		rd := d.rels[id]
-		m.batch.PutImage(page.RelDirKey(id.spc, id.db), m.cur.End, EncodeRelations(rd.rels))
-		rd.dirty = false
+		m.putRelDir(id, rd)
 	}
+	m.flushEntries()
 	for _, kind := range page.SLRUs {
 		if sd := d.slru[kind]; sd != nil && sd.dirty {
 			m.batch.PutImage(kind.DirKey(), m.cur.End, EncodeSegments(sd.segments))
@@ -111,6 +113,7 @@ func (m *Modification) databases(ctx context.Context) ([]Database, error) {
 type relDir struct {
 	rels  []RelFork // sorted
 	dirty bool
+	fresh bool  // of a database that the record made
 	any   *bool // set with dirty
 }
 
@@ -150,14 +153,9 @@ func (m *Modification) relDir(ctx context.Context, spc, db uint32) (*relDir, err
 	if _, ok := slices.BinarySearchFunc(dbs, Database{Spc: spc, DB: db}, compareDatabases); !ok {
 		return nil, nil
 	}
-	k := page.RelDirKey(spc, db)
-	b, err := m.get(ctx, k)
+	rels, err := m.storedRelations(ctx, spc, db)
 	if err != nil {
 		return nil, err
-	}
-	rels, err := DecodeRelations(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", k.Describe(), err)
 	}
 	d := &relDir{rels: rels, any: &m.dirs.dirty}
 	m.dirs.rels[dbID{spc, db}] = d
@@ -172,9 +170,12 @@ func (m *Modification) addDatabase(ctx context.Context, spc, db uint32, hasRelMa
 	}
 	i, ok := slices.BinarySearchFunc(dbs, Database{Spc: spc, DB: db}, compareDatabases)
 	if !ok {
+		if err := m.clearEntries(ctx, spc, db); err != nil {
+			return nil, err
+		}
 		m.dirs.dbs = slices.Insert(dbs, i, Database{spc, db, hasRelMap})
 		m.dirs.dbsDirty, m.dirs.dirty = true, true
-		d := &relDir{dirty: true, any: &m.dirs.dirty}
+		d := &relDir{dirty: true, fresh: true, any: &m.dirs.dirty}
 		m.dirs.rels[dbID{spc, db}] = d
 		return d, nil
 	}

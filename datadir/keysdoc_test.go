@@ -37,6 +37,11 @@ func TestDocumentOfKeys(t *testing.T) {
 	require.NotNil(t, aux)
 	require.Equal(t, aux[2], page.AuxKey(aux[1]).String())
 
+	entry := example(t, doc, "relkey")
+	require.Len(t, entry, page.KeySize+1)
+	require.Equal(t, rel.RelEntry(), page.KeyFromBytes(entry))
+	require.Equal(t, page.RelEntryExists, string(entry[page.KeySize:]))
+
 	dbs := []Database{{1663, 5, true}, {1664, 0, true}}
 	got, err := DecodeDatabases(example(t, doc, "databases"))
 	require.NoError(t, err)

@@ -22,6 +22,7 @@ type Modification struct {
 	store   Store
 	shard   page.ShardIdentity // whose store it is
 	version pg.Version
+	relDirs page.RelDirForm // how relations are listed
 	batch   page.Batch
 	index   RecordIndex
 	first   page.LSN   // end of the batch's first record
@@ -51,6 +52,7 @@ func NewModification(store Store, version pg.Version, sizeCache int) *Modificati
 		store:   store,
 		shard:   ShardOf(store),
 		version: version,
+		relDirs: relDirsOf(store).At(store.LastRecordLSN()),
 		done:    RecordSpan{store.PrevRecordLSN(), store.LastRecordLSN()},
 		sizes:   newSizeCache(sizeCache),
 		dirs:    newDirectories(),

@@ -144,6 +144,7 @@ func (m *Modification) CreateRelation(ctx context.Context, rel page.RelTag) erro
 		}
 	}
 	if d.add(rel) {
+		m.setEntry(rel, true)
 		m.setSize(rel, 0, 0)
 	}
 	return nil
@@ -182,6 +183,7 @@ func (m *Modification) DropRelation(ctx context.Context, rel page.RelTag) error 
 // dropped notes that a relation of n blocks is gone.
 func (m *Modification) dropped(rel page.RelTag, n uint32) {
 	m.sizes.remove(rel)
+	m.setEntry(rel, false)
 	m.changes.Blocks -= int64(n)
 	m.changes.Dropped = append(m.changes.Dropped, page.DroppedRelation{Rel: rel, LSN: m.cur.End})
 }

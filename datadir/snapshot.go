@@ -22,10 +22,13 @@ type Snapshot struct {
 	r       Reader
 	lsn     page.LSN
 	version pg.Version
+	dirs    page.RelDirs
 }
 
 // At gives the view of r as of lsn.
-func At(r Reader, lsn page.LSN, version pg.Version) *Snapshot { return &Snapshot{r, lsn, version} }
+func At(r Reader, lsn page.LSN, version pg.Version) *Snapshot {
+	return &Snapshot{r, lsn, version, relDirsOf(r)}
+}
 
 // LSN is the position of the view, Version the server's major version.
 func (s *Snapshot) LSN() page.LSN       { return s.lsn }
@@ -61,14 +64,9 @@ func (s *Snapshot) Databases(ctx context.Context) ([]Database, error) {
 
 // Relations lists the forks of a database's relations in one tablespace.
 func (s *Snapshot) Relations(ctx context.Context, spc, db uint32) ([]page.RelTag, error) {
-	k := page.RelDirKey(spc, db)
-	b, err := s.get(ctx, k)
+	fs, err := s.relations(ctx, spc, db)
 	if err != nil {
 		return nil, err
-	}
-	fs, err := DecodeRelations(b)
-	if err != nil {
-		return nil, s.named(k, err)
 	}
 	rels := make([]page.RelTag, len(fs))
 	for i, f := range fs {
@@ -85,24 +83,6 @@ func (s *Snapshot) RelExists(ctx context.Context, rel page.RelTag) (bool, error)
 		}
 	}
 	return s.listed(ctx, rel)
-}
-
-// listed looks a relation up in the directories.
-func (s *Snapshot) listed(ctx context.Context, rel page.RelTag) (bool, error) {
-	ds, err := s.Databases(ctx)
-	if err != nil {
-		return false, err
-	}
-	if !slices.ContainsFunc(ds, func(d Database) bool { return d.Spc == rel.Spc && d.DB == rel.DB }) {
-		return false, nil
-	}
-	k := page.RelDirKey(rel.Spc, rel.DB)
-	b, err := s.get(ctx, k)
-	if err != nil {
-		return false, err
-	}
-	ok, err := hasRelation(b, RelFork{rel.Rel, uint8(rel.Fork)})
-	return ok, s.named(k, err)
 }
 
 // RelSize gives the number of blocks of a relation's fork. The error wraps page.ErrNotFound if it does not

@@ -200,6 +200,9 @@ func (k Key) Describe() string {
 	if s, seg, b, ok := k.SLRUBlock(); ok {
 		return fmt.Sprintf("%s segment %04X page %d", s, seg, b)
 	}
+	if r, ok := k.RelEntry(); ok {
+		return fmt.Sprintf("entry of relation %s", r)
+	}
 	switch {
 	case k == DBDirKey:
 		return "directory of databases"

@@ -20,6 +20,7 @@ type Store struct {
 	Version    pg.Version
 	Flavour    pg.Flavour
 	HintBits   bool
+	Dirs       page.RelDirs   // how relations are listed
 	Redo       walredo.Redoer // nil: only images can be read
 	Last, Prev page.LSN       // end and start of the last record
 	Puts       int            // batches stored
@@ -37,7 +38,13 @@ type Version struct {
 	Value []byte
 }
 
-var _ datadir.Store = (*Store)(nil)
+var (
+	_ datadir.Store   = (*Store)(nil)
+	_ datadir.RelDirs = (*Store)(nil)
+)
+
+// RelDirs is Dirs.
+func (s *Store) RelDirs() page.RelDirs { return s.Dirs }
 
 // New gives an empty store, without even directories.
 func New(v pg.Version, f pg.Flavour, redo walredo.Redoer) *Store {
