@@ -108,7 +108,7 @@ type Disk struct {
 	log      *slog.Logger
 	bufs     Buffers
 	mode     atomic.Uint32
-	engine   engine
+	engines  engines
 	cache    descriptors
 	names    names
 	inFlight *budget.Share
@@ -135,7 +135,7 @@ func NewDisk(fsys FS, o DiskOptions) (*Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.engine = e
+	d.engines.add(e)
 	d.bufs.maxIdle, d.bufs.poison = o.MaxIdleBuffers, o.Validate
 	d.mode.Store(uint32(o.Mode.resolve()))
 	d.cache.init(d, o.MaxDescriptors)
@@ -174,7 +174,7 @@ func (d *Disk) Close() error {
 		return nil
 	}
 	err := d.cache.closeAll()
-	err = errors.Join(err, d.engine.close())
+	err = errors.Join(err, d.engines.close())
 	d.bufs.close()
 	if n := d.bufs.inUse.Load(); n != 0 && d.o.Validate {
 		err = errors.Join(err, fmt.Errorf("virtualfile: %d bytes of buffers were never released", n))

@@ -74,7 +74,7 @@ func (d *Disk) goOnce(ctx context.Context, reads []Read, write bool) (int, error
 	}
 	d.gate.state.Add(1) // until the last transfer ends, which may be after the caller left
 	b.left.Store(int32(len(b.xs)))
-	if err := d.engine.run(ctx, b); err != nil {
+	if err := d.engines.get().run(ctx, b); err != nil {
 		d.counters.abandoned.Add(1)
 		return 0, err
 	}

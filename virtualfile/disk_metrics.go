@@ -59,7 +59,7 @@ func (d *Disk) Metrics() DiskMetrics {
 	open := d.cache.mu.open
 	d.cache.mu.Unlock()
 	return DiskMetrics{
-		Engine: d.engine.kind(), Mode: d.Mode(),
+		Engine: d.engines.get().kind(), Mode: d.Mode(),
 		Reads: c.reads.Load(), ReadBytes: c.readBytes.Load(),
 		Writes: c.writes.Load(), WriteBytes: c.writeBytes.Load(),
 		Syncs: c.syncs.Load(), Failed: c.failed.Load(), Batches: c.batches.Load(), Abandoned: c.abandoned.Load(),

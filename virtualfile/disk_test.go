@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -396,4 +397,58 @@ func openDescriptors(dir string) (n int) {
 		}
 	}
 	return n
+}
+
+// TestEngineChangesUnderReads: what is read while the engine changes is right, and all engines that were used are closed.
+func TestEngineChangesUnderReads(t *testing.T) {
+	d, err := NewDisk(NewOS(), DiskOptions{Engine: EngineStd})
+	require.NoError(t, err)
+	name := filepath.Join(t.TempDir(), "file")
+	want := make([]byte, 64<<10)
+	for i := range want {
+		want[i] = byte(i >> 9)
+	}
+	require.NoError(t, os.WriteFile(name, want, 0o600))
+	h, err := d.Open(name)
+	require.NoError(t, err)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for n := range 4 {
+		readers.Go(func() {
+			buf := d.Buffers().Get(512)
+			defer buf.Release()
+			for i := n; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				off := int64(i%128) * 512
+				r := []Read{{File: h, Off: off, Buf: buf, Len: 512}}
+				if err := d.ReadMulti(context.Background(), r); err != nil || r[0].Err != nil || !bytes.Equal(want[off:off+512], buf.Bytes()[:512]) {
+					t.Errorf("at %d: %v, %v", off, err, r[0].Err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 20 {
+		k := EngineStd + EngineKind(i%2)
+		if err := d.SetEngine(k); err != nil {
+			require.Equal(t, EngineURing, k, "%v", err)
+			continue
+		}
+		before := d.Metrics().Reads
+		require.Equal(t, k, d.Metrics().Engine)
+		for d.Metrics().Reads < before+20 && !t.Failed() {
+			runtime.Gosched()
+		}
+	}
+	close(stop)
+	readers.Wait()
+	require.LessOrEqual(t, len(d.engines.made), 2, "engines are taken again")
+	require.Error(t, d.SetEngine(EngineDefault))
+	require.NoError(t, h.Close())
+	require.NoError(t, d.Close())
+	require.ErrorIs(t, d.SetEngine(EngineStd), ErrClosed)
 }

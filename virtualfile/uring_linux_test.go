@@ -23,7 +23,7 @@ func uringDisk(t testing.TB, fsys FS, o DiskOptions) (*Disk, *uring) {
 	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // runs after the Disk's
 	o.Engine = EngineURing
 	d := newDisk(t, fsys, o)
-	u, ok := d.engine.(*uring)
+	u, ok := d.engines.get().(*uring)
 	if !ok {
 		testkit.Skip(t, "io_uring is not available here")
 	}
