@@ -159,6 +159,10 @@ func TestHarm(t *testing.T) {
 		{"folds below an image that hides the end of what it folds", func(s *Snapshot) *Job {
 			return &Job{Kind: Fold, Inputs: []int{0, 1}, Obsolete: []int{0, 1}, Rect: rect(0, 100, 100, 200), Fold: &FoldSpec{Horizon: 199, Retain: []page.LSN{150}}}
 		}, "facts may be missing"},
+		{"folds below an image at the cutoff", func(s *Snapshot) *Job {
+			s.Cutoff = 200
+			return &Job{Kind: Fold, Inputs: []int{0, 1}, Obsolete: []int{0, 1}, Rect: rect(0, 100, 100, 200), Fold: &FoldSpec{Horizon: 199, Retain: []page.LSN{150}}}
+		}, "facts may be missing"},
 		{"folds at LSNs that do not ascend", func(s *Snapshot) *Job { return fold(s, FoldSpec{Horizon: 250, Retain: []page.LSN{150, 150}}) }, "do not ascend"},
 		{"moves an image into deltas", func(*Snapshot) *Job {
 			return &Job{Kind: Retile, Inputs: []int{1, 2}, Obsolete: []int{1, 2}, Rect: rect(0, 100, 101, 201)}
@@ -195,8 +199,12 @@ func TestHarm(t *testing.T) {
 		{"takes the name of a layer being deleted", func(*Snapshot) *Job {
 			return &Job{Kind: Retile, Inputs: []int{5, 6}, Obsolete: []int{5, 6}, Rect: rect(0, 50, 300, 400)}
 		}, "waits for its deletion"},
-		{"makes an image that is not durable", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 420, 421)} }, "durable"},
-		{"makes an image where nothing is read", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 240, 241)} }, "not retained"},
+		{"makes an image that is not durable", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 400, 401)} }, "durable"},
+		{"makes an image where nothing is read", func(*Snapshot) *Job { return &Job{Kind: Image, Rect: rect(0, 60, 249, 250)} }, "not retained"},
+		{"makes an image of what is the ancestor's", func(s *Snapshot) *Job {
+			s.Cutoff, s.AncestorLSN = 0, 95
+			return &Job{Kind: Image, Rect: rect(0, 60, 94, 95)}
+		}, "the timeline begins at"},
 		{"makes an image of released keys", func(s *Snapshot) *Job {
 			s.Retain[0].Released = []page.Range{{Start: page.Key{F6: 10}, End: page.Key{F6: 11}}}
 			return &Job{Kind: Image, Rect: rect(0, 60, 150, 151)}
@@ -285,7 +293,7 @@ func TestHarmOfOtherKinds(t *testing.T) {
 		{"makes an image of two LSNs", nil, Job{Kind: Fold, Rect: rect(0, 100, 100, 102), Fold: &FoldSpec{Horizon: 101}}, []Output{{
 			Layer: func() Layer { l := image(0, 100, 100); l.LSNs.End++; return l }(), Rect: rect(0, 100, 100, 102), Folded: true,
 		}}, "more than one LSN"},
-		{"makes what is not durable", nil, Job{Kind: Retile, Rect: rect(0, 100, 400, 420)}, out(delta(0, 100, 400, 420), false), "up to which all is durable"},
+		{"makes what is not durable", nil, Job{Kind: Retile, Rect: rect(0, 100, 399, 401)}, out(delta(0, 100, 399, 401), false), "up to which all is durable"},
 		{"overlaps a layer that it has not read", nil, Job{Kind: Retile, Inputs: []int{5}, Rect: rect(0, 60, 300, 400)}, out(delta(0, 60, 300, 400), false), "overlaps layer"},
 		{"none: its keys have moved", func(s *Snapshot) { s.Layers[6].Moved = []page.Range{rect(0, 60, 0, 1).Keys} },
 			Job{Kind: Retile, Inputs: []int{5}, Rect: rect(0, 60, 300, 400)}, out(delta(0, 60, 300, 400), false), ""},
@@ -368,6 +376,9 @@ func TestTileRefusesBadCuts(t *testing.T) {
 	tiles, err := Tile(job, []Rect{rect(10, 20, 300, 400), rect(30, 31, 310, 350), rect(30, 31, 350, 390), rect(40, 50, 300, 400)})
 	require.NoError(t, err)
 	require.Equal(t, []Rect{rect(0, 20, 300, 400), rect(20, 31, 300, 350), rect(20, 31, 350, 400), rect(31, 100, 300, 400)}, tiles)
+	tiles, err = Tile(job, nil)
+	require.NoError(t, err)
+	require.Equal(t, []Rect{job}, tiles, "where there is no entry one output answers for all")
 	for _, cuts := range [][]Rect{
 		{rect(10, 20, 300, 400), rect(5, 8, 300, 400)}, {rect(10, 20, 300, 400), rect(19, 30, 300, 400)}, {rect(10, 101, 300, 400)},
 		{rect(10, 12, 300, 350), rect(10, 12, 350, 400)}, {rect(10, 11, 300, 350), rect(10, 11, 340, 400)}, {rect(10, 11, 300, 401)}, {rect(10, 10, 300, 400)},

@@ -124,7 +124,7 @@ func (d *distinct) divide(r Rect) []Rect {
 		at := r.LSNs.Start + (n/2+step)%n
 		low, high := r, r
 		low.LSNs.End, high.LSNs.Start = at, at
-		if at > r.LSNs.Start && !d.taken[low] && !d.taken[high] {
+		if !d.taken[low] && !d.taken[high] { // which r itself is
 			return []Rect{low, high}
 		}
 	}

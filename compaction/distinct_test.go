@@ -105,3 +105,51 @@ func TestDistinctOfOneLSN(t *testing.T) {
 	Distinct(s, r, given{r}).Finish(func(r Rect) { out = append(out, r) })
 	require.Equal(t, []Rect{r}, out)
 }
+
+// TestDistinctOfEveryHistory tries all divisions of the history of one key, with all sets of up to three names that are taken: fewer
+// than what could stand in every way.
+func TestDistinctOfEveryHistory(t *testing.T) {
+	const height = 5
+	whole := rect(0, 1, 10, 10+height)
+	var names []Rect
+	for from := whole.LSNs.Start; from < whole.LSNs.End; from++ {
+		for to := from + 2; to <= whole.LSNs.End; to++ {
+			names = append(names, rect(0, 1, from, to))
+		}
+	}
+	for cut := range 1 << (height - 1) { // a bit for each LSN at which there is a cut
+		var cuts given
+		from := whole.LSNs.Start
+		for n := range page.LSN(height) {
+			if n == height-1 || cut>>n&1 == 1 {
+				cuts = append(cuts, rect(0, 1, from, whole.LSNs.Start+n+1))
+				from = whole.LSNs.Start + n + 1
+			}
+		}
+		for a := range names {
+			for b := range a + 1 {
+				for c := range b + 1 {
+					s := &Snapshot{Doomed: []ID{{Keys: whole.Keys, LSNs: names[a].LSNs}, {Keys: whole.Keys, LSNs: names[b].LSNs}, {Keys: whole.Keys, LSNs: names[c].LSNs}}}
+					var out []Rect
+					Distinct(s, whole, cuts).Finish(func(r Rect) { out = append(out, r) })
+					tiles, err := Tile(whole, out)
+					require.NoError(t, err)
+					require.Equal(t, tiles, out)
+					require.LessOrEqual(t, len(out), max(2, len(cuts)))
+					for _, r := range out {
+						require.NotContains(t, []Rect{names[a], names[b], names[c]}, r, "of %v", cuts)
+					}
+				}
+			}
+		}
+	}
+}
+
+// An image is another file than a delta of the same keys and LSNs.
+func TestDistinctFromDeltasAlone(t *testing.T) {
+	r := rect(1, 9, 10, 11)
+	s := &Snapshot{Layers: []Layer{image(1, 9, 10)}}
+	var out []Rect
+	Distinct(s, r, given{r}).Finish(func(r Rect) { out = append(out, r) })
+	require.Equal(t, []Rect{r}, out)
+}

@@ -3,6 +3,7 @@ package compaction
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stratapg/strata/page"
 	"github.com/stretchr/testify/require"
@@ -67,11 +68,18 @@ func TestBoundary(t *testing.T) {
 	require.Equal(t, s.DiskConsistentLSN, Boundary(s), "L0s only")
 }
 
+// TestOptions holds the defaults to Neon's, and the bounds of what may be set.
 func TestOptions(t *testing.T) {
 	require.NoError(t, Options{}.Validate())
+	require.Equal(t, Options{
+		CheckpointDistance: 256 << 20, CompactionTargetSize: 128 << 20, CompactionThreshold: 10, CompactionUpperLimit: 10,
+		ImageCreationThreshold: 3, ImageCheckDistance: 2, ImageCheckAge: 10 * time.Minute, ImageSmallBytes: 2 << 30, ImageSmallAge: 48 * time.Hour,
+		ImagePreemptThreshold: 3, ImageForcePercent: 0, MetadataThreshold: 16,
+		FoldMinBytes: 5 << 30, FoldRatio: 100, FoldJobBytes: 4096 << 20,
+		MaxVisits: 16, MaxRecords: 256, // ours
+	}, Options{}.WithDefaults())
 	o := Options{CheckpointDistance: 5}.WithDefaults()
 	require.Equal(t, int64(5), o.CheckpointDistance)
-	require.Equal(t, 10, o.CompactionThreshold)
 	err := Options{FoldRatio: -1, MaxVisits: 1 << 30}.Validate()
 	require.ErrorContains(t, err, "FoldRatio is -1")
 	require.ErrorContains(t, err, "MaxVisits is 1073741824")

@@ -74,6 +74,7 @@ func requireHeld(t *rapid.T, all []compaction.Entry, out []compaction.Rect) {
 func TestWholeHoles(t *testing.T) {
 	h := holes{width: 5, most: 1, borders: []page.Key{key(13), key(15), key(17)}}
 	c := newCutter(testLSNs, testTarget, h)
+	require.EqualValues(t, testTarget/32, c.Grain())
 	require.True(t, c.Whole(page.Range{Start: key(1), End: key(14)}), "one border makes no hole of three stretches")
 	require.False(t, c.Whole(page.Range{Start: key(1), End: key(20)}))
 	require.True(t, c.Whole(page.Range{Start: key(20), End: key(90)}))

@@ -63,7 +63,7 @@ func (c *cutter) Whole(keys page.Range) bool { return c.holes.rank(keys.Start, k
 // AddWhole takes keys as if they were one.
 func (c *cutter) AddWhole(keys page.Range, size int64, emit func(compaction.Rect)) {
 	c.begin(keys, emit)
-	c.size, c.key.size, c.n = size, size, 1
+	c.key.size = size
 }
 
 // begin passes the present key on, and begins the next.

@@ -40,7 +40,7 @@ func (s *sketch) join() {
 		out := s.all[:1]
 		for _, g := range s.all[1:] {
 			last := &out[len(out)-1]
-			if g.hole > 0 || len(g.pieces)+len(last.pieces) > 0 || last.size+g.size > s.unit {
+			if g.hole > 0 || last.size+g.size > s.unit { // so keys that are cut stay as they are: they are larger
 				out = append(out, g)
 				continue
 			}

@@ -40,9 +40,8 @@ type place struct {
 
 // giant is a key of which there is more than fits an output.
 type giant struct {
-	slices  []page.LSN // where to cut it
-	slice   int64      // bytes since the last cut
-	inSlice page.LSN   // LSN of the newest entry
+	slices []page.LSN // where to cut it
+	slice  int64      // bytes since the last cut
 }
 
 // Add takes the next entry.
@@ -54,11 +53,10 @@ func (c *roundCutter) Add(e compaction.Entry, emit func(compaction.Rect)) {
 	}
 	if !c.some || e.Key != c.last {
 		c.giant = giant{slices: c.slices[:0]}
-	} else if c.slice+e.Size > c.target && e.LSN != c.inSlice {
+	} else if c.slice+e.Size > c.target {
 		c.slices, c.slice = append(c.slices, e.LSN), 0
 	}
 	c.slice += e.Size
-	c.inSlice = e.LSN
 	c.size += e.Size
 	c.last, c.some = e.Key, true
 }
@@ -89,9 +87,6 @@ func (c *roundCutter) emit(end page.Key, emit func(compaction.Rect)) {
 
 // offer notes a place at which the output may end.
 func (c *roundCutter) offer(key page.Key, round int) {
-	if !c.start.Less(key) || c.size == 0 {
-		return
-	}
 	for n := len(c.cuts); n > 0 && c.cuts[n-1].round <= round && 2*c.size < 3*c.target; n-- {
 		c.cuts = c.cuts[:n-1]
 	}
@@ -102,8 +97,9 @@ func (c *roundCutter) offer(key page.Key, round int) {
 func (c *roundCutter) shrink(emit func(compaction.Rect)) {
 	for 2*c.size >= 3*c.target && len(c.cuts) > 0 {
 		best := -1
-		for i := range c.cuts {
-			if big := 2*c.cuts[i].before >= c.target; big && (best < 0 || c.cuts[i].round > c.cuts[best].round) {
+		for i, p := range c.cuts {
+			fits := 2*p.before <= 3*c.target
+			if 2*p.before >= c.target && (best < 0 || fits && p.round > c.cuts[best].round) {
 				best = i
 			}
 		}
@@ -141,7 +137,6 @@ func (c *roundCutter) endKey(emit func(compaction.Rect)) {
 		from = at
 	}
 	c.start, c.size, c.cuts = one.End, 0, c.cuts[:0]
-	c.giant = giant{}
 }
 
 // relationRound is the roundness of a key where something else begins than a block of the same fork; block

@@ -148,3 +148,38 @@ func TestGiantKeyIsCutByLSN(t *testing.T) {
 	require.Equal(t, page.LSN(1), rects[1].LSNs.Start)
 	require.Equal(t, page.LSN(200), rects[4].LSNs.End)
 }
+
+// TestRoundestPlace: an output ends at the roundest key among those at which it has from one half to three halves of what is wanted.
+func TestRoundestPlace(t *testing.T) {
+	type entry struct {
+		rel, block uint32
+		size       int64
+	}
+	even := func(from, to uint32) (all []entry) {
+		for b := from; b < to; b++ {
+			all = append(all, entry{1, b, 10})
+		}
+		return all
+	}
+	for _, c := range []struct {
+		name    string
+		entries []entry
+		first   page.Key // where the first output ends
+	}{
+		{"just a half", even(11, 40), block(1, 16)},
+		{"less than a half is too little", even(15, 40), block(1, 24)},
+		{"just three halves", even(17, 60), block(1, 32)},
+		{"more than three halves is too much", even(16, 60), block(1, 24)},
+		{"a large page before a rounder key does not count", append(even(11, 23), entry{1, 23, 200}, entry{1, 32, 10}, entry{1, 33, 10}), block(1, 16)},
+		{"nothing else is there", []entry{{1, 5, 10}, {1, 6, 400}, {1, 9, 10}, {1, 16, 10}}, block(1, 8)},
+		{"of relations the last", []entry{{1, 5, 60}, {2, 5, 60}, {3, 1, 60}, {3, 2, 60}}, block(3, 0)},
+	} {
+		var entries []compaction.Entry
+		for _, e := range c.entries {
+			entries = append(entries, compaction.Entry{Key: block(e.rel, e.block), LSN: 10, Size: e.size})
+		}
+		rect := compaction.Rect{Keys: page.Range{Start: block(1, 0), End: block(9, 0)}, LSNs: page.LSNRange{Start: 1, End: 20}}
+		out := cutAll(roundCut(&compaction.Snapshot{}, rect, 100)(), entries)
+		require.Equal(t, c.first, out[0].Keys.End, "%s: %v", c.name, out)
+	}
+}

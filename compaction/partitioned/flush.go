@@ -31,8 +31,7 @@ type tiles struct {
 	total  int64
 	lsns   page.LSNRange
 	visits int64
-	last   page.Key // the last one of pages
-	pages  bool     // there is one
+	last   page.Key // the last one of pages, if there is one
 }
 
 // Add counts the entry to its part.
@@ -42,7 +41,7 @@ func (t *tiles) Add(e compaction.Entry, _ func(compaction.Rect)) {
 	}
 	t.bytes[t.at] += e.Size
 	if e.Key.F1 < sparse.Start.F1 {
-		t.last, t.pages = e.Key, true
+		t.last = e.Key
 	}
 	t.total += e.Size
 }
@@ -80,9 +79,7 @@ func (t *tiles) Finish(emit func(compaction.Rect)) {
 	if last := len(t.parts) - 1; t.bytes[last] == 0 || from != page.MinKey {
 		// Relations grow behind the last page, and of metadata there may be none of which an image could be made: the delta
 		// does not reach over either.
-		if t.pages {
-			cut(t.last.Next())
-		}
+		cut(t.last.Next())
 	}
 	cut(page.MaxKey)
 }

@@ -7,7 +7,6 @@ import (
 	"sort"
 
 	"github.com/stratapg/strata/compaction"
-	"github.com/stratapg/strata/compaction/stack"
 	"github.com/stratapg/strata/page"
 )
 
@@ -33,17 +32,15 @@ type crowd struct {
 // changed, costs no more than its borders.
 func (p *planner) findLong(dear []crowd) (most int, long []page.Range) {
 	trigger := recordsTrigger(p.o.MaxRecords)
-	var items []stack.Item
 	look := func(c *crowd) {
-		items = p.itemsOf(items[:0], c)
-		stack.Sweep(items, func(x stack.Stretch) {
-			if most = max(most, x.Records); x.Records < trigger {
+		p.addUp(c, func(keys page.Range, records int) {
+			if most = max(most, records); records < trigger {
 				return
 			}
-			if n := len(long); n > 0 && long[n-1].End == x.Keys.Start {
-				long[n-1].End = x.Keys.End
+			if n := len(long); n > 0 && long[n-1].End == keys.Start {
+				long[n-1].End = keys.End
 			} else {
-				long = append(long, x.Keys)
+				long = append(long, keys)
 			}
 		})
 	}
@@ -62,30 +59,56 @@ func (p *planner) findLong(dear []crowd) (most int, long []page.Range) {
 	return most, long
 }
 
-// itemsOf gives the stretches of all deltas of a crowd.
-func (p *planner) itemsOf(items []stack.Item, c *crowd) []stack.Item {
+// change is a key from which on there are more records, or fewer.
+type change struct {
+	at page.Key
+	by int
+}
+
+// addUp visits the keys of a crowd, in stretches with one sum of records.
+func (p *planner) addUp(c *crowd, visit func(keys page.Range, records int)) {
+	records, changes := 0, p.changes[:0]
 	for _, i := range p.deltasAt(c.keys.Start, c.above) {
-		l := &p.s.Layers[i]
-		if l.Chains == nil {
-			continue
+		if chains := p.s.Layers[i].Chains; chains != nil {
+			first := 0
+			first, changes = changesOf(chains, c.keys, changes)
+			records += first
 		}
-		one := func(keys page.Range, records int) {
-			if records > 0 && !keys.Empty() {
-				items = append(items, stack.Item{Keys: keys, End: l.LSNs.End, Records: records})
-			}
-		}
-		keys, long := c.keys, l.Chains.Long
-		from := sort.Search(len(long), func(n int) bool { return keys.Start.Less(long[n].Keys.End) })
-		for n := from; n < len(long) && long[n].Keys.Start.Less(c.keys.End); n++ {
-			x := &long[n]
-			here := x.Keys.Intersect(keys)
-			one(page.Range{Start: keys.Start, End: here.Start}, l.Chains.Rest)
-			one(here, x.Records)
-			keys.Start = here.End
-		}
-		one(keys, l.Chains.Rest)
 	}
-	return items
+	p.changes = changes
+	slices.SortFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
+	from := c.keys.Start
+	for _, x := range changes {
+		if x.at != from {
+			visit(page.Range{Start: from, End: x.at}, records)
+			from = x.at
+		}
+		records += x.by
+	}
+	visit(page.Range{Start: from, End: c.keys.End}, records)
+}
+
+// changesOf gives the records of a layer at the first of some keys, and appends where they change.
+func changesOf(chains *page.Chains, keys page.Range, changes []change) (first int, _ []change) {
+	long := chains.Long
+	if n := len(long); n == 0 || !keys.Start.Less(long[n-1].Keys.End) {
+		return chains.Rest, changes // mostly: then the others are not touched
+	}
+	first = chains.Rest
+	from := sort.Search(len(long), func(n int) bool { return keys.Start.Less(long[n].Keys.End) })
+	for n := from; n < len(long) && long[n].Keys.Start.Less(keys.End); n++ {
+		x := &long[n]
+		more := x.Records - chains.Rest
+		if keys.Start.Less(x.Keys.Start) {
+			changes = append(changes, change{x.Keys.Start, more})
+		} else {
+			first += more
+		}
+		if x.Keys.End.Less(keys.End) {
+			changes = append(changes, change{x.Keys.End, -more})
+		}
+	}
+	return first, changes
 }
 
 // nearby is how many pages between two stretches are imaged with them rather than by two layers.

@@ -2,6 +2,7 @@ package partitioned
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/stratapg/strata/compaction"
@@ -20,6 +21,7 @@ type planner struct {
 	done           page.Set // the keys of jobs
 	sparse         bool     // jobs make an image of metadata
 	room           []int    // of stackAt
+	changes        []change // of addUp
 	// taken says of each layer in which of the closures it was last.
 	taken    []int32
 	closures int32
@@ -60,7 +62,7 @@ type imaging struct {
 // imagesPay compares bytes per delta that a read is freed of. The merge frees all keys of its rectangle, so images of all its
 // parts are what it is compared with, even if only those that are too high yet would be made: the others are as high soon.
 func (p *planner) imagesPay(im imaging, m merge) bool {
-	return p.pages(m.rect.Keys)*float64(m.freed) <= float64(m.cost)*float64(im.freed)
+	return !lessProduct(m.cost, int64(im.freed), p.pages(m.rect.Keys), int64(m.freed))
 }
 
 // images looks at what images of all parts that are too high, inside of keys, would cost.
@@ -143,23 +145,18 @@ const tries = 8
 // run is a piece of a stack, with a guess at what merging it costs.
 type run struct {
 	from, to int
-	cost     float64
+	cost     int64
+}
+
+// better reports whether r costs less than o for each delta freed, or as much and frees more.
+func (r run) better(o run) bool {
+	freed, other := int64(r.to-r.from), int64(o.to-o.from)
+	return lessProduct(r.cost, other, o.cost, freed) || freed > other && !lessProduct(o.cost, freed, r.cost, other)
 }
 
 // bestMerge finds the run of a stack whose merge is the cheapest.
 func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
-	runs := p.runs(seg)
-	slices.SortStableFunc(runs, func(a, b run) int {
-		x, y := a.cost*float64(b.to-b.from), b.cost*float64(a.to-a.from)
-		switch {
-		case x < y:
-			return -1
-		case x > y:
-			return 1
-		}
-		return (b.to - b.from) - (a.to - a.from)
-	})
-	for _, r := range runs[:min(len(runs), tries)] {
+	for _, r := range p.runs(seg) {
 		if m, good := p.closure(seg.stack[r.from:r.to+1], &best); good {
 			best, ok = m, true
 		}
@@ -167,37 +164,45 @@ func (p *planner) bestMerge(seg *segment) (best merge, ok bool) {
 	return best, ok
 }
 
-// runs gives all runs of a stack. A narrow layer in a run with a wide one takes its neighbours with it, so each layer counts
+// runs gives the best runs of a stack. A narrow layer in a run with a wide one takes its neighbours with it, so each layer counts
 // with its bytes for each byte of live pages of its keys, times those of the widest; all together with no more than the WAL
 // between their LSNs, for a narrow layer may be that of a hot spot whose neighbours are thin.
 func (p *planner) runs(seg *segment) []run {
 	n := min(len(seg.stack), 4*p.limit)
-	width, density := make([]float64, n), make([]float64, n)
+	width, density := make([]int64, n), make([]int64, n)
 	for i := range n {
 		l := &p.s.Layers[seg.stack[i]]
 		width[i] = p.pages(l.Keys)
-		density[i] = float64(l.Size) / width[i]
+		density[i] = min(mulDiv(l.Size, perByte, width[i]), math.MaxInt64/int64(n))
 	}
-	var out []run
+	best := make([]run, 0, tries+1)
 	for from := range n {
 		widest, sum := width[from], density[from]
 		for to := from + 1; to < n; to++ {
 			widest, sum = max(widest, width[to]), sum+density[to]
-			wal := float64(p.s.Layers[seg.stack[from]].LSNs.End - p.s.Layers[seg.stack[to]].LSNs.Start)
-			out = append(out, run{from, to, min(widest*sum, wal)})
+			wal := p.s.Layers[seg.stack[from]].LSNs.End - p.s.Layers[seg.stack[to]].LSNs.Start
+			r := run{from, to, min(mulDiv(widest, sum, perByte), int64(min(wal, math.MaxInt64)))}
+			at := len(best)
+			for at > 0 && r.better(best[at-1]) {
+				at--
+			}
+			if at < tries {
+				best = slices.Insert(best, at, r)
+				best = best[:min(len(best), tries)]
+			}
 		}
 	}
-	return out
+	return best
 }
 
-// pages is what images of all parts that keys overlap would take.
-func (p *planner) pages(keys page.Range) float64 {
+// pages is what images of all parts that keys overlap would take, and one.
+func (p *planner) pages(keys page.Range) int64 {
 	from, to := partsIn(p.parts, keys)
 	n := int64(1)
 	for k := from; k < to; k++ {
 		n += p.parts[k].cost
 	}
-	return float64(n)
+	return n
 }
 
 // closure adds to a run whatever overlaps its rectangle, so that outputs overlap nothing that stays. It gives up where that
@@ -236,7 +241,7 @@ func (p *planner) closure(run []int, best *merge) (m merge, ok bool) {
 
 // cheaper compares bytes per delta freed; whatever there is is cheaper than nothing.
 func (m *merge) cheaper(best *merge) bool {
-	return best.freed == 0 || float64(m.cost)*float64(best.freed) < float64(best.cost)*float64(m.freed)
+	return best.freed == 0 || lessProduct(m.cost, int64(best.freed), best.cost, int64(m.freed))
 }
 
 // futile reports whether a merge of the history of one key may give as many layers as it takes. Two slices of it that follow

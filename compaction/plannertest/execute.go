@@ -145,6 +145,7 @@ func (w *World) make(s *compaction.Snapshot, j *compaction.Job) ([]made, error) 
 	if j.Kind == compaction.Fold {
 		return w.fold(s, j, facts, cuts, tiles)
 	}
+	facts = w.withImages(facts, j.MaxRecords)
 	var all []made
 	for i, c := range cuts {
 		c.LSNs = tiles[i].LSNs

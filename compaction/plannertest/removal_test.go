@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -26,6 +27,7 @@ func (imager) Plan(s *compaction.Snapshot) compaction.Plan {
 
 // TestWhatIsRemovedIsNotMissed removes whatever the checker lets go, at random, from worlds with real entries, and reads everything.
 func TestWhatIsRemovedIsNotMissed(t *testing.T) {
+	Lives(t, testkit.Size(40, 100, 1000))
 	removed := 0
 	rapid.Check(t, func(t *rapid.T) {
 		w := NewWorld(drawOptions(t), rapid.Bool().Draw(t, "branched"))

@@ -1,10 +1,12 @@
 package plannertest
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -24,6 +26,19 @@ func Run(t *testing.T, strategies ...compaction.Strategy) {
 			rapid.Check(t, func(t *rapid.T) { History(t, strategies) })
 		})
 	}
+}
+
+// Lives sets how many random lives a test has, if nobody has said it at the command line.
+func Lives(t testing.TB, n int) {
+	f := flag.Lookup("rapid.checks")
+	before := f.Value.String()
+	if before != f.DefValue {
+		return
+	}
+	if err := f.Value.Set(strconv.Itoa(n)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(before) }) // which it was
 }
 
 // maxRounds is how often a strategy may plan until there is nothing to do any more: more than any of them needs

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stratapg/strata/compaction"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 )
 
@@ -66,4 +67,7 @@ func (c *byRelation) Finish(emit func(compaction.Rect)) {
 	}
 }
 
-func TestSimple(t *testing.T) { Run(t, simple{}) }
+func TestSimple(t *testing.T) {
+	Lives(t, testkit.Size(25, 100, 1000))
+	Run(t, simple{})
+}

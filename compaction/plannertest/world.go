@@ -165,9 +165,11 @@ func (w *World) Flush(by compaction.Strategy) error {
 	slices.SortFunc(facts, func(a, b fact) int { return compareFacts(&a, &b) })
 	cuts := []compaction.Rect{{Keys: page.FullRange, LSNs: lsns}}
 	if f, ok := by.(compaction.Flusher); ok {
-		if spec := f.Flush(w.Snapshot(nil), lsns); spec.Cut != nil {
+		spec := f.Flush(w.Snapshot(nil), lsns)
+		if spec.Cut != nil {
 			cuts = cutUp(spec.Cut(), facts)
 		}
+		facts = w.withImages(facts, spec.MaxRecords)
 	}
 	w.mem, w.memAt, w.durable = nil, w.last+1, w.last
 	from := page.MinKey
@@ -204,6 +206,9 @@ func (w *World) add(id compaction.ID, facts []fact) *file {
 	f := &file{Layer: compaction.Layer{ID: id, Size: fileOverhead, Entries: int64(len(facts))}, facts: facts}
 	for i := range facts {
 		f.Size += facts[i].size
+	}
+	if !id.Image {
+		f.Chains = chainsOf(facts)
 	}
 	w.files[id] = f
 	w.Written++

@@ -38,13 +38,13 @@ func Sweep(items []Item, visit func(Stretch)) {
 			visit(Stretch{page.Range{Start: b.Keys[n-1], End: at}, int(top.height), int(top.records), t.imageOf(top)})
 		}
 		for _, i := range ending[end[n]:end[n+1]] {
-			if !items[i].Keys.Empty() {
+			if b.From[i] < b.To[i] {
 				t.remove(i)
 				active--
 			}
 		}
 		for _, i := range starting[start[n]:start[n+1]] {
-			if !items[i].Keys.Empty() {
+			if b.From[i] < b.To[i] { // it is not empty
 				t.insert(i, &items[i])
 				active++
 			}

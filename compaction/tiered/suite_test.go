@@ -8,6 +8,7 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/tiered"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 )
 
@@ -116,7 +117,8 @@ func TestNeonSuite(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	lsn, from := page.LSN(1000), page.LSN(1000)
 	content, records := make([]uint16, suiteKeys), 0
-	for range suiteRecords {
+	all := testkit.Size(suiteRecords/10, suiteRecords, suiteRecords)
+	for range all {
 		content[random.IntN(suiteKeys)]++
 		records++
 		lsn += suiteRecord
@@ -129,6 +131,10 @@ func TestNeonSuite(t *testing.T) {
 	s.flush(content, records, page.LSNRange{Start: from, End: lsn})
 	s.compact(t)
 
+	if all < suiteRecords { // the simulator has the figures proven once more, without the race detector
+		require.EqualValues(t, 8, s.removed.files, "L0s, of which two levels were made")
+		return
+	}
 	var images, level [4]int
 	for _, l := range s.snap.Layers {
 		switch tall := l.LSNs.End - l.LSNs.Start; {
