@@ -11,6 +11,7 @@ import (
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/legacy"
 	"github.com/stratapg/strata/compaction/tiered"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	sim "github.com/stratapg/strata/simulator"
 	"github.com/stratapg/strata/simulator/mock"
@@ -53,6 +54,9 @@ type written struct {
 // TestHotAndCold compares what is measured of hot and of cold keys apart, WAL, bytes written and deltas per read, with a brute force
 // that knows the records, and of layers their rectangles alone.
 func TestHotAndCold(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		const pageBytes, start = 8192, page.LSN(1000)
 		keys := rapid.Uint32Range(4, 60).Draw(t, "keys")

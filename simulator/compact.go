@@ -97,6 +97,9 @@ func (r *run) advance() error {
 
 // replan asks the strategy.
 func (r *run) replan() error {
+	if err := r.ended(); err != nil {
+		return err
+	}
 	c := &r.compact
 	if x := r.t.Flushed(); x != c.flushed {
 		c.flushed, c.idle = x, 0
@@ -163,6 +166,9 @@ func (r *run) lay() {
 
 // publish makes the next output of the running job visible.
 func (r *run) publish() error {
+	if err := r.ended(); err != nil {
+		return err
+	}
 	c := &r.compact
 	if err := c.running.Publish(); err != nil {
 		return err

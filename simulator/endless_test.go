@@ -10,6 +10,7 @@ import (
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/partitioned"
 	"github.com/stratapg/strata/compaction/tiered"
+	"github.com/stratapg/strata/internal/testkit"
 	sim "github.com/stratapg/strata/simulator"
 	"github.com/stratapg/strata/simulator/scenario"
 	"github.com/stratapg/strata/simulator/stats"
@@ -25,6 +26,9 @@ func (s indebted) Plan(*compaction.Snapshot) compaction.Plan { return compaction
 
 // TestEndless: whatever is out of proportion, a run comes to its end, or says why it would not.
 func TestEndless(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, c := range []struct {
 		name   string
 		debt   *compaction.Debt

@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -82,10 +81,10 @@ func (r *run) next() time.Duration {
 }
 
 // pass lets time pass without ingest.
-func (r *run) pass(ctx context.Context, until time.Duration) error {
+func (r *run) pass(until time.Duration) error {
 	for r.now < until {
 		next := min(r.next(), until)
-		if err := r.happen(ctx, next); err != nil {
+		if err := r.happen(next); err != nil {
 			return err
 		}
 	}
@@ -93,8 +92,8 @@ func (r *run) pass(ctx context.Context, until time.Duration) error {
 }
 
 // happen moves time on and lets happen what is due.
-func (r *run) happen(ctx context.Context, at time.Duration) error {
-	if err := ctx.Err(); err != nil {
+func (r *run) happen(at time.Duration) error {
+	if err := r.ended(); err != nil {
 		return err
 	}
 	e := &r.events

@@ -52,8 +52,8 @@ func hoard(s *compaction.Snapshot, p *compaction.Plan) {
 
 var wasted []byte
 
-// waste needs, for few layers, memory for a million.
-func waste(*compaction.Snapshot, *compaction.Plan) { wasted = make([]byte, 64<<20) }
+// waste needs, for few layers, memory for thousands.
+func waste(*compaction.Snapshot, *compaction.Plan) { wasted = make([]byte, 16<<20) }
 
 // TestWastefulPlanners: a planner whose plans hold too much ends its run, and one that allocates too much fails it.
 func TestWastefulPlanners(t *testing.T) {

@@ -2,7 +2,9 @@ package simulator_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/compaction/catalog"
+	"github.com/stratapg/strata/compaction/partitioned"
 	"github.com/stratapg/strata/compaction/tiered"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
@@ -46,7 +49,7 @@ func TestSameEverywhere(t *testing.T) {
 			runtime.GOMAXPROCS(processors)
 			c, err := scenario.Get("restarts")
 			require.NoError(t, err)
-			c = c.Scale(int64(testkit.Size(256, 256, 32)))
+			c = c.Scale(int64(testkit.Size(1024, 256, 32)))
 			c.Seed = seed
 			s, err := catalog.New(name)
 			require.NoError(t, err)
@@ -54,8 +57,9 @@ func TestSameEverywhere(t *testing.T) {
 			require.NoError(t, err)
 			return r.Hash
 		}
-		require.Equal(t, hash(1, 1), hash(4, 1), name)
-		require.NotEqual(t, hash(1, 1), hash(1, 2), name)
+		one := hash(1, 1)
+		require.Equal(t, one, hash(4, 1), name)
+		require.NotEqual(t, one, hash(1, 2), name)
 	}
 }
 
@@ -75,23 +79,36 @@ func TestSlowIngest(t *testing.T) {
 // TestRandomScenarios runs random scenarios under all strategies with all checks: always the same few, or, in the long form, others
 // each time for ten minutes. A run that fails leaves its picture, and compaction-simulator replay runs it again.
 func TestRandomScenarios(t *testing.T) {
-	first, some, until := uint64(0), uint64(testkit.Size(2, 3, 1)), time.Now()
+	first, some := uint64(2), testkit.Size(2, 7, math.MaxInt)
+	ctx := t.Context()
 	if testkit.Long() {
-		first, until = testkit.Rand(t, 0).Uint64()>>32, until.Add(10*time.Minute)
+		first = testkit.Rand(t, 0).Uint64() >> 32
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
+		defer cancel()
 	}
-	n := uint64(0)
-	for ; n < some || time.Now().Before(until); n++ {
+	scenarios, records := 0, int64(0)
+	runs := map[string]int{}
+	for ; scenarios < some && ctx.Err() == nil; scenarios++ {
 		for _, name := range catalog.Names() {
 			s, err := catalog.New(name)
 			require.NoError(t, err)
-			c := scenario.Random(first + n)
+			c := scenario.Random(first + uint64(scenarios))
 			if !testkit.Long() {
 				c.Checks.Full = max(c.Checks.Full, 30) // most of the time goes into checks of everything
 			}
-			requirePasses(t, c, s)
+			n, err := passes(ctx, t, c, s)
+			if err != nil {
+				break // the time is over
+			}
+			runs[name]++
+			records += n
 		}
 	}
-	t.Logf("%d random scenarios from seed %d on, each under %d strategies", n, first, len(catalog.Names()))
+	for _, name := range catalog.Names() {
+		require.Positive(t, runs[name], name)
+	}
+	t.Logf("random scenarios from seed %d on, %d records: runs by strategy %v, no checker failed", first, records, runs)
 }
 
 // TestHardScenarios runs those again of which one failed before.
@@ -109,16 +126,21 @@ func TestHardScenarios(t *testing.T) {
 	} {
 		s, err := catalog.New(c.strategy)
 		require.NoError(t, err)
-		requirePasses(t, scenario.Random(c.seed), s)
+		_, err = passes(t.Context(), t, scenario.Random(c.seed), s)
+		require.NoError(t, err)
 	}
 }
 
-func requirePasses(t *testing.T, c sim.Config, s compaction.Strategy) {
+// passes fails the test where a checker fails, and gives how many records were taken in. An error says that the context has ended.
+func passes(ctx context.Context, t *testing.T, c sim.Config, s compaction.Strategy) (int64, error) {
 	rec := draw.NewRecorder()
 	watch := rec.Observer()
 	var plans sim.PlanMeter
 	watch.Plan = plans.Watch
-	res, err := sim.Run(t.Context(), c, s, watch)
+	res, err := sim.Run(ctx, c, s, watch)
+	if errors.Is(err, ctx.Err()) && err != nil {
+		return 0, err
+	}
 	if err == nil {
 		err = plans.Measure(s, res)
 	}
@@ -126,6 +148,32 @@ func requirePasses(t *testing.T, c sim.Config, s compaction.Strategy) {
 		dir := filepath.Join(os.TempDir(), "strata-simulator")
 		picture := suite.Pictures(filepath.Join(dir, c.Name), s.Name(), rec, draw.Title{Scenario: c.Name, Strategy: s.Name(), Seed: c.Seed})
 		t.Fatalf("%v\npictures are in %s (%v); again: compaction-simulator replay %d --strategy %s", err, dir, picture, c.Seed, s.Name())
+	}
+	if s.Name() == partitioned.New().Name() {
+		require.LessOrEqual(t, res.ReadAmpMax, c.Options.MaxVisits, "deltas that a read visits; compaction-simulator replay %d --strategy %s", c.Seed, s.Name())
+	}
+	return res.Records, nil
+}
+
+// TestBoundOnDeltas: however WAL comes, no read visits more deltas than the bound, at any time of the run: while a merge publishes its
+// outputs too.
+func TestBoundOnDeltas(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
+	names := []string{"bursts", "restarts", "thousand-branches", "metadata", "hot-cold", "one-hot-key", "giant-table", "shrinking"}
+	for _, name := range names[:testkit.Size(0, 3, len(names))] {
+		c, err := scenario.Get(name)
+		require.NoError(t, err)
+		c = c.Scale(int64(testkit.Size(0, 256, 16)))
+		c.Checks.Off = true
+		for _, bound := range []int{6, 22} {
+			c.Options.MaxVisits = bound
+			r, err := sim.Run(t.Context(), c, partitioned.New(), sim.Observer{})
+			require.NoError(t, err)
+			require.LessOrEqual(t, r.ReadAmpMax, bound, name)
+			require.Greater(t, r.ReadAmpMax, bound/2, name)
+		}
 	}
 }
 

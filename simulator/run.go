@@ -38,6 +38,7 @@ type run struct {
 	chains   bool // a bound on records is to be kept
 	strategy compaction.Strategy
 	watch    Observer
+	ended    func() error // that of the context
 	t        *mock.Timeline
 	first    []int // of each Region of cfg, its first region in the space; and their number
 	rand     *workload.Rand
@@ -61,13 +62,13 @@ func Run(ctx context.Context, cfg Config, s compaction.Strategy, watch Observer)
 	if cfg.Options = cfg.Options.WithDefaults(); !chains {
 		cfg.Options.MaxRecords = noBound
 	}
-	r := &run{cfg: &cfg, chains: chains, strategy: s, watch: watch, rand: workload.NewRand(cfg.Seed, "run")}
+	r := &run{cfg: &cfg, chains: chains, strategy: s, watch: watch, ended: ctx.Err, rand: workload.NewRand(cfg.Seed, "run")}
 	if err := r.begin(); err != nil {
 		return nil, err
 	}
-	err := r.play(ctx)
+	err := r.play()
 	if err == nil {
-		err = r.settle(ctx)
+		err = r.settle()
 	}
 	if err == nil {
 		err = r.checkAll()
@@ -103,11 +104,11 @@ func (r *run) begin() error {
 }
 
 // play goes through the phases.
-func (r *run) play(ctx context.Context) error {
+func (r *run) play() error {
 	for i := range r.cfg.Phases {
 		p := &r.cfg.Phases[i]
 		for round := range max(p.Repeat, 1) {
-			if err := r.phase(ctx, p); err != nil {
+			if err := r.phase(p); err != nil {
 				return fmt.Errorf("phase %d %s, round %d: %w", i, p.Name, round, err)
 			}
 		}
@@ -115,7 +116,7 @@ func (r *run) play(ctx context.Context) error {
 	return nil
 }
 
-func (r *run) phase(ctx context.Context, p *Phase) error {
+func (r *run) phase(p *Phase) error {
 	for _, z := range p.Resize {
 		if z.Region < 0 || z.Region >= len(r.cfg.Regions) {
 			return fmt.Errorf("there is no region %d", z.Region)
@@ -127,11 +128,11 @@ func (r *run) phase(ctx context.Context, p *Phase) error {
 		}
 	}
 	if p.Records > 0 {
-		if err := r.ingest(ctx, p); err != nil {
+		if err := r.ingest(p); err != nil {
 			return err
 		}
 	}
-	return r.pass(ctx, r.now+time.Duration(p.Idle))
+	return r.pass(r.now + time.Duration(p.Idle))
 }
 
 // keys translates regions of the configuration into those of the space.
@@ -149,7 +150,7 @@ func (r *run) keys(k workload.Keys) (workload.Keys, error) {
 const batch = 512
 
 // ingest takes in a phase's records.
-func (r *run) ingest(ctx context.Context, p *Phase) error {
+func (r *run) ingest(p *Phase) error {
 	src, err := r.source(p)
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func (r *run) ingest(ctx context.Context, p *Phase) error {
 			}
 		}
 		if n == 0 {
-			if err := r.wait(ctx, next); err != nil {
+			if err := r.wait(next); err != nil {
 				return err
 			}
 			continue
@@ -221,11 +222,11 @@ func (p *replay) Fill(rs []mock.Record) {
 }
 
 // wait lets the next event happen; where ingest has to wait for compaction its time is a stall.
-func (r *run) wait(ctx context.Context, next time.Duration) error {
+func (r *run) wait(next time.Duration) error {
 	if r.compact.pace == 0 {
 		r.measure.stall += next - r.now
 	}
-	return r.happen(ctx, next)
+	return r.happen(next)
 }
 
 // put takes in records at a rate until memory is full, which is flushed then, and says how many.
@@ -257,16 +258,13 @@ func (r *run) flush() error {
 }
 
 // settle flushes the rest and lets compaction and garbage collection come to their end.
-func (r *run) settle(ctx context.Context) error {
+func (r *run) settle() error {
 	r.measure.ended = r.now
 	if err := r.flush(); err != nil {
 		return err
 	}
 	for {
 		for r.compact.running != nil {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
 			r.now = max(r.now, r.compact.due)
 			if err := r.step(); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package mock
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -162,15 +163,44 @@ func (t *Timeline) tryReads() error {
 	if n := len(t.retain); n > 0 {
 		points = append(points, t.retain[0].LSN, t.retain[n/2].LSN, t.retain[n-1].LSN)
 	}
+	over := t.sweep()
 	step := max(t.space.end/tries, 1)
 	for key := uint32(0); key < t.space.end; key += step {
+		among := over.at(key)
 		for _, at := range points {
 			if t.Exists(key, at) {
-				if err := t.CheckRead(key, at, t.Read(key, at)); err != nil {
+				if err := t.CheckRead(key, at, t.readAmong(among, key, at)); err != nil {
 					return err
 				}
 			}
 		}
 	}
 	return nil
+}
+
+// sweep goes through the keys, ascending, with the layers over each.
+type sweep struct {
+	ahead []indexed // in the order of their first keys
+	over  []indexed
+}
+
+func (t *Timeline) sweep() *sweep {
+	t.reindex()
+	s := &sweep{ahead: slices.Clone(t.index)}
+	slices.SortFunc(s.ahead, func(a, b indexed) int {
+		return cmp.Or(cmp.Compare(a.lo, b.lo), cmp.Compare(a.layer.place, b.layer.place))
+	})
+	return s
+}
+
+// at gives the layers over a key that is not below the one asked for before.
+func (s *sweep) at(key uint32) []indexed {
+	s.over = slices.DeleteFunc(s.over, func(x indexed) bool { return x.hi <= key })
+	for len(s.ahead) > 0 && s.ahead[0].lo <= key {
+		if s.ahead[0].hi > key {
+			s.over = append(s.over, s.ahead[0])
+		}
+		s.ahead = s.ahead[1:]
+	}
+	return s.over
 }

@@ -94,7 +94,7 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 	if !ok {
 		return nil, nil
 	}
-	if err := compaction.CheckJob(t.Snapshot(), &job); err != nil {
+	if err := compaction.CheckJob(t.view(), &job); err != nil {
 		return nil, fmt.Errorf("job %d (%s): %w", number, job.Reason, err)
 	}
 	w := &Work{Planned: p, t: t, number: number}
@@ -134,7 +134,7 @@ func (t *Timeline) Prepare(p *Planned, number int) (*Work, error) {
 func (w *Work) divide(es []entry) (cuts, tiles []compaction.Rect, err error) {
 	cuts = []compaction.Rect{w.Job.Rect}
 	if w.Job.Cut != nil {
-		cuts = w.t.cut(compaction.Distinct(w.t.Snapshot(), w.Job.Rect, w.Job.Cut()), es, w.Job.Kind == compaction.Retile)
+		cuts = w.t.cut(compaction.Distinct(w.t.view(), w.Job.Rect, w.Job.Cut()), es, w.Job.Kind == compaction.Retile)
 	}
 	if len(cuts) == 0 && w.Job.Kind == compaction.Fold {
 		cuts = w.ofImages()

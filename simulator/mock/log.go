@@ -29,7 +29,7 @@ type Log struct {
 type chunk struct {
 	base page.LSN
 	size uint32
-	ends []uint32 // after base, where sizes differ
+	ends []uint64 // after base, where sizes differ
 }
 
 const (
@@ -60,7 +60,7 @@ func (l *Log) append(size uint32, init bool) {
 		l.mixed = true
 	}
 	if c.ends != nil || size != c.size {
-		c.grow(i, uint32(l.end-c.base))
+		c.grow(i, uint64(l.end-c.base))
 	}
 	if init {
 		l.inits.set(l.n)
@@ -70,11 +70,11 @@ func (l *Log) append(size uint32, init bool) {
 }
 
 // grow notes the end of the i-th record of a chunk whose sizes differ.
-func (c *chunk) grow(i, end uint32) {
+func (c *chunk) grow(i uint32, end uint64) {
 	if c.ends == nil {
-		c.ends = make([]uint32, 0, 1<<chunkBits)
+		c.ends = make([]uint64, 0, 1<<chunkBits)
 		for k := range i {
-			c.ends = append(c.ends, (k+1)*c.size)
+			c.ends = append(c.ends, uint64(k+1)*uint64(c.size))
 		}
 	}
 	c.ends = append(c.ends, end)
@@ -128,15 +128,7 @@ func (l *Log) after(x page.LSN) uint32 {
 	if c.ends == nil {
 		return uint32(ci)<<chunkBits + uint32(min(d/uint64(c.size), 1<<chunkBits))
 	}
-	i, exact := slices.BinarySearchFunc(c.ends, d, func(e uint32, d uint64) int {
-		switch {
-		case uint64(e) < d:
-			return -1
-		case uint64(e) > d:
-			return 1
-		}
-		return 0
-	})
+	i, exact := slices.BinarySearch(c.ends, d)
 	if exact {
 		i++
 	}

@@ -35,15 +35,14 @@ func (w *Work) Publish() error {
 		}
 		add = append(add, out)
 	}
-	s := t.Snapshot()
+	s := t.view()
 	progress := w.moved(s, job, add)
 	gone := goneWith(&job, progress, len(w.done)+len(add) == len(w.outputs))
 	if err := compaction.CheckStep(s, &job, w.done, add, gone); err != nil {
 		return fmt.Errorf("job %d (%s): %w", w.number, w.Job.Reason, err)
 	}
 	for _, p := range progress {
-		t.live[p.Layer].Moved = p.Moved
-		t.changed()
+		t.move(t.live[p.Layer], p.Moved)
 	}
 	w.done = append(w.done, add...)
 	leaving := make([]*Layer, len(gone))

@@ -35,13 +35,6 @@ type Read struct {
 	base           page.LSN
 }
 
-// visit counts a layer whose facts of the key other layers have too: a reader looks into it all the same.
-func (r *Read) visit(x *indexed) {
-	if r.Layers++; !x.layer.Image {
-		r.Deltas++
-	}
-}
-
 func (t *Timeline) reindex() {
 	if t.index != nil {
 		return
@@ -54,6 +47,12 @@ func (t *Timeline) reindex() {
 
 // Read reads a key at an LSN as the engine does: from the newest layer down to the first fact that needs nothing older.
 func (t *Timeline) Read(key uint32, at page.LSN) Read {
+	t.reindex()
+	return t.readAmong(t.index, key, at)
+}
+
+// readAmong is Read where among has all layers over the key.
+func (t *Timeline) readAmong(among []indexed, key uint32, at page.LSN) Read {
 	r := Read{newest: none, oldest: none}
 	pos := at + 1
 	if at >= t.memStart {
@@ -63,20 +62,16 @@ func (t *Timeline) Read(key uint32, at page.LSN) Read {
 		}
 		pos = t.memStart
 	}
-	t.reindex()
-	var room [64]*indexed
-	over := room[:0]
-	for i := range t.index {
-		if x := &t.index[i]; x.lo <= key && key < x.hi && x.start < pos {
-			if !x.answers(key) {
-				r.visit(x)
-				continue
-			}
+	over := t.over[:0]
+	for i := range among {
+		if x := &among[i]; x.lo <= key && key < x.hi && x.start < pos && x.answers(key) {
 			over = append(over, x)
 		}
 	}
+	t.over = over
+	var delta, image *indexed
 	for {
-		delta, image := newestBelow(over, pos)
+		delta, image, over = newestBelow(over, pos)
 		floor := page.LSN(0)
 		if image != nil {
 			floor = image.end
@@ -98,11 +93,15 @@ func (t *Timeline) Read(key uint32, at page.LSN) Read {
 	}
 }
 
-// newestBelow gives the delta that reaches highest below pos, and the newest image there.
-func newestBelow(over []*indexed, pos page.LSN) (delta, image *indexed) {
+// newestBelow gives the delta that reaches highest below pos, and the newest image there; and those that begin below it.
+func newestBelow(over []*indexed, pos page.LSN) (delta, image *indexed, left []*indexed) {
+	left = over[:0]
 	for _, x := range over {
+		if x.start >= pos {
+			continue
+		}
+		left = append(left, x)
 		switch {
-		case x.start >= pos:
 		case x.layer.Image:
 			if image == nil || x.start > image.start {
 				image = x
@@ -111,7 +110,7 @@ func newestBelow(over []*indexed, pos page.LSN) (delta, image *indexed) {
 			delta = x
 		}
 	}
-	return delta, image
+	return delta, image, left
 }
 
 // readDelta takes a key's entries with LSNs in [floor, pos) and says whether nothing older is needed.

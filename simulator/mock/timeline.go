@@ -33,7 +33,9 @@ type Timeline struct {
 
 	live           []*Layer
 	index          []indexed          // live, for reads; nil after a change
-	descs          []compaction.Layer // live, for planners; nil after a change
+	over           []*indexed         // room for those that a read looks at
+	descs          []compaction.Layer // live, for planners
+	shown          bool               // descs are a planner's too: the next change copies them
 	doomed         []compaction.ID
 	generation     uint32
 	imagesInDeltas bool
@@ -213,12 +215,12 @@ func (t *Timeline) Flush(s compaction.Strategy) error {
 
 // Snapshot is what a strategy sees now. Layers are in the order of Live. Nobody may change it.
 func (t *Timeline) Snapshot() *compaction.Snapshot {
-	if t.descs == nil {
-		t.descs = make([]compaction.Layer, len(t.live))
-		for i, l := range t.live {
-			t.descs[i] = l.Layer
-		}
-	}
+	t.shown = true
+	return t.view()
+}
+
+// view is a Snapshot until the next change of the layers.
+func (t *Timeline) view() *compaction.Snapshot {
 	s := &compaction.Snapshot{
 		Layers: t.descs, Doomed: t.doomed, Generation: t.generation,
 		LastRecordLSN: t.log.end, DiskConsistentLSN: t.Flushed(), InitialLSN: t.initial,
@@ -351,9 +353,9 @@ func (t *Timeline) MoveCutoff(x page.LSN) { t.cutoff = max(t.cutoff, min(x, t.Fl
 
 // add makes a layer live.
 func (t *Timeline) add(l *Layer, kind string) {
+	t.changing()
 	l.place = len(t.live)
-	t.live = append(t.live, l)
-	t.changed()
+	t.live, t.descs = append(t.live, l), append(t.descs, l.Layer)
 	t.counts.created(kind, l)
 	if t.refs != nil {
 		t.refs.add(l.entries)
@@ -363,22 +365,43 @@ func (t *Timeline) add(l *Layer, kind string) {
 	}
 }
 
-// changed lets go of what was derived from the live layers.
-func (t *Timeline) changed() { t.index, t.descs = nil, nil }
+// changing lets go of what was derived from the live layers, but for descs, which the caller keeps up to date.
+func (t *Timeline) changing() {
+	t.index = nil
+	if t.shown {
+		t.descs, t.shown = slices.Clone(t.descs), false
+	}
+}
+
+// move notes the keys for which other layers answer instead of a live one.
+func (t *Timeline) move(l *Layer, moved []page.Range) {
+	t.changing()
+	l.Moved = moved
+	t.descs[l.place].Moved = moved
+}
 
 // remove takes layers away.
 func (t *Timeline) remove(gone []*Layer, kind string) error {
 	if len(gone) == 0 {
 		return nil
 	}
+	t.changing()
 	for _, l := range gone {
 		l.place = notLive
 	}
-	t.live = slices.DeleteFunc(t.live, func(l *Layer) bool { return l.place == notLive })
+	n := 0
 	for i, l := range t.live {
-		l.place = i
+		if l.place == notLive {
+			continue
+		}
+		if n < i {
+			l.place, t.live[n], t.descs[n] = n, l, t.descs[i]
+		}
+		n++
 	}
-	t.changed()
+	clear(t.live[n:])
+	clear(t.descs[n:])
+	t.live, t.descs = t.live[:n], t.descs[:n]
 	for _, l := range gone {
 		t.doomed = append(slices.Clip(t.doomed), l.ID)
 		t.counts.deleted(l)
