@@ -50,7 +50,8 @@ func reason(ctx context.Context, err error) error {
 }
 
 // byCode knows the codes of S3's error responses
-// (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). Nil is for the others.
+// (https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html). Nil is for the others. ServiceUnavailable is also what the SDK
+// makes of a SlowDown without a text, as those to HEAD are.
 func byCode(code string) error {
 	switch code {
 	case "NoSuchKey", "NotFound":
@@ -61,11 +62,11 @@ func byCode(code string) error {
 		return remote.ErrUnmodified
 	case "InvalidRange":
 		return remote.ErrRange
-	case "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded":
+	case "SlowDown", "ServiceUnavailable", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded":
 		return remote.ErrThrottled
 	case "RequestTimeout":
 		return remote.ErrTimeout
-	case "InternalError", "ServiceUnavailable", "OperationAborted", "ConditionalRequestConflict", "NoSuchUpload":
+	case "InternalError", "OperationAborted", "ConditionalRequestConflict", "NoSuchUpload":
 		return remote.ErrUnavailable
 	case "AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AccountProblem":
 		return remote.ErrDenied

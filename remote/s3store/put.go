@@ -90,6 +90,9 @@ func (s *Store) sendParts(ctx context.Context, key, upload *string, body io.Read
 	g.SetLimit(s.o.Parts)
 	for i := range parts {
 		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err // another part has failed
+			}
 			at := int64(i) * partSize
 			n := min(partSize, size-at)
 			number := int32(i + 1) // at most maxParts

@@ -196,8 +196,12 @@ func (s *Store) deleteBatch(ctx context.Context, batch []types.ObjectIdentifier,
 		return
 	}
 	for _, e := range out.Errors {
-		if err := byCode(aws.ToString(e.Code)); !errors.Is(err, remote.ErrNotFound) {
-			failed[names[aws.ToString(e.Key)]] = fmt.Errorf("%w (%s: %s)", err, aws.ToString(e.Code), aws.ToString(e.Message))
+		err := fmt.Errorf("%s: %s", aws.ToString(e.Code), aws.ToString(e.Message))
+		if is := byCode(aws.ToString(e.Code)); is != nil {
+			err = fmt.Errorf("%w (%w)", is, err)
+		}
+		if !errors.Is(err, remote.ErrNotFound) {
+			failed[names[aws.ToString(e.Key)]] = err
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 // TestSuite runs the drivers' suite against a real server, with a prefix and without.
 func TestSuite(t *testing.T) {
 	server := testkit.StartS3(t)
+	t.Run("parts of a failed put", func(t *testing.T) { partsGo(t, server) })
 	for _, prefix := range []string{"", "deep/prefix"} {
 		t.Run("prefix="+prefix, func(t *testing.T) {
 			remotetest.Run(t, func(t *testing.T) remote.Storage {
