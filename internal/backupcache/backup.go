@@ -28,9 +28,9 @@ var chunks = sync.Pool{New: func() any { return new([readChunk]byte) }}
 type Backup struct {
 	c    *Cache
 	e    *entry
-	f    virtualfile.File
-	data []byte    // the content, if it is short
-	id   *identity // of the file as it was verified; nil if that is not to be relied on
+	f    virtualfile.File // nil if it is not needed any more
+	data []byte           // the content, if it is short
+	id   *identity        // of the file as it was verified; nil if that is not to be relied on
 }
 
 // Size is the length in bytes, and Files what the preparation said.
@@ -172,37 +172,25 @@ func (b *Backup) readAll(ctx context.Context, fn func([]byte) error) error {
 // of up to ten milliseconds.
 const settleTime = 100 * time.Millisecond
 
-// Copy writes the content to w. With ErrDamaged, or any error, what was written is of no use, even if it is all. A w that
-// is an io.ReaderFrom gets the open file as an *io.LimitedReader, and may send it without reading it.
+// Copy writes the content to w. With ErrDamaged, or any error, what was written is of no use, even if it is all. A w that is a Sender
+// gets the file itself where that cannot be changed meanwhile. Otherwise what is written was read before, and is verified
+// behind its last byte.
 func (b *Backup) Copy(ctx context.Context, w io.Writer) (n int64, err error) {
 	if b.data != nil {
 		return bytes.NewReader(b.data).WriteTo(w)
 	}
-	count := func(p []byte) error {
+	if s, ok := w.(Sender); ok {
+		if l := b.lease(); l != nil {
+			return s.SendFile(ctx, l)
+		}
+	}
+	err = b.readAll(ctx, func(p []byte) error {
 		k, err := w.Write(p)
 		n += int64(k)
 		return err
-	}
-	r, ok := b.f.(io.Reader)
-	to, can := w.(io.ReaderFrom)
-	if b.id == nil || !ok || !can {
-		err = b.readAll(ctx, count)
-	} else if n, err = to.ReadFrom(&io.LimitedReader{R: r, N: b.e.content}); err == nil {
-		err = b.unchanged(n)
-	}
+	})
 	if errors.Is(err, ErrDamaged) {
 		b.c.discard(b.e, err)
 	}
 	return n, err
-}
-
-// unchanged says whether what was sent is what was verified.
-func (b *Backup) unchanged(sent int64) error {
-	if sent != b.e.content {
-		return fmt.Errorf("%w: %s ended after %d of %d bytes", ErrDamaged, b.f.Name(), sent, b.e.content)
-	}
-	if !b.id.still(identityOf(b.f)) {
-		return fmt.Errorf("%w: %s changed while it was sent", ErrDamaged, b.f.Name())
-	}
-	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ type Cache struct {
 	lock  io.Closer // of the folder
 	tasks *tasks.Group
 	m     counters
-	turn  chan struct{} // of who deletes files
+	turn  chan struct{} // of who deletes files, or writes the order
 	mu    struct {
 		sync.Mutex
 		entries  map[Key]*list.Element // of *entry
@@ -37,21 +38,26 @@ type Cache struct {
 		rest     time.Time
 		number   uint64 // of the file made last
 		closed   bool
+		// reordered says that the order of use is not the one that was written last; the next is due then.
+		reordered bool
+		orderDue  time.Time
 	}
 }
 
 // entry is a file.
 type entry struct {
 	trailer
-	name string
-	size int64 // with the trailer
+	name   string
+	number uint64 // in the name
+	size   int64  // with the trailer
 	// verifying has one place: who is in it verifies, and others wait for what comes of it.
 	verifying chan struct{}
 	sound     atomic.Pointer[identity] // of the file as it was verified, nil if it was not
 }
 
 func newEntry(t trailer, name string, size int64) *entry {
-	return &entry{trailer: t, name: name, size: size, verifying: make(chan struct{}, 1)}
+	n, _ := numberOf(name)
+	return &entry{trailer: t, name: name, number: n, size: size, verifying: make(chan struct{}, 1)}
 }
 
 type counters struct {
@@ -119,11 +125,9 @@ func (c *Cache) scan() error {
 			return err
 		}
 	}
-	// How lately each was used is not kept: those made last are taken for those used last.
-	slices.SortFunc(all, func(a, b found) int {
-		return cmp.Or(a.modified.Compare(b.modified), cmp.Compare(a.name, b.name))
-	})
+	c.sort(all)
 	c.mu.Lock()
+	c.mu.orderDue = c.o.Clock().Add(orderEvery)
 	for _, f := range all {
 		c.mu.bytes += f.size
 		c.addLocked(f.entry)
@@ -132,6 +136,24 @@ func (c *Cache) scan() error {
 	c.mu.Unlock()
 	c.sweep()
 	return nil
+}
+
+// sort puts what was used longest ago first. What the order that was kept does not name was made after it was written, or there is none:
+// those made last are taken for those used last.
+func (c *Cache) sort(all []found) {
+	places, err := c.readOrder()
+	if err != nil {
+		c.o.Logger.Warn("the order of use of cached base backups cannot be read; files made last are taken for those used last", "file", c.path(orderName), "error", err)
+	}
+	place := func(f found) int {
+		if at, kept := places[f.number]; kept {
+			return at
+		}
+		return math.MaxInt
+	}
+	slices.SortFunc(all, func(a, b found) int {
+		return cmp.Or(cmp.Compare(place(a), place(b)), a.modified.Compare(b.modified), cmp.Compare(a.number, b.number))
+	})
 }
 
 var errTemporary = errors.New("it was being written")
@@ -155,6 +177,7 @@ func (c *Cache) addLocked(e *entry) {
 		c.dropLocked(old)
 	}
 	c.mu.entries[e.key] = c.mu.recent.PushFront(e)
+	c.usedLocked()
 	for len(c.mu.entries) > c.o.Entries {
 		c.evictLocked()
 	}
@@ -245,7 +268,7 @@ func (c *Cache) Metrics() Metrics {
 	return m
 }
 
-// Close calls off what is being made, waits for its end, and gives the folder back. Backups that were given can be read on. It
+// Close calls off what is being made, waits for its end, keeps the order of use, and gives the folder back. Backups that were given can be read on. It
 // may be called twice.
 func (c *Cache) Close() error {
 	c.mu.Lock()
@@ -257,6 +280,7 @@ func (c *Cache) Close() error {
 	}
 	c.tasks.Stop()
 	c.sweep()
+	c.keepOrder()
 	return c.lock.Close()
 }
 
@@ -279,7 +303,10 @@ func (c *Cache) use(k Key) (*entry, error) {
 	if at == nil {
 		return nil, ErrMiss
 	}
-	c.mu.recent.MoveToFront(at)
+	if at != c.mu.recent.Front() {
+		c.mu.recent.MoveToFront(at)
+		c.usedLocked()
+	}
 	return at.Value.(*entry), nil
 }
 

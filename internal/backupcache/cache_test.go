@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -179,21 +180,20 @@ func touchUntilSeen(t *testing.T, name string, change func()) {
 type fromFile struct {
 	bytes.Buffer
 	file   bool
-	during func() // called when half of it is read
+	during func(l *backupcache.LeasedFile) // called when half of it is read
 }
 
-func (w *fromFile) ReadFrom(r io.Reader) (n int64, err error) {
-	l := r.(*io.LimitedReader)
-	_, w.file = l.R.(interface{ Fd() uintptr })
-	half := l.N / 2
-	if n, err = io.CopyN(&w.Buffer, l, half); err != nil {
+func (w *fromFile) SendFile(_ context.Context, l *backupcache.LeasedFile) (n int64, err error) {
+	w.file = true
+	half := l.Size() / 2
+	if n, err = io.CopyN(&w.Buffer, l.Reader(), half); err != nil {
 		return n, err
 	}
 	if w.during != nil {
-		w.during()
+		w.during(l)
 	}
-	k, err := io.Copy(&w.Buffer, l)
-	return n + k, err
+	k, err := io.CopyN(&w.Buffer, l.Reader(), l.Size()-half)
+	return n + k, errors.Join(err, l.Held(), l.Close())
 }
 
 // TestFreshFilesAreNotTrusted shows that a file whose times may not show a further change is verified while it is sent.
@@ -227,8 +227,9 @@ func damage(t *testing.T, name string, at int64) {
 	require.NoError(t, err)
 }
 
-// TestChangedWhileSent shows that who reads a file that is changed meanwhile is told at the end.
-func TestChangedWhileSent(t *testing.T) {
+// TestNotChangedWhileSent shows that who wants to change a file that is being sent waits, that the sender is told, and that
+// the change is found afterwards.
+func TestNotChangedWhileSent(t *testing.T) {
 	for name, harm := range map[string]func(t *testing.T, name string){
 		"bit flipped": func(t *testing.T, name string) { damage(t, name, 5) },
 		"cut":         func(t *testing.T, name string) { require.NoError(t, os.Truncate(name, int64(large-9))) },
@@ -240,15 +241,48 @@ func TestChangedWhileSent(t *testing.T) {
 			b, err := c.Open(t.Context(), key(0))
 			require.NoError(t, err)
 			file := filesIn(t, dir)[0]
-			w := fromFile{during: func() { touchUntilSeen(t, file, func() { harm(t, file) }) }}
+			var harming sync.WaitGroup
+			w := fromFile{during: func(l *backupcache.LeasedFile) {
+				require.NoError(t, l.Held())
+				harming.Go(func() { touchUntilSeen(t, file, func() { harm(t, file) }) })
+				for l.Held() == nil { // until it waits
+					runtime.Gosched()
+				}
+			}}
 			_, err = b.Copy(t.Context(), &w)
 			require.True(t, w.file)
-			require.ErrorIs(t, err, backupcache.ErrDamaged)
+			require.ErrorIs(t, err, backupcache.ErrWanted)
+			require.True(t, bytes.Equal(content(key(0), large), w.Bytes()), "it waited to the end")
 			require.NoError(t, b.Close())
+			harming.Wait()
 			_, err = c.Open(t.Context(), key(0))
 			require.ErrorIs(t, err, backupcache.ErrMiss)
 			fetch(t, c, 0, large)
 		})
+	}
+}
+
+// TestOpenForWriting shows that a file that somebody has open for writing is not handed over, and that the reader of one that is changed
+// meanwhile is told at the end.
+func TestOpenForWriting(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, backupcache.Options{Dir: dir, Clock: later})
+	fetch(t, c, 0, large)
+	writer, err := os.OpenFile(filesIn(t, dir)[0], os.O_WRONLY, 0)
+	require.NoError(t, err)
+	defer writer.Close()
+	for _, harm := range []bool{false, true} {
+		b, err := c.Open(t.Context(), key(0))
+		require.NoError(t, err)
+		if harm {
+			_, err := writer.WriteAt([]byte("harm"), int64(large/2))
+			require.NoError(t, err)
+		}
+		var w fromFile
+		_, err = b.Copy(t.Context(), &w)
+		require.False(t, w.file)
+		require.Equal(t, harm, errors.Is(err, backupcache.ErrDamaged), "%v", err)
+		require.NoError(t, b.Close())
 	}
 }
 
@@ -315,14 +349,14 @@ func TestReadersOutliveEviction(t *testing.T) {
 		b, err := c.Open(t.Context(), key(0))
 		require.NoError(t, err)
 		var w fromFile
-		w.during = func() { // or before, if it isn't the file that is handed over
+		w.during = func(*backupcache.LeasedFile) { // or before, if it isn't the file that is handed over
 			fetch(t, c, 1, 10)
 			_, err = c.Open(t.Context(), key(0))
 			require.ErrorIs(t, err, backupcache.ErrMiss)
 			require.Len(t, filesIn(t, o.Dir), 1)
 		}
 		if !trusted {
-			w.during()
+			w.during(nil)
 		}
 		_, err = b.Copy(t.Context(), &w)
 		require.NoError(t, errors.Join(err, b.Close()))

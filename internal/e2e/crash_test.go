@@ -118,7 +118,7 @@ type crashes struct {
 // TestCrash kills a child that ingests, with SIGKILL at random moments. Nothing that it called durable may
 // be lost, the store must read as it was there, and ingest must go on to the same end.
 func TestCrash(t *testing.T) {
-	kills := testkit.Size(4, 50, 200)
+	kills := testkit.Size(4, 24, 200)
 	c := prepareCrashes(t)
 	above := 0
 	for range kills {

@@ -15,7 +15,7 @@ import (
 // midFlight compares the timeline at random record ends, and at the end of the WAL, with a server that
 // PostgreSQL recovered to there.
 func midFlight(t *testing.T, w worked, tl *strata.Timeline) {
-	n := testkit.Size(1, 3, 20)
+	n := testkit.Size(1, 2, 20)
 	ends := testkit.RecordEnds(t, w.version, w.base, w.wal)
 	require.Equal(t, tl.LastRecordLSN(), ends[len(ends)-1])
 	rnd := testkit.Rand(t, uint64(w.version))

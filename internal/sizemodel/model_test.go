@@ -82,6 +82,26 @@ func TestOneBranch(t *testing.T) {
 	require.Equal(t, []Method{Skipped, Snapshot, WAL}, []Method{r.Segments[0].Method, r.Segments[1].Method, r.Segments[2].Method})
 }
 
+// TestThreeTimelines is Neon's: two branches of one timeline, one of them from its end, with the sizes that were found there.
+func TestThreeTimelines(t *testing.T) {
+	m, err := New([]Timeline{
+		{Name: "from the end", Ancestor: 2, Start: 26_033_560, End: 35_851_472, Cutoff: 35_720_400},
+		{Name: "from the middle", Ancestor: 2, Start: 24_566_168, End: 25_393_008, Cutoff: 25_261_936},
+		{Name: "main", Ancestor: -1, Start: 23_694_408, End: 26_033_560, Cutoff: 25_902_488},
+	})
+	require.NoError(t, err)
+	sizes := map[page.LSN]uint64{35_720_400: 25_206_784, 25_261_936: 26_050_560, 24_566_168: 25_739_264, 25_902_488: 26_402_816, 26_033_560: 26_468_352}
+	for i := range m.Points {
+		if p := &m.Points[i]; p.Wants() {
+			p.Bytes, p.Sized = sizes[p.LSN], true
+			require.NotZero(t, p.Bytes, "%s at %s", p.Kind, p.LSN)
+		}
+	}
+	r, err := m.Compute()
+	require.NoError(t, err)
+	require.EqualValues(t, 37_851_408, r.Bytes)
+}
+
 // TestCheapest compares with the cheapest of all ways there are.
 func TestCheapest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

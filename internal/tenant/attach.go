@@ -68,15 +68,24 @@ func (t *Tenant) attachAll(ctx context.Context, wanted []page.TimelineID) ([]*ti
 		}
 	}
 	var out []*timeline.Timeline
-	for _, id := range f.wanted {
+	imports := 0
+	for n, id := range f.wanted {
+		if f.parts[id].importing() && !t.isActive(id) {
+			if err := t.attachImport(id, f.parts[id].Part); err != nil {
+				return nil, fmt.Errorf("timeline %s: %w", id, err)
+			}
+			imports++
+			continue
+		}
 		tl, err := t.attach(ctx, f, id, 0)
 		if err != nil {
 			return nil, fmt.Errorf("timeline %s: %w", id, err)
 		}
-		out = append(out, tl)
+		if n < f.asked {
+			out = append(out, tl)
+		}
 	}
-	out = out[:f.asked]
-	if len(out) == 0 && !slices.ContainsFunc(f.absent, func(r record) bool { return r.word != wordDeleting }) {
+	if len(out)+imports == 0 && !slices.ContainsFunc(f.absent, func(r record) bool { return r.word != wordDeleting }) {
 		return nil, fmt.Errorf("%w: remote storage has none of tenant %s", ErrTimelineNotFound, t.id)
 	}
 	return out, nil

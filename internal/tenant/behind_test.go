@@ -73,6 +73,9 @@ func (b *behind) reads(i int) bool {
 // a read gives the right value or an error that names the file, whether the file was read before or not, and
 // whether its descriptor is open still; the other layers can be read.
 func TestLayersBehindTheEnginesBack(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	noLeaks(t)
 	overwrite := func(t *testing.T, file string, content []byte) {
 		f, err := os.OpenFile(file, os.O_WRONLY, 0)

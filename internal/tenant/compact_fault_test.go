@@ -210,7 +210,7 @@ func TestCompactionCrashes(t *testing.T) {
 			require.NoError(t, o.run(t, virtualfile.NewFaulty(mem, point), w, func(st *Store) { o.same(t, st) }))
 			crashes = append(crashes, mem)
 			require.Greater(t, edits, 4)
-			step := max(1, len(crashes)/testkit.Size(4, 25, len(crashes)))
+			step := max(1, len(crashes)/testkit.Size(4, 12, len(crashes)))
 			n := 0
 			for i := 0; i < len(crashes); i += step {
 				o.after(t, crashes[i], w)
@@ -227,7 +227,7 @@ func TestCompactionFaults(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 6)
 	seed := rnd.Uint64()
-	stride := testkit.Size(1009, 67, 1)
+	stride := testkit.Size(1009, 151, 1)
 	for name, f := range map[string]*virtualfile.Fault{
 		"EIO once": {Err: syscall.EIO}, "full disk from there on": {Err: syscall.ENOSPC, Sticky: true, Torn: 700},
 		"lost sync": {Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO},

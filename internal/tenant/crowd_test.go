@@ -19,15 +19,12 @@ import (
 	"github.com/stratapg/strata/virtualfile"
 )
 
-// TestManyLayersFewDescriptors: a store of 2,000 layers is opened, read by many at once and written to, all
+// TestManyLayersFewDescriptors: a store of many layers, 2,000 in the long form, is opened, read by many at once and written to, all
 // under a limit of 64 descriptors, which is never exceeded.
 func TestManyLayersFewDescriptors(t *testing.T) {
 	noLeaks(t)
 	const limit, readers = 64, 8
-	layers := 2000
-	if testkit.UnderRace {
-		layers = 400
-	}
+	layers := testkit.Size(400, 800, 2000)
 	rel := page.RelTag{Spc: 1663, DB: 5, Rel: 16384}
 	value := func(i int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(i)) }
 	ctx := context.Background()

@@ -38,6 +38,8 @@ func (t *Tenant) Detach(ctx context.Context, nameOrID string, o DetachOptions) e
 			if err := t.lookUp(ctx, s); err != nil {
 				return err
 			}
+		case state == Importing, state == Creating && t.isImporting(s):
+			return t.detachImport(ctx, s, o)
 		case state != Active:
 			return s.unusable()
 		}
@@ -152,12 +154,10 @@ func (s *Store) detachTenant(ctx context.Context, id page.TenantShardID, o Detac
 	if t == nil {
 		return ErrTenantNotFound
 	}
-	if !o.Discard {
-		if err := t.noImports(); err != nil {
+	if closed := t.isClosed(); !closed && !o.Discard {
+		if err := t.keepImports(ctx); err != nil {
 			return err
 		}
-	}
-	if closed := t.isClosed(); !closed && !o.Discard {
 		if err := t.drainAll(ctx); err != nil {
 			return err
 		}
@@ -171,16 +171,6 @@ func (s *Store) detachTenant(ctx context.Context, id page.TenantShardID, o Detac
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.mu.tenants, id)
-	return nil
-}
-
-// noImports refuses to give up what no remote storage has.
-func (t *Tenant) noImports() error {
-	for _, s := range t.Statuses() {
-		if s.State == Importing || s.State == Creating && s.Import != nil {
-			return fmt.Errorf("timeline %s is being imported, and %w: finish the import, delete it, or discard what is here", s.Name, ErrOnlyHere)
-		}
-	}
 	return nil
 }
 

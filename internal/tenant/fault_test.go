@@ -20,12 +20,12 @@ import (
 
 // TestEveryFault runs one script over and over, and each time another operation on a file fails. Whatever
 // fails: what was acknowledged is there afterwards, when the next process opens the store and after a crash;
-// what that process then acknowledges is there after the next crash; and reads are right all the time. Under
-// the race detector only some operations have their turn.
+// what that process then acknowledges is there after the next crash; and reads are right all the time. In the
+// long form all operations have their turn, in the others some.
 func TestEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
-	stride := testkit.Size(43, 1, 1)
+	stride := testkit.Size(43, 2, 1)
 	for name, c := range map[string]struct {
 		fault *virtualfile.Fault
 		torn  int // sizes of torn writes are multiples of it

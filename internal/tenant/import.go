@@ -27,6 +27,8 @@ import (
 //  3. Jobs write image layers, several at once. Each that is done is noted in IMPORT, durably.
 //  4. Of a base backup, WAL is put over them. This step begins anew when the import goes on.
 //  5. The folder gets a manifest, and then the timeline's name.
+//
+// Meanwhile remote storage, if there is any, is told of jobs that are done (importremote.go).
 
 // ErrImportChanged says that an import cannot go on because its source is not what it was.
 var ErrImportChanged = errors.New("the source of the import has changed")
@@ -68,6 +70,8 @@ type ImportOptions struct {
 	// Attempts is how often a job is tried, Pause how long is waited after the first failure; it doubles.
 	Attempts int
 	Pause    time.Duration
+	// Checkpoint is after how many jobs remote storage, if there is any, is told of what is done.
+	Checkpoint int
 	// Progress is called now and then, from one goroutine at a time.
 	Progress func(ImportProgress)
 }
@@ -93,6 +97,9 @@ func (o ImportOptions) withDefaults(memory int64) ImportOptions {
 	if o.Pause <= 0 {
 		o.Pause = defaultImportPause
 	}
+	if o.Checkpoint <= 0 {
+		o.Checkpoint = defaultImportCheckpoint
+	}
 	return o
 }
 
@@ -104,8 +111,11 @@ type importing struct {
 	file    *importFile
 	plan    *ImportPlan
 	tracker *importTracker
-	mu      sync.Mutex // guards file
-	sealed  bool       // no layer leaves the disk any more by evict; mu guards it
+	telling chan struct{} // held by whoever tells remote storage
+	due     chan struct{} // it is time to
+	mu      sync.Mutex    // guards what follows, and file
+	sealed  bool          // no layer leaves the disk any more by evict
+	untold  int           // jobs that are done since remote storage was last to be told
 }
 
 // ImportDir is a folder in which whoever imports may keep files, whose names begin with ImportFilePrefix and a dot. Those of
@@ -132,10 +142,12 @@ func (t *Tenant) Import(ctx context.Context, name string, id page.TimelineID, o 
 	if s == nil {
 		return there, ImportedJob{}, err
 	}
-	i := &importing{t: t, o: o, dir: timeline.ImportDir(t.dir, s.id), tracker: newImportTracker(t.store.env.Clock, o.Progress)}
+	i := newImporting(t, timeline.ImportDir(t.dir, s.id), nil)
+	i.o, i.tracker = o, newImportTracker(t.store.env.Clock, o.Progress)
 	t.set(s, func() { s.importing = i.tracker })
 	tl, sum, err := i.run(ctx, s, open)
-	tl, err = t.imported(s, i.dir, tl, err)
+	t.store.imports.ended(err)
+	tl, err = t.imported(s, i, tl, err)
 	return tl, sum, err
 }
 
@@ -148,46 +160,57 @@ func (t *Tenant) yieldImport(ctx context.Context, name string, id *page.Timeline
 		return err
 	}
 	defer t.give()
+	s := t.unfinished(name, *id)
+	if s == nil {
+		return nil
+	}
+	if s.name != name || *id != (page.TimelineID{}) && *id != s.id {
+		return fmt.Errorf("%w: %q (id %s) is an unfinished import; go on with it, or delete it", ErrTimelineExists, s.name, s.id)
+	}
+	*id = s.id
+	if s.files != nil {
+		s.files.seal()
+	}
+	if !resume {
+		if err := t.dropRemote(ctx, s); err != nil {
+			return err
+		}
+		if err := t.store.dropUnfinished(timeline.ImportDir(t.dir, s.id)); err != nil {
+			return err
+		}
+	}
+	t.set(s, func() { delete(t.mu.slots, s.id) })
+	return nil
+}
+
+// unfinished gives an import of a name or an id that nobody goes on with.
+func (t *Tenant) unfinished(name string, id page.TimelineID) *slot {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.mu.slots {
-		if s.state != Importing || s.name != name && s.id != *id {
-			continue
+		if s.state == Importing && (s.name == name || s.id == id) {
+			return s
 		}
-		if s.name != name || *id != (page.TimelineID{}) && *id != s.id {
-			return fmt.Errorf("%w: %q (id %s) is an unfinished import; go on with it, or delete it", ErrTimelineExists, s.name, s.id)
-		}
-		*id = s.id
-		if s.files != nil {
-			s.files.seal()
-		}
-		if !resume {
-			if err := t.dropAway(ctx, s); err != nil {
-				return err
-			}
-			if err := t.store.dropUnfinished(timeline.ImportDir(t.dir, s.id)); err != nil {
-				return err
-			}
-		}
-		delete(t.mu.slots, s.id)
-		return nil
 	}
 	return nil
 }
 
 // imported gives a timeline its place. One that was not finished and can go on keeps it; else nothing is left of it.
-func (t *Tenant) imported(s *slot, dir string, tl *timeline.Timeline, err error) (*timeline.Timeline, error) {
+func (t *Tenant) imported(s *slot, i *importing, tl *timeline.Timeline, err error) (*timeline.Timeline, error) {
 	if err == nil {
 		return t.made(s, tl, nil)
 	}
-	f, readErr := t.store.readImport(dir)
-	keep := readErr == nil && (len(f.done) > 0 || t.hasOwnFiles(dir)) || readErr != nil && !errors.Is(readErr, fs.ErrNotExist)
+	f, readErr := t.store.readImport(i.dir)
+	keep := readErr == nil && (len(f.done) > 0 || f.inRemote() || t.hasOwnFiles(i.dir)) || readErr != nil && !errors.Is(readErr, fs.ErrNotExist)
 	if !keep {
-		return t.made(s, nil, errors.Join(err, t.store.fs.RemoveAll(dir)))
+		return t.made(s, nil, errors.Join(err, t.store.fs.RemoveAll(i.dir)))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.state, s.err, s.importing = Importing, err, nil
+	if s.files = nil; i.file != nil {
+		s.files = i
+	}
 	s.stop()
 	s.stop = nil
 	close(s.made)
@@ -208,6 +231,9 @@ func (t *Tenant) hasOwnFiles(dir string) bool {
 
 func (i *importing) run(ctx context.Context, s *slot, open func(ctx context.Context, dir ImportDir) (*ImportPlan, error)) (*timeline.Timeline, ImportedJob, error) {
 	if err := i.begin(s); err != nil {
+		return nil, ImportedJob{}, err
+	}
+	if err := i.bringFiles(ctx); err != nil {
 		return nil, ImportedJob{}, err
 	}
 	var err error
@@ -272,7 +298,7 @@ func (i *importing) match(ctx context.Context) error {
 				return err
 			} else if !whole {
 				env.Logger.Warn("a layer of an unfinished import is not what was written; its job is done again", "timeline", f.name, "job", n, "layer", d.FileName())
-				delete(f.done, n)
+				f.undo(n)
 			}
 		}
 	}
@@ -301,6 +327,7 @@ func (i *importing) isWhole(ctx context.Context, d layer.Desc) bool {
 
 // runJobs does all jobs that are not done.
 func (i *importing) runJobs(ctx context.Context) error {
+	defer i.tellNowAndThen(ctx)()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(i.o.Jobs)
 	for n := range i.plan.Jobs {
@@ -344,6 +371,7 @@ func (i *importing) job(ctx context.Context, n int) error {
 		}
 		i.t.store.env.Logger.Warn("a job of an import failed and is begun again", "timeline", i.file.name, "job", n, "attempt", attempt, "err", err)
 		i.tracker.change(func(p *ImportProgress) { p.Retries++ })
+		i.t.store.imports.retries.Add(1)
 		if err := clock.Sleep(ctx, pause); err != nil {
 			return err
 		}
@@ -378,6 +406,12 @@ func (i *importing) note(n int, done ImportedJob) error {
 	err := i.t.store.writeImport(i.dir, i.file)
 	if err != nil {
 		delete(i.file.done, n) // the layers are made again, over those that are there
+	} else if i.untold++; i.untold >= i.o.Checkpoint {
+		i.untold = 0
+		select {
+		case i.due <- struct{}{}:
+		default:
+		}
 	}
 	i.mu.Unlock()
 	if err != nil {
@@ -386,6 +420,8 @@ func (i *importing) note(n int, done ImportedJob) error {
 		return errors.Join(err, timeline.RemoveLayers(i.t.store.env, i.dir, done.layers))
 	}
 	i.tracker.change(func(p *ImportProgress) { p.JobsDone++ })
+	i.t.store.imports.jobs.Add(1)
+	i.t.store.imports.pages.Add(done.Pages)
 	return nil
 }
 

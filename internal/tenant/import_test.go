@@ -17,7 +17,6 @@ import (
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
-	"github.com/stratapg/strata/remote/memstore"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -244,12 +243,12 @@ func TestImportGoesOn(t *testing.T) {
 }
 
 // TestImportUnfinished: an unfinished import is given up by the next one that does not go on with it, and can be deleted;
-// it goes nowhere unless it is discarded.
+// without remote storage it goes nowhere.
 func TestImportUnfinished(t *testing.T) {
 	noLeaks(t)
 	ctx := t.Context()
 	mem := virtualfile.NewMem()
-	s, tn := openLife(t, ctx, lifeOptions(mem, memstore.New()))
+	s, tn := openLife(t, ctx, testOptions(mem))
 	c := newFakeCluster(4, 10, 0)
 	fail := errors.New("the source is gone")
 	c.before = func(_ context.Context, job, n int) error {
@@ -270,7 +269,7 @@ func TestImportUnfinished(t *testing.T) {
 	require.Equal(t, Importing, st.State)
 	require.Contains(t, st.Reason, "gone")
 	id := st.ID
-	require.ErrorIs(t, s.DetachTenant(ctx, tn.ShardID(), DetachOptions{}), ErrOnlyHere)
+	require.ErrorIs(t, tn.Detach(ctx, "imported", DetachOptions{}), ErrOnlyHere)
 
 	o.Resume = false
 	_, _, err = c.importInto(ctx, tn, o)
@@ -302,6 +301,7 @@ func TestImportUnfinished(t *testing.T) {
 	tl, _, err := c.importInto(ctx, tn, o)
 	require.NoError(t, err)
 	require.Equal(t, c.undisturbed(t), sum(t, tl))
+	require.Equal(t, ImportStats{Finished: 1, Failed: 3, JobsDone: 8, PagesDone: 80, Retries: 6}, s.Imports())
 	require.NoError(t, s.Close())
 }
 

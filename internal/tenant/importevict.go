@@ -15,7 +15,7 @@ import (
 )
 
 // Layers of an import that is not finished may leave the disk as others do: those of jobs that are done, until the timeline is made
-// of them. Nothing of an import is in remote storage before, so they are uploaded first; then IMPORT says that they are
+// of them. They are uploaded first, unless remote storage has them; then IMPORT says that they are
 // there, and then the file goes. The timeline's manifest takes that over.
 
 // resident lists the layers that may leave the disk.
@@ -59,24 +59,35 @@ func (i *importing) Evict(ctx context.Context, ds ...layer.Desc) (done timeline.
 
 func (i *importing) evictOne(ctx context.Context, d layer.Desc) (bool, error) {
 	env := i.t.store.env
-	r, err := timeline.UploadImported(ctx, env, i.dir, i.t.shard, i.t.place(i.file.id), d)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil // the import was given up
-	}
-	if err != nil {
-		return false, err
+	sum, up := i.isUp(d)
+	if !up {
+		r, err := timeline.UploadImported(ctx, env, i.dir, i.t.shard, i.t.place(i.file.id), d)
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil // the import was given up
+		}
+		if err != nil {
+			return false, err
+		}
+		sum = r.Sum
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.sealed {
 		return false, nil
 	}
-	i.file.noteAway(d, r.Sum)
+	i.file.noteAway(d, sum)
 	if err := i.t.store.writeImport(i.dir, i.file); err != nil {
-		delete(i.file.away, d.FileName())
+		delete(i.file.away, d.FileName()) // it may be uploaded once more
 		return false, err
 	}
 	return true, env.FS.Remove(filepath.Join(i.dir, d.FileName()))
+}
+
+func (i *importing) isUp(d layer.Desc) (uint64, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	sum, up := i.file.up[d.FileName()]
+	return sum, up
 }
 
 // isThere says whether a layer that was made is still whole, here or in remote storage.
@@ -92,30 +103,14 @@ func (i *importing) isThere(ctx context.Context, d layer.Desc) (bool, error) {
 	return err == nil && o.Size == d.Size, err
 }
 
-// away says of layers that are in remote storage only what the timeline's manifest is to say.
+// away says of layers that are in remote storage what the timeline's manifest is to say.
 func (i *importing) away(layers []layer.Desc) (out []manifest.Remote) {
 	for _, d := range layers {
-		if sum, ok := i.file.away[d.FileName()]; ok {
-			out = append(out, timeline.ImportedAway(i.t.shard, d, sum))
+		if i.file.isRemote(d) {
+			out = append(out, timeline.ImportedAway(i.t.shard, d, i.file.sumOf(d)))
 		}
 	}
 	return out
-}
-
-// dropAway removes from remote storage what an import has brought there that is given up. The caller has the tenant's lock.
-func (t *Tenant) dropAway(ctx context.Context, s *slot) error {
-	if s.files == nil || s.files.file == nil || len(s.files.file.away) == 0 {
-		return nil
-	}
-	var keys []string
-	for _, j := range s.files.file.done {
-		for _, d := range j.layers {
-			if _, away := s.files.file.away[d.FileName()]; away {
-				keys = append(keys, t.place(s.id).ObjectKey(upload.ObjectOf(&d)))
-			}
-		}
-	}
-	return t.store.env.Remote.Delete(ctx, keys...)
 }
 
 // unfinishedImports lists the imports whose layers may leave the disk.

@@ -2,15 +2,19 @@ package tenant
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/internal/upload"
+	"github.com/stratapg/strata/internal/upload/index"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
@@ -27,11 +31,14 @@ import (
 //	away 000000…-000000…__00000000016B3748-v1-00000001 89abcdef01234567
 //	suspect 00000006…
 //	job 2 relations 0 pages 16384
+//	indexed
+//	file IMPORT.0.tar 123456 89abcdef01234567
 //	crc32c 89abcdef
 //
 // The plan is its digest and the number of its jobs, "plan - 0" until it is made. What follows a job are the layers that it
-// made, by their names and sizes, those of them that are in remote storage only, with the XXH64 of their bytes, and the pages whose
-// checksum was wrong.
+// made, by their names and sizes, those of them that are in remote storage only, "away", or there too, "up", with the XXH64 of their
+// bytes, and the pages whose checksum was wrong. At the end it says whether remote storage has an index of the import, and which files
+// beside the layers it has.
 const (
 	importFileName = timeline.ImportFilePrefix
 	importMagic    = "strata import"
@@ -48,6 +55,43 @@ type importFile struct {
 	jobs   int
 	done   map[int]ImportedJob
 	away   map[string]uint64 // of layers that are in remote storage only, by the names of their files, the checksums
+	up     map[string]uint64 // of layers that are in remote storage too, and named by the index there
+	// indexed says that remote storage has an index of the import, files which files beside the layers it has.
+	indexed bool
+	files   []index.ImportFile
+}
+
+// inRemote says whether remote storage has anything of the import.
+func (f *importFile) inRemote() bool { return f.indexed || len(f.away) > 0 }
+
+// isRemote says whether remote storage has a layer.
+func (f *importFile) isRemote(d layer.Desc) bool { return f.sumOf(d) != 0 }
+
+// sumOf is the checksum of a layer that remote storage has, else 0.
+func (f *importFile) sumOf(d layer.Desc) uint64 {
+	return cmp.Or(f.away[d.FileName()], f.up[d.FileName()])
+}
+
+func (f *importFile) hasFile(name string) bool {
+	return slices.ContainsFunc(f.files, func(x index.ImportFile) bool { return x.Name == name })
+}
+
+// undo has a job be done again.
+func (f *importFile) undo(n int) {
+	for _, d := range f.done[n].layers {
+		delete(f.away, d.FileName())
+		delete(f.up, d.FileName())
+	}
+	delete(f.done, n)
+}
+
+// noteSum puts a checksum.
+func noteSum(sums map[string]uint64, name string, sum uint64) map[string]uint64 {
+	if sums == nil {
+		sums = map[string]uint64{}
+	}
+	sums[name] = sum
+	return sums
 }
 
 // ImportedJob is what a job took and made.
@@ -76,21 +120,27 @@ func (f *importFile) encode() []byte {
 			fmt.Fprintf(&b, "layer %s %d %s\n", d.FileName(), d.Size, checkedWord(d.Checked))
 			if sum, ok := f.away[d.FileName()]; ok {
 				fmt.Fprintf(&b, "away %s %016x\n", d.FileName(), sum)
+			} else if sum, ok := f.up[d.FileName()]; ok {
+				fmt.Fprintf(&b, "up %s %016x\n", d.FileName(), sum)
 			}
 		}
 		for _, k := range j.Suspect {
 			fmt.Fprintf(&b, "suspect %s\n", k)
 		}
 	}
+	if f.indexed {
+		fmt.Fprintln(&b, indexedWord)
+	}
+	for _, x := range f.files {
+		fmt.Fprintf(&b, "file %s %d %016x\n", x.Name, x.Size, uint64(x.Sum))
+	}
 	return sealText(b.String())
 }
 
 // noteAway says that a layer is in remote storage only.
 func (f *importFile) noteAway(d layer.Desc, sum uint64) {
-	if f.away == nil {
-		f.away = map[string]uint64{}
-	}
-	f.away[d.FileName()] = sum
+	f.away = noteSum(f.away, d.FileName(), sum)
+	delete(f.up, d.FileName())
 }
 
 func checkedWord(checked bool) string {
@@ -183,24 +233,52 @@ func (f *importFile) decodeJobs(text string) (string, error) {
 			}
 			d.Size, d.Checked = size, words[3] == checkedWord(true)
 			job.layers = append(job.layers, d)
-		case n >= 0 && len(words) == 3 && words[0] == "away" && len(job.layers) > 0 && job.layers[len(job.layers)-1].FileName() == words[1]:
+		case n >= 0 && len(words) == 3 && (words[0] == "away" || words[0] == "up") && len(job.layers) > 0 && job.layers[len(job.layers)-1].FileName() == words[1]:
 			sum, err := strconv.ParseUint(words[2], 16, 64)
 			if err != nil || sum == 0 {
 				return line, errLine
 			}
-			f.noteAway(job.layers[len(job.layers)-1], sum)
+			if words[0] == "up" {
+				f.up = noteSum(f.up, words[1], sum)
+			} else {
+				f.noteAway(job.layers[len(job.layers)-1], sum)
+			}
 		case n >= 0 && len(words) == 2 && words[0] == "suspect":
 			var k page.Key
 			if err := k.UnmarshalText([]byte(words[1])); err != nil {
 				return line, errLine
 			}
 			job.Suspect = append(job.Suspect, k)
+		case !f.indexed && line == indexedWord:
+			f.indexed = true
+			continue
+		case len(words) == 4 && words[0] == "file":
+			x, err := parseImportObject(words)
+			if err != nil {
+				return line, err
+			}
+			f.files = append(f.files, x)
+			continue
 		default:
 			return line, errLine
 		}
 		f.done[n] = job
 	}
 	return "", nil
+}
+
+// indexedWord says that remote storage has an index of the import.
+const indexedWord = "indexed"
+
+// parseImportObject reads the line of a file beside the layers.
+func parseImportObject(words []string) (x index.ImportFile, err error) {
+	size, err1 := strconv.ParseInt(words[2], 10, 64)
+	sum, err2 := strconv.ParseUint(words[3], 16, 64)
+	plain := strings.HasPrefix(words[1], upload.ImportPrefix) && filepath.Base(words[1]) == words[1] && !strings.HasSuffix(words[1], virtualfile.TempSuffix)
+	if err1 != nil || err2 != nil || size < 0 || !plain {
+		return x, errLine
+	}
+	return index.ImportFile{Name: words[1], Size: size, Sum: index.Sum(sum)}, nil
 }
 
 func (s *Store) readImport(dir string) (*importFile, error) {
@@ -229,8 +307,11 @@ func (t *Tenant) openImport(path, idText string) error {
 		s.setAside(path, "no timeline's folder")
 		return nil
 	}
-	if t.records[id].word == wordDeleting {
+	switch t.records[id].word {
+	case wordDeleting:
 		return nil
+	case wordDetached: // and its folder was to go
+		return s.dropUnfinished(path)
 	}
 	f, err := s.readImport(path)
 	if err == nil && f.id != id {
@@ -242,6 +323,6 @@ func (t *Tenant) openImport(path, idText string) error {
 	if err != nil {
 		return err
 	}
-	t.mu.slots[id] = &slot{record: record{id: id, name: f.name}, known: true, state: Importing, files: &importing{t: t, dir: path, file: f}}
+	t.mu.slots[id] = &slot{record: record{id: id, name: f.name}, known: true, state: Importing, files: newImporting(t, path, f)}
 	return nil
 }

@@ -1,22 +1,26 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/evict"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline"
+	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/remote"
@@ -42,6 +46,10 @@ func remoteKey(n uint32) page.Key { return page.RelTag{Spc: 1663, DB: 5, Rel: 16
 func fill(t *testing.T, s *Store, layers int) *timeline.Timeline {
 	tn, err := s.DefaultTenant()
 	require.NoError(t, err)
+	return fillTenant(t, tn, layers)
+}
+
+func fillTenant(t *testing.T, tn *Tenant, layers int) *timeline.Timeline {
 	tl, err := tn.Create(t.Context(), meta("main"))
 	require.NoError(t, err)
 	for i := range layers {
@@ -178,6 +186,49 @@ func TestReadOfAColdPage(t *testing.T) {
 	require.Empty(t, temp)
 	requirePage(t, t.Context(), tl, 0, last, last)
 	require.EqualValues(t, layers, g.gets.Load(), "what is here is not fetched again")
+}
+
+// lateLayer holds one layer back, of those that are asked for.
+type lateLayer struct {
+	remote.Storage
+	name atomic.Pointer[string]
+	shut chan struct{}
+}
+
+func (s *lateLayer) Get(ctx context.Context, key string, o remote.GetOptions) (*remote.Download, error) {
+	if name := s.name.Load(); name != nil && strings.Contains(key, *name) {
+		select {
+		case <-s.shut:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return s.Storage.Get(ctx, key, o)
+}
+
+// TestLayersAreOpenedAsTheyCome: what has come is made ready for the read while it waits for the first of its layers.
+func TestLayersAreOpenedAsTheyCome(t *testing.T) {
+	const layers = 5
+	late := &lateLayer{shut: make(chan struct{})}
+	s, tl, _, _ := attached(t, layers, func(o *Options) {
+		late.Storage = o.Config.Remote
+		o.Config.Remote = late
+	})
+	newest := slices.MaxFunc(tl.Layers(), func(a, b layer.Desc) int { return cmp.Compare(a.LSNs.End, b.LSNs.End) })
+	name := newest.Name()
+	late.name.Store(&name)
+	var wg sync.WaitGroup
+	var trace layer.Trace
+	before := s.Metrics().FileOpens
+	wg.Go(func() {
+		_, err := tl.Get(layer.WithTrace(t.Context(), &trace), remoteKey(1), tl.LastRecordLSN())
+		assert.NoError(t, err)
+	})
+	require.Eventually(t, func() bool { return s.Metrics().FileOpens == before+layers-1 }, 10*time.Second, time.Millisecond, "all but the newest")
+	close(late.shut)
+	wg.Wait()
+	require.Equal(t, before+layers, s.Metrics().FileOpens)
+	require.GreaterOrEqual(t, trace.IndexLoads, layers, "what was looked ahead for counts")
 }
 
 // TestNobodyWaits: a download that nobody wants any more ends, and leaves nothing.

@@ -104,6 +104,8 @@ func (s *slot) status() Status {
 	if s.importing != nil {
 		p := s.importing.get()
 		st.Import = &p
+	} else if s.state == Importing && s.files != nil {
+		st.Import = s.files.file.progress()
 	}
 	if s.lsn != 0 {
 		a := s.ancestor

@@ -68,6 +68,7 @@ type Store struct {
 	fetching chan struct{} // layers of a tenant that is not attached are being fetched; holds one
 	full     chan struct{} // something found the disk full; holds one
 	tasks    *tasks.Group
+	imports  importCounters
 	closing  sync.Once
 	closeErr error
 }
@@ -345,6 +346,9 @@ func (s *Store) Metrics() timeline.Metrics { return s.env.Metrics() }
 
 // SetIOMode changes the mode of layer files that are opened from now on.
 func (s *Store) SetIOMode(m virtualfile.Mode) error { return s.env.Disk.SetMode(m) }
+
+// SetIOEngine changes how reads and writes that begin from now on reach the kernel.
+func (s *Store) SetIOEngine(k virtualfile.EngineKind) error { return s.env.Disk.SetEngine(k) }
 
 // DefaultTenant is the tenant that the store was made with.
 func (s *Store) DefaultTenant() (*Tenant, error) { return s.Tenant(s.file.DefaultTenant) }

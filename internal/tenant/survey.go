@@ -26,6 +26,14 @@ type finds struct {
 // found is an index.
 type found struct{ *index.Part }
 
+// importing says whether it is that of an import that is not finished.
+func (f found) importing() bool { return f.Part != nil && f.DeletedAt.IsZero() && f.Part.Importing() }
+
+// foreignImport says whether it is one that Neon does.
+func (f found) foreignImport() bool {
+	return f.importing() && (f.Origin == nil || f.Origin.Import == nil)
+}
+
 // surveyors is how many indexes are read at once.
 const surveyors = 16
 
@@ -54,7 +62,7 @@ func (t *Tenant) survey(ctx context.Context, wanted []page.TimelineID) (*finds, 
 	}
 	if len(wanted) == 0 {
 		for _, id := range ids {
-			if _, off := offloaded[id]; !off && f.parts[id].Part != nil && f.parts[id].DeletedAt.IsZero() {
+			if _, off := offloaded[id]; !off && f.parts[id].Part != nil && f.parts[id].DeletedAt.IsZero() && !f.parts[id].foreignImport() {
 				f.wanted = append(f.wanted, id)
 			}
 		}

@@ -242,7 +242,7 @@ func readersAndWriter(t *testing.T, o Options) {
 	})
 	// However slow the machine, there are to be many flushes among the puts.
 	const least, most = 11, 1_000_000
-	for i := page.LSN(0); i < page.LSN(testkit.Size(200, 600, 20_000)) || len(tl.Layers()) < least && i < most; i++ {
+	for i := page.LSN(0); i < page.LSN(testkit.Size(200, 50, 20_000)) || len(tl.Layers()) < least && i < most; i++ {
 		require.NoError(t, put(firstLSN+16+8*i))
 	}
 	close(done)

@@ -17,9 +17,11 @@ type S3 struct {
 	// Endpoint is its address, as http://127.0.0.1:4321; Bucket the name of the bucket.
 	Endpoint, Bucket string
 	// Dir is the folder in which the server keeps the objects.
-	Dir string
-	cmd *exec.Cmd
-	t   testing.TB
+	Dir     string
+	t       testing.TB
+	program string
+	process *exec.Cmd
+	ended   chan error // what became of it
 }
 
 // Credentials of every S3 server of the tests.
@@ -37,7 +39,7 @@ const s3Pause = 10 * time.Millisecond
 func StartS3(t testing.TB) *S3 {
 	t.Helper()
 	program := findS3(t)
-	s := &S3{Bucket: s3Bucket, Dir: t.TempDir(), t: t}
+	s := &S3{Bucket: s3Bucket, Dir: t.TempDir(), t: t, program: program, Endpoint: "http://" + freeAddress(t)}
 	for _, dir := range []string{"objects/" + s3Bucket, "versions"} {
 		if err := os.MkdirAll(filepath.Join(s.Dir, dir), 0o755); err != nil {
 			t.Fatal(err)
@@ -45,29 +47,27 @@ func StartS3(t testing.TB) *S3 {
 	}
 	setenv(t, map[string]string{"AWS_ACCESS_KEY_ID": s3User, "AWS_SECRET_ACCESS_KEY": s3Secret, "AWS_SESSION_TOKEN": "",
 		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_EC2_METADATA_DISABLED": "true"})
-	address := freeAddress(t)
-	s.Endpoint = "http://" + address
-	s.start(program, address)
+	t.Cleanup(s.Stop)
+	s.Start()
 	return s
 }
 
-func (s *S3) start(program, address string) {
+// Start starts the server again, at the same address and with what it had. It must not be running.
+func (s *S3) Start() {
 	s.t.Helper()
-	s.cmd = exec.Command(program, "--quiet", "--port", address, "posix",
+	s.process = exec.Command(s.program, "--quiet", "--port", strings.TrimPrefix(s.Endpoint, "http://"), "posix",
 		"--versioning-dir", filepath.Join(s.Dir, "versions"), filepath.Join(s.Dir, "objects"))
-	s.cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3User, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
+	s.process.Env = append(os.Environ(), "ROOT_ACCESS_KEY_ID="+s3User, "ROOT_SECRET_ACCESS_KEY="+s3Secret)
 	var output strings.Builder
-	s.cmd.Stdout, s.cmd.Stderr = &output, &output
-	runAs(s.cmd, account{})
-	if err := s.cmd.Start(); err != nil {
+	s.process.Stdout, s.process.Stderr = &output, &output
+	runAs(s.process, account{})
+	if err := s.process.Start(); err != nil {
+		s.process = nil
 		s.t.Fatal(err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.cmd.Wait() }()
-	s.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		<-ended
-	})
+	ended, process := make(chan error, 1), s.process
+	s.ended = ended
+	go func() { ended <- process.Wait() }()
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for !answers(ctx, s.Endpoint) {
@@ -80,6 +80,16 @@ func (s *S3) start(program, address string) {
 		case <-time.After(s3Pause):
 		}
 	}
+}
+
+// Stop kills the server, in the middle of whatever it does. Requests are refused until Start.
+func (s *S3) Stop() {
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Process.Kill()
+	<-s.ended
+	s.process = nil
 }
 
 // answers reports whether a server speaks HTTP at an address.

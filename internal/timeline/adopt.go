@@ -102,6 +102,12 @@ func (a *Adoption) state() (s manifest.State, err error) {
 	if m.PrevRecordLSN != nil {
 		s.PrevRecordLSN = *m.PrevRecordLSN
 	}
+	dirs, err := a.Index.RelDirs()
+	if err != nil {
+		return s, err
+	}
+	// Neon says so before the first of the relations' own keys is durable. Without them nothing has changed yet.
+	s.RelDirs = dirs.Of(m.DiskConsistentLSN)
 	if o := a.Index.Origin; o != nil {
 		if s.Flavour = pg.Flavour(o.Flavour); s.Flavour > pg.Neon {
 			return s, fmt.Errorf("flavour %d is unknown", o.Flavour)

@@ -36,6 +36,9 @@ func (v *view) warm(ctx context.Context, g *errgroup.Group, loads *atomic.Int64,
 	plan := layer.NewCollector(keys, lsn)
 	defer plan.Release()
 	for visit := range v.layers.Visits(plan, lsn+1) {
+		if !v.askFor(&visit) {
+			continue
+		}
 		if visit.Desc.Image {
 			keys = keys.Subtract(visit.Keys)
 		}

@@ -70,5 +70,6 @@ func (t *Timeline) Branch(ctx context.Context, parent string, name string, id pa
 	m := t.meta
 	m.Name, m.Timeline, m.InitialLSN = name, id, span.End
 	m.Ancestor, m.AncestorLSN = t.meta.Timeline, span.End
+	m.RelDirs = t.meta.RelDirs.Of(span.End)
 	return Create(ctx, t.env, parent, m, span.Start, t, nil)
 }

@@ -14,8 +14,8 @@ type compactor struct {
 	// turn is that of whoever changes layers that are there already: a job of compaction, or collection. It comes
 	// before the flusher's turn.
 	turn turn
-	// moved are the keys of layers that other layers hold too, as the manifest has them. It is changed under both
-	// turns, and read under either.
+	// moved are the keys of layers that other layers hold too, as the manifest has them. It is replaced, never changed, under both
+	// turns, and read under either; reads have that of their view.
 	moved map[compaction.ID]page.Set
 	// suspects are files that an edit named which failed, and may be found after a crash. They stay until the
 	// next edit has replaced it. The flusher's turn guards them.

@@ -150,7 +150,7 @@ func TestReadsAreBoundedUnderAnyIngest(t *testing.T) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			ctx := t.Context()
 			b := newBoundedTest(t, uint64(seed))
-			for range 25 {
+			for range testkit.Size(12, 25, 25) {
 				pattern := b.r.IntN(4)
 				for range b.r.IntN(30) {
 					b.put(ctx, pattern)

@@ -3,6 +3,7 @@ package timeline
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
@@ -113,6 +114,7 @@ func TestCutByLeaves(t *testing.T) {
 		return c
 	})
 	exact := cut(func(inner compaction.Cutter) compaction.Cutter { return onlyEntries{inner} })
+	requireEntriesThatCount(t, tl, p, job)
 	p.view.release()
 	tl.compact.turn.give()
 
@@ -120,7 +122,7 @@ func TestCutByLeaves(t *testing.T) {
 	require.Less(t, int64(c.single), entries/2)
 	require.Greater(t, len(exact), 4)
 	require.InDelta(t, len(exact), len(coarse), 1)
-	slices := func(all []region) (out []compaction.Rect) {
+	pieces := func(all []region) (out []compaction.Rect) {
 		for _, r := range all {
 			if r.rect.Keys.Start.Next() == r.rect.Keys.End {
 				out = append(out, r.rect)
@@ -128,8 +130,8 @@ func TestCutByLeaves(t *testing.T) {
 		}
 		return out
 	}
-	require.Greater(t, len(slices(exact)), 1, "of the hot key")
-	require.Equal(t, slices(exact), slices(coarse))
+	require.Greater(t, len(pieces(exact)), 1, "of the hot key")
+	require.Equal(t, pieces(exact), pieces(coarse))
 
 	r, err := tl.Compact(ctx, CompactRequest{})
 	require.NoError(t, err)
@@ -140,4 +142,62 @@ func TestCutByLeaves(t *testing.T) {
 	for _, d := range tl.Layers() {
 		require.LessOrEqual(t, d.Size, int64(coarseDistance)*5/4, d.FileName())
 	}
+}
+
+// requireEntriesThatCount shows that leaves are not enough where some of their entries count for nothing in a job: those outside its
+// LSNs, and those of other shards. Images are no records, and have one of each key.
+func requireEntriesThatCount(t *testing.T, tl *Timeline, p *planned, job compaction.Job) {
+	c := job.Cut().(compaction.CoarseCutter)
+	pieces := func(change func(j *compaction.Job, s *compaction.Snapshot)) []stretch {
+		j, s := job, *p.snap
+		s.Layers = slices.Clone(s.Layers)
+		change(&j, &s)
+		r := &jobRun{snap: &s, descs: p.descs, job: &j}
+		all, err := tl.stretches(t.Context(), r, keySpan{page.FullRange, j.Inputs}, c)
+		require.NoError(t, err)
+		return all
+	}
+	require.NotEmpty(t, pieces(func(*compaction.Job, *compaction.Snapshot) {}))
+	require.Empty(t, pieces(func(j *compaction.Job, _ *compaction.Snapshot) { j.Rect.LSNs.Start++ }))
+	require.Empty(t, pieces(func(j *compaction.Job, _ *compaction.Snapshot) { j.Rect.LSNs.End-- }))
+	require.Empty(t, pieces(func(j *compaction.Job, s *compaction.Snapshot) { s.Layers[j.Inputs[0]].Image = true }))
+	tl.meta.Shard = page.NewShardIdentity(0, 2, 1)
+	defer func() { tl.meta.Shard = page.ShardIdentity{} }()
+	require.Empty(t, pieces(func(*compaction.Job, *compaction.Snapshot) {}))
+}
+
+// grained is a cutter that takes up to 100 bytes at once of all keys but one.
+type grained struct {
+	compaction.CoarseCutter
+	hot page.Key
+}
+
+func (grained) Grain() int64              { return 100 }
+func (g grained) Whole(k page.Range) bool { return !k.Contains(g.hot) }
+
+// TestPiecesAreJoined: what is too large, holds a key that the cutter wants to see, or comes last is looked at, neighbours of that kind
+// in one; and if that is half of all, or too many stretches, everything is.
+func TestPiecesAreJoined(t *testing.T) {
+	pieces := func(sizes ...int64) (all []layer.Piece) {
+		for i, n := range sizes {
+			all = append(all, layer.Piece{First: blockKey(10 * i), Bytes: n})
+		}
+		return all
+	}
+	keys := func(from, to int) page.Range { return page.Range{Start: blockKey(10 * from), End: blockKey(10 * to)} }
+	join := func(hot int, sizes ...int64) []stretch {
+		return joinPieces(pieces(sizes...), blockKey(10*len(sizes)), grained{hot: blockKey(hot)})
+	}
+	require.Equal(t, []stretch{{keys(0, 1), 100, true}, {keys(1, 2), 100, true}, {keys(2, 3), 90, true}, {keys(3, 4), 10, false}}, join(-1, 100, 100, 90, 10))
+	require.Equal(t, []stretch{{keys(0, 1), 100, true}, {keys(1, 2), 90, false}, {keys(2, 3), 100, true}, {keys(3, 4), 1, false}}, join(15, 100, 90, 100, 1))
+	require.Equal(t, []stretch{{keys(0, 1), 100, true}, {keys(1, 2), 100, true}, {keys(2, 4), 90, false}}, join(25, 100, 100, 90, 1))
+	require.Len(t, join(-1, 100, 100, 100, 100, 101, 100, 1), 7, "one is too large")
+	require.False(t, join(-1, 100, 100, 100, 100, 101, 100, 1)[4].whole)
+	require.Nil(t, join(-1, 100, 201, 100, 1), "more than half")
+	var many []int64
+	for range maxLooks {
+		many = append(many, 101, 100, 100)
+	}
+	require.Nil(t, join(-1, append(many, 1)...), "one stretch too many")
+	require.NotNil(t, join(-1, append(many[3:], 1)...))
 }

@@ -31,8 +31,10 @@ const (
 	firstPace = 128 << 20
 	// leastPace is what background work always may do: it has to end some day.
 	leastPace = 32 << 20
-	// paceBurst is how far background work may be ahead of its pace, so that timers are not set for every transfer.
+	// paceBurst is how far background work may be ahead of its pace, so that timers are not set for every transfer; paceEven that
+	// while there are reads: what may be 10 ms ahead then has a dozen transfers, of as many inputs, before a read in the drive's queue.
 	paceBurst = 10 * time.Millisecond
+	paceEven  = 500 * time.Microsecond
 )
 
 // ioPace bounds the bytes a second that background work reads and writes. It lessens them while the latency of reads
@@ -99,8 +101,8 @@ func (p *ioPace) end() {
 // wait holds background work back before so many bytes. It lets go of the processor in any case: whoever has become
 // ready while it computed does not wait until the runtime interrupts it, which is as long as many reads.
 func (p *ioPace) wait(ctx context.Context, bytes int) error {
-	d := p.charge(int64(bytes))
-	if d < paceBurst {
+	d, most := p.charge(int64(bytes))
+	if d < most {
 		runtime.Gosched()
 		return ctx.Err()
 	}
@@ -108,8 +110,8 @@ func (p *ioPace) wait(ctx context.Context, bytes int) error {
 	return clock.Sleep(ctx, d)
 }
 
-// charge counts bytes, and gives how long they have to wait.
-func (p *ioPace) charge(bytes int64) time.Duration {
+// charge counts bytes, and gives how long they have to wait if that is not less than most.
+func (p *ioPace) charge(bytes int64) (d, most time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock()
@@ -118,15 +120,19 @@ func (p *ioPace) charge(bytes int64) time.Duration {
 		p.adaptLocked(took)
 		p.mu.begun, p.mu.bytes = now, 0
 	}
+	most = paceBurst
+	if p.mu.watched {
+		most = paceEven
+	}
 	if p.mu.rate == 0 {
-		return 0
+		return 0, most
 	}
 	if p.mu.next.Before(now) {
 		p.mu.next = now
 	}
-	d := p.mu.next.Sub(now)
+	d = p.mu.next.Sub(now)
 	p.mu.next = p.mu.next.Add(time.Duration(float64(bytes) / p.mu.rate * float64(time.Second)))
-	return d
+	return d, most
 }
 
 // adaptLocked looks at the reads of a window.

@@ -82,6 +82,32 @@ func TestPaceKeepsToItsLimit(t *testing.T) {
 	}
 	require.Equal(t, int64(limit), p.rate())
 	p.now = p.now.Add(time.Minute)
-	require.Zero(t, p.charge(limit))
-	require.InDelta(t, time.Second, p.charge(1), float64(time.Millisecond), "a second's worth was taken")
+	d, _ := p.charge(limit)
+	require.Zero(t, d)
+	d, _ = p.charge(1)
+	require.InDelta(t, time.Second, d, float64(time.Millisecond), "a second's worth was taken")
+}
+
+// TestPaceIsEvenBesideReads: what nobody suffers from may come in bursts; beside reads no transfer finds several others of compaction
+// before it.
+func TestPaceIsEvenBesideReads(t *testing.T) {
+	for _, reads := range []bool{false, true} {
+		p := newPaced(firstPace)
+		if reads {
+			p.read(100 * time.Microsecond)
+		}
+		p.begin()
+		atOnce := 0
+		for {
+			if d, most := p.charge(backgroundTransfer); d >= most {
+				break
+			}
+			atOnce++
+		}
+		if reads {
+			require.Equal(t, 1, atOnce)
+		} else {
+			require.Greater(t, atOnce, 5)
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 
@@ -92,17 +93,24 @@ func (t *Timeline) publishLayers(e *manifest.Edit) error {
 		t.compact.suspects = append(t.compact.suspects, e.Add...)
 		return err
 	}
+	t.compact.moved = movedAfter(t.compact.moved, e)
+	t.compact.doom(e.Remove...)
+	t.compact.chains.note(e)
+	t.update(func(v *view) { v.layers, v.moved = layers, t.compact.moved }, e.Remove...)
+	return nil
+}
+
+// movedAfter gives what has moved of which layer once an edit is done.
+func movedAfter(before map[compaction.ID]page.Set, e *manifest.Edit) map[compaction.ID]page.Set {
+	moved := maps.Clone(before)
 	for i := range e.Remove {
-		delete(t.compact.moved, idOf(&e.Remove[i]))
+		delete(moved, idOf(&e.Remove[i]))
 	}
 	for _, m := range e.Moved {
 		id := idOf(&m.Layer)
-		t.compact.moved[id] = t.compact.moved[id].Union(page.NewSet(m.Keys...))
+		moved[id] = moved[id].Union(page.NewSet(m.Keys...))
 	}
-	t.compact.doom(e.Remove...)
-	t.compact.chains.note(e)
-	t.update(func(v *view) { v.layers = layers }, e.Remove...)
-	return nil
+	return moved
 }
 
 // placeOutputs makes the entries of new files durable.

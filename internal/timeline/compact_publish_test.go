@@ -119,6 +119,15 @@ func (p *published) reads() (all []string) {
 	return all
 }
 
+// visits is how many layers a read of a key asks.
+func visits(t *testing.T, tl *Timeline, key int) int {
+	n := &tl.env.counters.layerVisits
+	before := n.Load()
+	_, err := tl.Get(t.Context(), blockKey(key), tl.LastRecordLSN())
+	require.NoError(t, err)
+	return int(n.Load() - before)
+}
+
 // there reports whether the file of a layer is.
 func (p *published) there(d layer.Desc) bool {
 	_, err := p.mem.Stat(filepath.Join(p.tl.dir, d.FileName()))
@@ -311,6 +320,22 @@ func TestInterruptedWorkGoesOn(t *testing.T) {
 							require.Equal(t, want, page.NewSet(l.Moved...).Contains(blockKey(k)), "%s, key %d", l.ID, k)
 						}
 					}
+					// Reads of what is done do not ask them, nor do they after a crash.
+					require.NoError(t, errors.Join(p.mem.SyncDir(""), p.mem.SyncDir("store")))
+					env := readEnv(t, p.mem.CrashClone(1), "store", nil)
+					o, err := Open(t.Context(), env, p.tl.dir, p.tl.meta.Owner(), p.tl.ID())
+					require.NoError(t, err)
+					again, err := o.Start(nil)
+					require.NoError(t, err)
+					for k := range p.keys {
+						layers := len(old)
+						if k < done*p.keys/outputs {
+							layers = 1
+						}
+						require.Equal(t, layers, visits(t, p.tl, k), "key %d", k)
+						require.Equal(t, layers, visits(t, again, k), "key %d", k)
+					}
+					require.NoError(t, again.Close())
 					if strategy == nil {
 						_, err = p.retileRest()
 					} else {

@@ -115,6 +115,7 @@ func (f *layerFiles) download(ctx context.Context, file *layerFile, fl *flight) 
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", file.desc.Name(), err)
 	}
+	file.note(f.env.Clock().UnixNano())
 	d.layers.Add(1)
 	d.bytes.Add(file.desc.Size)
 	f.absent.Add(-1)

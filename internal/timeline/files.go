@@ -45,7 +45,7 @@ type fileNode struct {
 type layerFile struct {
 	desc     layer.Desc
 	reader   atomic.Pointer[layer.Reader]
-	tick     atomic.Int64 // when it was last used, as Env.tick says
+	tick     atomic.Int64 // when it was last used, as Env.tick says, or came
 	opening  turn         // guards what evictions need: evicting, and leaving, the reader of one that is
 	leaving  *layer.Reader
 	evicting bool
@@ -94,6 +94,13 @@ func (f *layerFiles) find(d *layer.Desc) *layerFile {
 	return nil
 }
 
+// note says that a layer is used at a time. Most calls find it noted.
+func (f *layerFile) note(now int64) {
+	if f.tick.Load() < now {
+		f.tick.Store(now)
+	}
+}
+
 // reader gives an open layer, valid for as long as the caller has pinned a view that has it. Several callers
 // share one opening. One that failed is tried again by the next.
 func (f *layerFiles) reader(ctx context.Context, d *layer.Desc) (*layer.Reader, error) {
@@ -106,9 +113,7 @@ func (f *layerFiles) readerFor(ctx context.Context, d *layer.Desc, c *layer.Coll
 	if file == nil {
 		file = f.add(d)
 	}
-	if now := f.env.tick.Load(); file.tick.Load() != now {
-		file.tick.Store(now)
-	}
+	file.note(f.env.tick.Load())
 	if r := file.reader.Load(); r != nil {
 		return r, nil
 	}

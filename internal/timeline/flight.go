@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 
 	"github.com/stratapg/strata/layer"
+	"github.com/stratapg/strata/page"
 )
 
 // flight is one download of a layer that all who want the layer share. It runs on its own, so that one of them may give up
@@ -121,17 +123,48 @@ func (f *layerFiles) lacks(d *layer.Desc) (*layerFile, bool) {
 }
 
 // fetches are downloads that somebody has begun to wait for.
-type fetches []fetching
+type fetches struct {
+	all   []fetching
+	looks sync.WaitGroup
+	loads atomic.Int64 // blocks of indexes that were brought into memory
+	end   context.CancelFunc
+}
 
 type fetching struct {
 	file   *layerFile
 	flight *flight
 }
 
-// leave gives all of them up that nobody else waits for.
-func (f fetches) leave() {
-	for _, x := range f {
+// leave gives all of them up that nobody else waits for, and tells c what was done for it.
+func (f *fetches) leave(ctx context.Context, c *layer.Collector) {
+	f.end()
+	for _, x := range f.all {
 		x.file.leave(x.flight)
+	}
+	f.looks.Wait()
+	c.OnMiss(looked(f.loads.Load()))
+	c.Missing(ctx)
+}
+
+// looked is what others have looked ahead.
+type looked int
+
+// LookAhead gives how many blocks that were.
+func (n looked) LookAhead(context.Context) int { return int(n) }
+
+// look opens a layer as soon as it has come, and brings into memory what the read will search, while others are on their way
+// yet. What fails is for the read to meet.
+func (f *fetches) look(ctx context.Context, files *layerFiles, x fetching, visit *layer.Visit) {
+	select {
+	case <-x.flight.done:
+	case <-ctx.Done():
+		return
+	}
+	if x.flight.err != nil {
+		return
+	}
+	if r, err := files.open(ctx, x.file); err == nil {
+		f.loads.Add(int64(r.Warm(ctx, visit.Keys, visit.LSNs)))
 	}
 }
 
@@ -150,33 +183,45 @@ func (l *lineage) lacksFiles() bool {
 
 // fetchAhead begins the downloads of all layers that a read may need, so that they are under way together. Those that
 // it does not come to need end when the caller leaves them.
-func (l *lineage) fetchAhead(c *layer.Collector, inherited bool) (out fetches) {
+func (l *lineage) fetchAhead(ctx context.Context, c *layer.Collector, inherited bool) *fetches {
+	out := &fetches{}
+	ctx, out.end = context.WithCancel(ctx)
 	open := c.Open()
 	for i, v := range l.views {
-		if open.Empty() || i > 0 && !inherited {
+		if open.Empty() || i > 0 && !inherited || len(out.all) == maxFetchAhead {
 			break
 		}
-		lsn := min(c.LSN(), l.lsns[i])
-		plan := layer.NewCollector(open, lsn)
-		for visit := range v.layers.Visits(plan, lsn+1) {
-			if visit.Desc.Image {
-				open = open.Subtract(visit.Keys)
-			}
-			file, lacking := v.t.files.lacks(&visit.Desc)
-			if !lacking {
-				continue
-			}
-			if fl, err := v.t.files.join(file); err == nil {
-				out = append(out, fetching{file, fl})
-			}
-			if len(out) == maxFetchAhead {
-				plan.Release()
-				return out
-			}
-		}
-		plan.Release()
+		open = out.begin(ctx, v, open, min(c.LSN(), l.lsns[i]))
 	}
 	return out
+}
+
+// begin fetches what a read of keys needs of a view, and gives the keys that an ancestor may have to be asked for.
+func (f *fetches) begin(ctx context.Context, v *view, keys page.Set, lsn page.LSN) page.Set {
+	plan := layer.NewCollector(keys, lsn)
+	defer plan.Release()
+	files := v.t.files
+	for visit := range v.layers.Visits(plan, lsn+1) {
+		if len(f.all) == maxFetchAhead {
+			break
+		}
+		if !v.askFor(&visit) {
+			continue
+		}
+		if visit.Desc.Image {
+			keys = keys.Subtract(visit.Keys)
+		}
+		file, lacking := files.lacks(&visit.Desc)
+		if !lacking {
+			continue
+		}
+		if fl, err := files.join(file); err == nil {
+			x := fetching{file, fl}
+			f.all = append(f.all, x)
+			f.looks.Go(func() { f.look(ctx, files, x, &visit) })
+		}
+	}
+	return keys
 }
 
 // WaitingForLayers is how many reads and others wait for layers to be fetched, each layer counted.

@@ -74,7 +74,7 @@ func pinnedAt(t *testing.T, tl *Timeline, lsn page.LSN) pinned {
 	l, err := tl.pin(lsn)
 	require.NoError(t, err)
 	t.Cleanup(l.release)
-	return pinned{l}
+	return pinned{t: tl, l: l}
 }
 
 // TestFoldsAskAtTheCutoff: a fold's horizon may lie below the cutoff. What is dropped between the two nobody reads any more.

@@ -53,12 +53,15 @@ func (f *folding) existAt(ctx context.Context, lsn page.LSN) (page.Set, bool) {
 		return page.Set{}, false
 	}
 	defer l.release()
-	ranges, err := directoryKeys(f.t.env.inBackground(ctx), datadir.At(pinned{l}, lsn, f.t.meta.Version), f.t.meta.Shard)
+	ranges, err := directoryKeys(f.t.env.inBackground(ctx), datadir.At(pinned{f.t, l}, lsn, f.t.meta.Version), f.t.meta.Shard)
 	return page.NewSet(ranges...), err == nil
 }
 
 // pinned reads what was pinned, also where reads are refused to others.
-type pinned struct{ l *lineage }
+type pinned struct {
+	t *Timeline
+	l *lineage
+}
 
 // Get reads one key.
 func (p pinned) Get(ctx context.Context, k page.Key, lsn page.LSN) ([]byte, error) {

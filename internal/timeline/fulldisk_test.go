@@ -55,29 +55,37 @@ func memoryDisk(bytes int64) *smallDisk {
 }
 
 // TestDownUnderLoad: while the remote is down, or the disk is full, Put waits once memory has no more room; reads of what is here go on,
-// and all goes on by itself after. The long form has them gone for a minute.
+// and all goes on by itself after. One of the remotes is a real server, which is killed and started again. The long form has them gone for a minute.
 func TestDownUnderLoad(t *testing.T) {
 	const most, size = 100 << 10, 4 << 20
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	long := time.Duration(testkit.Size(20, 20, int(time.Minute/time.Millisecond))) * time.Millisecond
 	down := &faultstore.Fault{Op: faultstore.Put, Nth: 1, Sticky: true}
+	server := testkit.StartS3(t)
+	bucket, err := openKillStore(ctx, server.Endpoint, server.Bucket, "down")
+	require.NoError(t, err)
 	for name, c := range map[string]struct {
+		store       remote.Storage
 		disk        *smallDisk
 		stop, again func(u *uploader, d *smallDisk) error
 		held        func(m Metrics) bool
 		says        error // why nothing is written meanwhile
 		owes        error // what the uploads say meanwhile
 	}{
-		"remote": {memoryDisk(0),
+		"server": {bucket, &smallDisk{virtualfile.NewOS(), t.TempDir()},
+			func(*uploader, *smallDisk) error { server.Stop(); return nil },
+			func(*uploader, *smallDisk) error { server.Start(); return nil },
+			func(m Metrics) bool { return m.Uploads.Waits > 0 }, nil, remote.ErrUnavailable},
+		"remote": {memstore.New(), memoryDisk(0),
 			func(u *uploader, _ *smallDisk) error { u.faults.Set(down); return nil },
 			func(u *uploader, _ *smallDisk) error { u.faults.Set(); return nil },
 			func(m Metrics) bool { return m.Uploads.Waits > 0 }, nil, remote.ErrUnavailable},
-		"disk": {memoryDisk(size),
+		"disk": {memstore.New(), memoryDisk(size),
 			func(_ *uploader, d *smallDisk) error { return d.fill() },
 			func(_ *uploader, d *smallDisk) error { return d.clear() },
 			func(m Metrics) bool { return m.FlushErrors > 1 }, syscall.ENOSPC, nil},
-		"real disk": {realDisk(t, size),
+		"real disk": {memstore.New(), realDisk(t, size),
 			func(_ *uploader, d *smallDisk) error { return d.fill() },
 			func(_ *uploader, d *smallDisk) error { return d.clear() },
 			func(m Metrics) bool { return m.FlushErrors > 1 }, syscall.ENOSPC, nil},
@@ -87,7 +95,7 @@ func TestDownUnderLoad(t *testing.T) {
 				t.Log("this process may not mount anything; the other disks are in memory")
 				return
 			}
-			u := &uploader{t: t, fs: c.disk.fs, root: c.disk.root, store: memstore.New(), generation: 1, past: &past{}, rnd: rand.New(rand.NewPCG(1, 1)),
+			u := &uploader{t: t, fs: c.disk.fs, root: c.disk.root, store: c.store, generation: 1, past: &past{}, rnd: rand.New(rand.NewPCG(1, 1)),
 				change: func(c *Config) { c.CheckpointDistance, c.Upload.MaxDebt = 4<<10, most }}
 			u.faults = faultstore.New(u.store, 1)
 			require.NoError(t, u.start())

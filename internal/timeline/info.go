@@ -7,16 +7,19 @@ import (
 
 // Info describes a timeline at one moment.
 type Info struct {
-	ID         page.TimelineID  `json:"id"`
-	Name       string           `json:"name"`
-	Tenant     page.TenantID    `json:"tenant"`
-	Version    pg.Version       `json:"version"`
-	Flavour    pg.Flavour       `json:"flavour"`
-	WALSegSize uint32           `json:"wal_segment_size"`
-	SystemID   uint64           `json:"system_id"`
-	Checksums  bool             `json:"checksums"` // data checksums
-	HintBits   bool             `json:"hint_bits"` // hint bits are WAL-logged: checksums, or wal_log_hints
-	Ancestor   *page.TimelineID `json:"ancestor,omitempty"`
+	ID         page.TimelineID `json:"id"`
+	Name       string          `json:"name"`
+	Tenant     page.TenantID   `json:"tenant"`
+	Version    pg.Version      `json:"version"`
+	Flavour    pg.Flavour      `json:"flavour"`
+	WALSegSize uint32          `json:"wal_segment_size"`
+	SystemID   uint64          `json:"system_id"`
+	Checksums  bool            `json:"checksums"` // data checksums
+	HintBits   bool            `json:"hint_bits"` // hint bits are WAL-logged: checksums, or wal_log_hints
+	// RelDirs is how relations are listed, and the LSN from which they are.
+	RelDirs      page.RelDirForm  `json:"rel_dirs,omitzero"`
+	RelDirsSince page.LSN         `json:"rel_dirs_since,omitzero"`
+	Ancestor     *page.TimelineID `json:"ancestor,omitempty"`
 	// AncestorLSN is where the branch begins, 0 without an ancestor.
 	AncestorLSN page.LSN `json:"ancestor_lsn,omitempty"`
 	// InitialLSN is the timeline's first LSN: of its import, or of the branch.

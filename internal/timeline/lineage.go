@@ -58,7 +58,7 @@ func (l *lineage) gather(ctx context.Context, c *layer.Collector, inherited bool
 		return l.timelines[0].closedError()
 	}
 	if l.lacksFiles() {
-		defer l.fetchAhead(c, inherited).leave()
+		defer l.fetchAhead(ctx, c, inherited).leave(ctx, c)
 	}
 	for i, v := range l.views {
 		n, err := v.collect(ctx, c, min(c.LSN(), l.lsns[i]))
@@ -98,12 +98,28 @@ func (v *view) collect(ctx context.Context, c *layer.Collector, lsn page.LSN) (v
 		next = v.layers.VisitsOfKey(c, lsn+1)
 	}
 	for visit := range next {
+		if !v.askFor(&visit) {
+			continue
+		}
 		visits++
 		if err := v.visit(ctx, c, &visit); err != nil {
 			return visits, err
 		}
 	}
 	return visits, nil
+}
+
+// askFor leaves out of a visit what has moved from a delta, since other layers of the view give it: while a job goes on
+// publishing, a read of what is done visits its outputs alone. It reports whether anything is left to ask for.
+func (v *view) askFor(visit *layer.Visit) bool {
+	if len(v.moved) == 0 || visit.Desc.Image {
+		return true
+	}
+	keys, some := v.moved[idOf(&visit.Desc)]
+	if some {
+		visit.Keys = visit.Keys.Subtract(keys)
+	}
+	return !some || !visit.Keys.Empty()
 }
 
 // topImage finds the image layer that alone answers a read of one key, since no delta reaches above it. That

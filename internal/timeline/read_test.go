@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -316,7 +317,8 @@ func TestFilesChangedBehindTheEngine(t *testing.T) {
 
 // TestReadersBesideAWriter has eight read while one puts and flushes and layers leave the map.
 func TestReadersBesideAWriter(t *testing.T) {
-	const keys, rounds, readers = 60, 60, 8
+	const keys, readers = 60, 8
+	rounds := testkit.Size(30, 60, 60)
 	dir := t.TempDir()
 	e := readEnv(t, virtualfile.NewOS(), dir, func(c *Config) { c.MaxOpenFiles = 8 })
 	tl := newTestTimeline(t, e, dir, "main", readFirst, nil)

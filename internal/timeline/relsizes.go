@@ -47,6 +47,7 @@ func (s *Snapshot) KeepRelSize(rel page.RelTag, lsn page.LSN, blocks uint32) {
 func (t *Timeline) noteSizes(b *page.Batch, g *grown) {
 	entries := b.Entries()
 	var dirs []int // those of relations and databases
+	var gone []page.DroppedRelation
 	sized := false
 	for i := range entries {
 		e := &entries[i]
@@ -57,7 +58,11 @@ func (t *Timeline) noteSizes(b *page.Batch, g *grown) {
 			} else {
 				t.sizes.Gone(rel, e.LSN+1)
 			}
-		} else if _, _, ok := e.Key.RelDir(); ok || e.Key == page.DBDirKey {
+		} else if rel, ok := e.Key.RelEntry(); ok {
+			if t.meta.RelDirs.Form == page.RelDirV2 && len(image(b, e)) == 0 {
+				gone = append(gone, page.DroppedRelation{Rel: rel, LSN: e.LSN})
+			}
+		} else if _, _, ok := e.Key.RelDir(); ok && t.meta.RelDirs.Form != page.RelDirV2 || e.Key == page.DBDirKey {
 			dirs = append(dirs, i)
 		}
 	}
@@ -67,8 +72,11 @@ func (t *Timeline) noteSizes(b *page.Batch, g *grown) {
 		for _, d := range b.Relations.Dropped {
 			t.sizes.Gone(d.Rel, d.LSN)
 		}
-	case sized || len(dirs) > 0:
+	case sized || len(dirs) > 0 || len(gone) > 0:
 		g.unknown++
+		for _, d := range gone {
+			t.sizes.Gone(d.Rel, d.LSN)
+		}
 		for _, i := range dirs {
 			t.pruneSizes(b, &entries[i])
 		}

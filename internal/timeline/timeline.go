@@ -166,7 +166,9 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	t.durableLSN.advance(p.last)
 	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(&s)
 	t.plans.breakers = newBreakers(env.Clock)
-	t.view.Store(newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m))
+	v := newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m)
+	v.moved = t.compact.moved
+	t.view.Store(v)
 	env.holds.Add(1)
 	env.heights.set(t, m.L0().Height())
 	return t, nil
@@ -234,6 +236,7 @@ func (t *Timeline) Info() Info {
 		Version: t.meta.Version, Flavour: t.meta.Flavour,
 		WALSegSize: t.meta.WALSegSize, SystemID: t.meta.SystemID,
 		Checksums: t.meta.Checksums, HintBits: t.meta.HintBits,
+		RelDirs: t.meta.RelDirs.Form, RelDirsSince: t.meta.RelDirs.Since,
 		InitialLSN: t.meta.InitialLSN, OldestLSN: t.OldestLSN(),
 		LastRecordLSN: at.last, PrevRecordLSN: at.prev, DiskConsistentLSN: t.DiskConsistentLSN(),
 		Layers: v.layers.Len(), MemoryBytes: v.open.Size(),

@@ -232,6 +232,9 @@ func (u *uploads) reconcile(ctx context.Context, part *index.Part, wrote uint32,
 	q.Index(func(p *index.Part) {
 		describe(p, &s, t.initdbLSN())
 		p.ArchivedAt = t.Archived()
+		if err := p.EndImport(t.env.Clock()); err != nil {
+			t.env.Logger.Warn("the index keeps a mark of an import", "timeline", t.meta.Name, "err", err)
+		}
 	})
 	u.open(q, slices.DeleteFunc(objects, func(o upload.Object) bool { return namesObject(layers, o) || o == upload.IndexObject(t.generation) }))
 	t.env.uploads.deletions.Resume(u.place(), t.generation, func(o upload.Object) bool { return namesObject(layers, o) })
@@ -368,10 +371,13 @@ func (u *uploads) indexed(ctx context.Context, landed []upload.Landed) {
 	}
 	defer t.flusher.give()
 	var e manifest.Edit
+	now := t.env.Clock().UnixNano()
 	for _, l := range landed {
-		if d, ok := t.log.Layers().Find(l.Desc); !ok || d.Generation != l.Desc.Generation {
+		d, ok := t.log.Layers().Find(l.Desc)
+		if !ok || d.Generation != l.Desc.Generation {
 			continue
 		}
+		t.files.add(&d).note(now) // from now on it may be evicted: it is not one that nobody has read for long
 		l.Desc.Size = 0
 		e.Remote = append(e.Remote, manifest.Remote{Layer: l.Desc, Sum: uint64(l.Sum), Shard: shardBits(t.meta.Shard)})
 	}

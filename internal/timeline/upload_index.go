@@ -67,6 +67,7 @@ func describe(p *index.Part, s *manifest.State, initdb page.LSN) {
 		ancestor := s.Ancestor
 		p.Metadata.Ancestor, p.Metadata.AncestorLSN = &ancestor, s.AncestorLSN
 	}
+	p.SetRelDirs(s.RelDirs)
 	p.Origin = &index.Origin{Name: s.Name, Flavour: uint8(s.Flavour), WALSegSize: s.WALSegSize, SystemID: s.SystemID,
 		Checksums: s.Checksums, HintBits: s.HintBits, InitialLSN: s.InitialLSN, Cutoff: s.Cutoff}
 	for _, m := range s.Moved {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
 )
@@ -17,6 +18,8 @@ type view struct {
 	start  page.LSN  // where open begins
 	frozen []*frozen // oldest first
 	layers *layer.Map
+	// moved are keys of deltas among layers whose values other layers have too: reads do not ask those for them. It is not changed.
+	moved map[compaction.ID]page.Set
 	// flushes is how many have made layers since the timeline was opened.
 	flushes int64
 
@@ -105,7 +108,7 @@ func (t *Timeline) replaceView(fn func(v *view), gone retired) {
 	t.mu.Lock()
 	old := t.view.Load()
 	v := newView(t, old.open, old.start, old.layers)
-	v.frozen, v.flushes = slices.Clone(old.frozen), old.flushes
+	v.frozen, v.flushes, v.moved = slices.Clone(old.frozen), old.flushes, old.moved
 	fn(v)
 	kept := v.mems()
 	for _, m := range old.mems() {

@@ -57,6 +57,7 @@ type Deletions struct {
 		next    uint64        // number of the next list
 		left    map[Place][]leftover
 		stopped bool
+		made    bool // the folder of the lists is there for good
 	}
 	deleted, dropped, failures atomic.Int64
 }

@@ -157,6 +157,98 @@ func TestResume(t *testing.T) {
 	require.Equal(t, 5, y.count())
 }
 
+// TestKilledWhileItDeletes: a list is on the disk before the first of its objects goes, without those that were taken back; so what a
+// process did not come to is deleted by the next.
+func TestKilledWhileItDeletes(t *testing.T) {
+	for seed := range uint64(8) {
+		y := newYard(t)
+		all := y.objects(0, 4)
+		y.d.Delete(place, 3, all)
+		require.NoError(t, y.d.Keep(t.Context(), place, all[0]))
+		var left *virtualfile.MemFS
+		y.faults.Set(&faultstore.Fault{Op: faultstore.Delete, Nth: 1, Effect: faultstore.Wait, Before: func(context.Context) {
+			left = y.fs.(*virtualfile.MemFS).CrashClone(seed)
+		}})
+		require.NoError(t, y.d.Flush(t.Context()))
+		y.d.Stop()
+		y.objects(0, 4) // as if none had gone
+		y.fs = left
+		y.open()
+		require.Equal(t, 1, y.lists())
+		y.d.Resume(place, 4, func(upload.Object) bool { return false })
+		require.NoError(t, y.d.Flush(t.Context()))
+		require.Equal(t, 1, y.count())
+		_, err := y.store.Head(t.Context(), place.Prefix()+all[0].Name+"-00000003")
+		require.NoError(t, err, "what was taken back stays")
+	}
+}
+
+// TestResumeOfAnOlderWriter: what a writer of a higher generation was to delete is not for one of a lower.
+func TestResumeOfAnOlderWriter(t *testing.T) {
+	y := newYard(t)
+	y.d.Delete(place, 3, y.objects(0, 2))
+	y.d.Stop()
+	y.open()
+	y.d.Resume(place, 2, func(upload.Object) bool { return false })
+	require.NoError(t, y.d.Flush(t.Context()))
+	require.Equal(t, 2, y.count())
+}
+
+// TestEachWriterIsAsked: a list holds what several writers gave; what the stale ones gave stays, and only that.
+func TestEachWriterIsAsked(t *testing.T) {
+	y := newYard(t)
+	tenant, shard, timeline := place, place, place
+	tenant.Tenant[0]++
+	shard.Shard = "-0102"
+	timeline.Timeline[0]++
+	y.valid.stale = func(p upload.Place, generation uint32) bool {
+		return p.Tenant == place.Tenant && p.Shard == "" && generation == 3
+	}
+	type given struct {
+		place      upload.Place
+		generation uint32
+		stays      bool
+	}
+	writers := []given{{place, 4, false}, {place, 3, true}, {tenant, 3, false}, {shard, 3, false}, {timeline, 3, true}, {timeline, 4, false}}
+	for i, w := range writers {
+		o := upload.Object{Name: fmt.Sprintf("object-%d", i), Generation: w.generation}
+		_, err := y.store.Put(t.Context(), fmt.Sprintf("%s%s-%08x", w.place.Prefix(), o.Name, w.generation), bytes.NewReader(nil), 0, remote.PutOptions{})
+		require.NoError(t, err)
+		y.d.Delete(w.place, w.generation, []upload.Object{o})
+	}
+	require.Equal(t, len(writers), y.count())
+	require.NoError(t, y.d.Flush(t.Context()))
+	for i, w := range writers {
+		_, err := y.store.Head(t.Context(), fmt.Sprintf("%sobject-%d-%08x", w.place.Prefix(), i, w.generation))
+		if w.stays {
+			require.NoError(t, err, "%d", i)
+		} else {
+			require.ErrorIs(t, err, remote.ErrNotFound, "%d", i)
+		}
+	}
+	require.Equal(t, upload.DeletionCounts{Deleted: 4, Dropped: 2}, y.d.Counts())
+}
+
+// TestDeletionsBegin: nobody has to ask for what is due: it begins after a while, or when there is very much.
+func TestDeletionsBegin(t *testing.T) {
+	y := newYard(t)
+	many := make([]upload.Object, 1<<14)
+	for i := range many {
+		many[i] = upload.Object{Name: fmt.Sprint(i), Generation: 3}
+	}
+	y.d.Delete(place, 3, many[1:])
+	require.Zero(t, y.d.Counts().Deleted)
+	y.d.Delete(place, 3, many[:1])
+	require.Eventually(t, func() bool { return y.d.Counts().Deleted == int64(len(many)) }, waitFor, tick)
+
+	d, err := upload.NewDeletions(upload.DeletionsConfig{Remote: y.store, FS: y.fs, Dir: "/deletion", Validator: y.valid, Delay: time.Microsecond,
+		Logger: slog.New(slog.DiscardHandler), Clock: clock.System})
+	require.NoError(t, err)
+	defer d.Stop()
+	d.Delete(place, 3, y.objects(0, 1))
+	require.Eventually(t, func() bool { return y.count() == 0 }, waitFor, tick)
+}
+
 // TestLeases: generations only grow, each has one holder, and only the last one's is valid.
 func TestLeases(t *testing.T) {
 	store := memstore.New()

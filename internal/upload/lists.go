@@ -72,7 +72,7 @@ func (d *Deletions) writeList(list []*doomed) (file string) {
 	file = path.Join(d.c.Dir, fmt.Sprintf("%0*x%s", seqDigits, l.Sequence, listSuffix))
 	b, err := json.Marshal(l)
 	if err == nil {
-		err = d.c.FS.MkdirAll(d.c.Dir)
+		err = d.makeDir()
 	}
 	if err == nil {
 		err = virtualfile.WriteFileAtomic(d.c.FS, file, b)
@@ -82,6 +82,23 @@ func (d *Deletions) writeList(list []*doomed) (file string) {
 		return ""
 	}
 	return file
+}
+
+// makeDir makes the folder of the lists, once and durably: else a crash takes it with all that is in it.
+func (d *Deletions) makeDir() error {
+	d.mu.Lock()
+	made := d.mu.made
+	d.mu.Unlock()
+	if made {
+		return nil
+	}
+	if err := virtualfile.DurableMkdirAll(d.c.FS, path.Dir(d.c.Dir), d.c.Dir); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.mu.made = true
+	d.mu.Unlock()
+	return nil
 }
 
 func (d *Deletions) removeList(file string) {

@@ -49,7 +49,10 @@ func indexes(ctx context.Context, s remote.Storage, p Place) (found bool, newest
 // IndexObject is the index of a generation.
 func IndexObject(generation uint32) Object { return Object{indexName, generation} }
 
-// Objects lists what there is of a timeline by writers up to a generation: layers and indexes.
+// ImportPrefix begins the names of objects that only an unfinished import needs.
+const ImportPrefix = "IMPORT."
+
+// Objects lists what there is of a timeline by writers up to a generation: layers, indexes, and what an import has left.
 func Objects(ctx context.Context, s remote.Storage, p Place, generation uint32) (out []Object, err error) {
 	for e, err := range s.List(ctx, p.Prefix(), remote.ListOptions{}) {
 		if err != nil {
@@ -57,7 +60,7 @@ func Objects(ctx context.Context, s remote.Storage, p Place, generation uint32) 
 		}
 		name := strings.TrimPrefix(e.Key, p.Prefix())
 		o := objectNamed(name)
-		if _, err := layer.ParseName(o.Name); (err == nil || o.Name == indexName) && o.Generation <= generation && o.key() == name {
+		if _, err := layer.ParseName(o.Name); (err == nil || o.Name == indexName || strings.HasPrefix(name, ImportPrefix)) && o.Generation <= generation && o.key() == name {
 			out = append(out, o)
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -38,12 +40,13 @@ type validator struct {
 	mu    sync.Mutex
 	valid bool
 	err   error
+	stale func(upload.Place, uint32) bool // of those who are valid; nil is nobody
 }
 
-func (v *validator) Validate(context.Context, upload.Place, uint32) (bool, error) {
+func (v *validator) Validate(_ context.Context, p upload.Place, generation uint32) (bool, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.valid, v.err
+	return v.valid && (v.stale == nil || !v.stale(p, generation)), v.err
 }
 
 func (v *validator) set(valid bool, err error) {
@@ -184,6 +187,45 @@ func TestDown(t *testing.T) {
 	require.True(t, b.q.Status().Idle())
 	require.NoError(t, b.q.Status().Err)
 	require.EqualValues(t, 40, b.q.RemoteConsistentLSN())
+}
+
+// TestUploadsArePaidFor: the bytes of layers count against the bandwidth.
+func TestUploadsArePaidFor(t *testing.T) {
+	b := newBed(t)
+	var paid atomic.Int64
+	q := upload.New(upload.Config{Remote: b.faults, FS: b.fs, Place: place, Generation: 1, Validator: b.valid, Deletions: b.gone,
+		Logger: slog.New(slog.DiscardHandler), Clock: clock.System,
+		Bandwidth: upload.NewBandwidth(1<<40, func() time.Time { paid.Add(1); return time.Now() })}, nil)
+	const layers = 3
+	for i := range layers {
+		d, path := b.file(i)
+		require.NoError(t, q.Layer(d, path))
+	}
+	q.Index(nil)
+	require.NoError(t, q.Shutdown(t.Context(), true))
+	require.EqualValues(t, layers, paid.Load(), "once for each, as each is smaller than what is paid for at once")
+}
+
+// TestUploadedAgain: an object that is to be deleted, and is uploaded again before, stays.
+func TestUploadedAgain(t *testing.T) {
+	b, y := newBed(t), newYard(t)
+	q := upload.New(upload.Config{Remote: y.store, FS: b.fs, Place: place, Generation: 1, Validator: b.valid, Deletions: y.d,
+		Logger: slog.New(slog.DiscardHandler), Clock: clock.System}, nil)
+	d, path := b.file(1)
+	require.NoError(t, q.Layer(d, path))
+	q.Index(nil)
+	require.NoError(t, q.Wait(t.Context()))
+	q.Forget(d)
+	q.Index(nil)
+	q.Delete(upload.ObjectOf(&d))
+	require.NoError(t, q.Wait(t.Context()))
+	require.EqualValues(t, 1, y.d.Counts().Pending)
+	require.NoError(t, q.Layer(d, path))
+	q.Index(nil)
+	require.NoError(t, q.Shutdown(t.Context(), true))
+	require.NoError(t, y.d.Flush(t.Context()))
+	_, err := y.store.Head(t.Context(), place.Prefix()+upload.ObjectName(&d))
+	require.NoError(t, err)
 }
 
 // TestNotValidated: the LSN moves only once the generation was found to be the last, and not at all if it is not.

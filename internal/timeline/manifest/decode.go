@@ -63,8 +63,8 @@ func readHeader(b []byte) (version uint32, err error) {
 		return 0, corrupt(0, "checksum of the header is wrong")
 	}
 	version = binary.BigEndian.Uint32(b[8:])
-	if version < plainVersion || version > shardVersion {
-		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, shardVersion)
+	if version < plainVersion || version > relDirsVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, relDirsVersion)
 	}
 	return version, nil
 }
@@ -73,8 +73,8 @@ func readHeader(b []byte) (version uint32, err error) {
 type grammar struct {
 	flags uint8 // of layers
 	last  uint8 // the highest tag of a change
-	// shards may be: then the file is one's.
-	shards bool
+	// shards says that the file is a shard's, or may be one's where relDirs says that it tells how relations are listed.
+	shards, relDirs bool
 }
 
 func grammarOf(version uint32) grammar {
@@ -88,7 +88,7 @@ func grammarOf(version uint32) grammar {
 	case remoteVersion:
 		return grammar{flags: flagImage | flagChecked, last: tagRemote}
 	}
-	return grammar{flagImage | flagChecked, tagChains, version == shardVersion}
+	return grammar{flagImage | flagChecked, tagChains, version >= shardVersion, version == relDirsVersion}
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -190,7 +190,7 @@ func decodeState(b []byte, g grammar) (s State, err error) {
 func (s *State) item(tag uint8, v []byte, g grammar) error {
 	be := binary.BigEndian
 	switch {
-	case tag == tagIdentity && !g.shards && len(v) == identitySize:
+	case tag == tagIdentity && (!g.shards || g.relDirs) && len(v) == identitySize:
 		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:])
 	case tag == tagIdentity && g.shards && len(v) == identitySize+shardSize:
 		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:identitySize])
@@ -202,13 +202,14 @@ func (s *State) item(tag uint8, v []byte, g grammar) error {
 		return s.Shard.Validate()
 	case tag == tagName && len(v) <= MaxNameLen:
 		s.Name = string(v)
-	case tag == tagCluster && len(v) == clusterSize:
+	case tag == tagCluster && !g.relDirs && len(v) == clusterSize || tag == tagCluster && g.relDirs && len(v) == clusterSize+relDirsSize:
 		s.Version, s.Flavour = pg.Version(be.Uint16(v)), pg.Flavour(v[2])
 		if v[2] > uint8(pg.Neon) || v[3]&^(flagChecksums|flagHintBits) != 0 {
 			return fmt.Errorf("flavour %d with flags %02X is unknown", v[2], v[3])
 		}
 		s.Checksums, s.HintBits = v[3]&flagChecksums != 0, v[3]&flagHintBits != 0
 		s.WALSegSize, s.SystemID = be.Uint32(v[4:]), be.Uint64(v[8:])
+		return s.listed(v[clusterSize:])
 	case tag == tagInitial && len(v) == lsnSize:
 		s.InitialLSN = page.LSN(be.Uint64(v))
 	case tag == tagAncestor && len(v) == ancestorSize:
@@ -218,6 +219,18 @@ func (s *State) item(tag uint8, v []byte, g grammar) error {
 		}
 	default:
 		return unknownItem(tag, v)
+	}
+	return nil
+}
+
+// listed reads how relations are listed, if a file says it.
+func (s *State) listed(v []byte) error {
+	if len(v) == 0 {
+		return nil
+	}
+	s.RelDirs = page.RelDirs{Form: page.RelDirForm(v[0]), Since: page.LSN(binary.BigEndian.Uint64(v[1:]))}
+	if !s.RelDirs.Form.Known() || s.RelDirs == (page.RelDirs{}) {
+		return fmt.Errorf("directories of relations %s since LSN %s in a file of version %d", s.RelDirs.Form, s.RelDirs.Since, relDirsVersion)
 	}
 	return nil
 }

@@ -28,10 +28,11 @@ import (
 const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
-	// formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
+	// relDirsVersion says how relations are listed, and may be a shard's. formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
 	// some how many records follow each other, shardVersion where the timeline is a shard's. Files of older versions are read,
 	// and written anew with the next edit: those of trailerVersion know no moved keys, and those of plainVersion no
 	// flagChecked either.
+	relDirsVersion = 7
 	shardVersion   = 6
 	chainsVersion  = 5
 	remoteVersion  = 4
@@ -50,9 +51,11 @@ const (
 
 // Tags of items, and the lengths of their values where these are fixed.
 const (
-	tagIdentity = 1  // tenant 16, timeline 16; of a shard also number u8, count u8, layout u8, stripe size u32
-	tagName     = 2  // UTF-8
-	tagCluster  = 3  // version u16, flavour u8, flags u8, WAL segment size u32, system identifier u64
+	tagIdentity = 1 // tenant 16, timeline 16; of a shard also number u8, count u8, layout u8, stripe size u32
+	tagName     = 2 // UTF-8
+	// version u16, flavour u8, flags u8, WAL segment size u32, system identifier u64; of relDirsVersion also the form of the
+	// directories of relations u8, the LSN from which it is u64
+	tagCluster  = 3
 	tagInitial  = 4  // LSN u64
 	tagAncestor = 5  // timeline 16, LSN u64
 	tagPosition = 6  // disk_consistent_lsn u64, prev_record_lsn u64
@@ -69,6 +72,7 @@ const (
 	lsnSize      = 8
 	ancestorSize = 16 + lsnSize
 	positionSize = 2 * lsnSize
+	relDirsSize  = 1 + lsnSize
 	removeSize   = 2*page.KeySize + 2*lsnSize + 1 + 4
 	layerSize    = removeSize + 8
 	remoteSize   = removeSize + 8 + 2
@@ -89,6 +93,8 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // records follow each other.
 func neededBy(m *Meta, remote, chains int) uint32 {
 	switch {
+	case m.RelDirs != page.RelDirs{}:
+		return relDirsVersion
 	case m.Shard != page.ShardIdentity{}:
 		return shardVersion
 	case chains > 0:
@@ -153,7 +159,12 @@ func appendState(b []byte, s *State) []byte {
 	}
 	b = appendItem(b, tagName, len(s.Name))
 	b = append(b, s.Name...)
-	b = appendItem(b, tagCluster, clusterSize)
+	listed := s.RelDirs != page.RelDirs{}
+	if listed {
+		b = appendItem(b, tagCluster, clusterSize+relDirsSize)
+	} else {
+		b = appendItem(b, tagCluster, clusterSize)
+	}
 	b = binary.BigEndian.AppendUint16(b, uint16(s.Version))
 	var flags uint8
 	if s.Checksums {
@@ -165,6 +176,9 @@ func appendState(b []byte, s *State) []byte {
 	b = append(b, uint8(s.Flavour), flags)
 	b = binary.BigEndian.AppendUint32(b, s.WALSegSize)
 	b = binary.BigEndian.AppendUint64(b, s.SystemID)
+	if listed {
+		b = appendLSNs(append(b, uint8(s.RelDirs.Form)), s.RelDirs.Since)
+	}
 	b = appendLSNs(appendItem(b, tagInitial, lsnSize), s.InitialLSN)
 	if s.AncestorLSN != 0 {
 		b = append(appendItem(b, tagAncestor, ancestorSize), s.Ancestor[:]...)

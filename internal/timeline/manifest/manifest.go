@@ -44,6 +44,8 @@ type Meta struct {
 	// Ancestor is where a branch comes from; AncestorLSN 0 says that there is none.
 	Ancestor    page.TimelineID
 	AncestorLSN page.LSN
+	// RelDirs is how the timeline says which relations there are.
+	RelDirs page.RelDirs
 }
 
 // Owner is the tenant, or the shard of it, whose timeline it is.

@@ -428,7 +428,7 @@ func repaired(b []byte) []byte {
 	if len(b) < headerSize {
 		return b
 	}
-	b = append(appendHeader(nil, max(plainVersion, min(shardVersion, binary.BigEndian.Uint32(b[8:])))), b[headerSize:]...)
+	b = append(appendHeader(nil, max(plainVersion, min(relDirsVersion, binary.BigEndian.Uint32(b[8:])))), b[headerSize:]...)
 	for e := b[headerSize:]; len(e) >= editHeaderSize; {
 		n := uint64(e[4])<<24 | uint64(e[5])<<16 | uint64(e[6])<<8 | uint64(e[7])
 		if n > uint64(len(e)-editHeaderSize) {
@@ -631,39 +631,4 @@ func TestLayersInRemoteStorage(t *testing.T) {
 		require.EqualValues(t, formatVersion, version())
 		require.NoError(t, l.Close())
 	}
-}
-
-// TestShardsIdentity shows that a shard's manifest says which it is, in a version that older programs refuse, and that one
-// without shards stays as it was.
-func TestShardsIdentity(t *testing.T) {
-	fs := virtualfile.NewMem()
-	s := State{Meta: Meta{Name: "main", Version: 17, InitialLSN: 8, Shard: page.NewShardIdentity(1, 4, 2048)}, DiskConsistentLSN: 8}
-	s.Layers = []layer.Desc{{Keys: page.FullRange, LSNs: page.LSNRange{Start: 1, End: 9}, Generation: 1, Size: 8192}}
-	d := s.Layers[0]
-	d.Size = 0
-	s.Remote = []Remote{{Layer: d, Sum: 7, Shard: 0x0002}}
-	require.NoError(t, fs.MkdirAll("tl"))
-	require.NoError(t, Create(fs, "tl", s))
-	l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
-	require.NoError(t, err)
-	require.Equal(t, s, l.State())
-	for range 2 {
-		_, err = l.Publish(&Edit{Cutoff: 16})
-		require.NoError(t, err)
-	}
-	require.NoError(t, l.Close())
-	b, err := virtualfile.ReadFile(fs, "tl/"+FileName, maxFileSize)
-	require.NoError(t, err)
-	got, err := decodeFile(b)
-	require.NoError(t, err)
-	require.EqualValues(t, shardVersion, got.version)
-	require.Equal(t, s.Shard, got.live.Shard)
-	require.Equal(t, "00000000000000000000000000000000-0104", got.live.Owner().String())
-	// Neither version may say what belongs to the other.
-	_, err = decodeFile(append(appendHeader(nil, remoteVersion), b[headerSize:]...))
-	require.ErrorIs(t, err, ErrCorrupt)
-	s.Shard = page.ShardIdentity{}
-	plain := encodeFile(&s, 1)
-	_, err = decodeFile(append(appendHeader(nil, shardVersion), plain[headerSize:]...))
-	require.ErrorIs(t, err, ErrCorrupt)
 }

@@ -122,4 +122,6 @@ type Origin struct {
 	Cutoff     page.LSN `json:"cutoff,omitempty"`
 	// Moved are keys of layers that other layers hold too, by the layers' names; sorted and disjoint.
 	Moved map[string][]page.Range `json:"moved,omitempty"`
+	// Import is there while the timeline is being imported.
+	Import *Import `json:"import,omitempty"`
 }
