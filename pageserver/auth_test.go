@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/stretchr/testify/require"
@@ -47,66 +46,63 @@ func signer(t *testing.T) (token func(jwt.MapClaims) string, keys *auth.Keys) {
 	}, keys
 }
 
+// noMore takes nothing.
+type noMore struct{}
+
+var errNoMore = errors.New("that is enough")
+
+func (noMore) Write([]byte) (int, error) { return 0, errNoMore }
+
 // TestWhoMay asks for each thing that the server does with each kind of token.
 func TestWhoMay(t *testing.T) {
-	token, keys := signer(t)
-	foreign, _ := signer(t)
+	sign, keys := signer(t)
 	s := serve(t, pageserver.Config{Auth: keys})
-	own, past := s.tenant.String(), time.Now().Add(-time.Hour).Unix()
 	last := s.lsns[len(s.lsns)-1]
-	place := fmt.Sprintf("%s %s", own, s.Info().ID)
+	place := fmt.Sprintf("%s %s", s.tenant, s.Info().ID)
 	stream := func(v pagestream.Version) func(*client.Conn) error {
 		return func(c *client.Conn) error {
 			_, err := c.Stream(s.tenant, s.Info().ID, v)
 			return err
 		}
 	}
+	backup := func(command string) func(*client.Conn) error {
+		return func(c *client.Conn) error {
+			_, err := c.Copy(command, noMore{})
+			if errors.Is(err, errNoMore) { // it has begun
+				err = nil
+			}
+			return err
+		}
+	}
 	commands := map[string]func(*client.Conn) error{
 		"pagestream_v2": stream(pagestream.V2),
 		"pagestream_v3": stream(pagestream.V3),
-		"fullbackup": func(c *client.Conn) error {
-			_, err := c.Copy("fullbackup "+place+" "+last.String(), io.Discard)
-			return err
-		},
-		"basebackup": func(c *client.Conn) error {
-			_, err := c.Copy("basebackup "+place+" latest", io.Discard)
-			return err
-		},
+		"fullbackup":    backup("fullbackup " + place + " " + last.String()),
+		"basebackup":    backup("basebackup " + place + " latest"),
 		"lease": func(c *client.Conn) error {
 			_, _, err := c.Row("lease lsn " + place + " " + last.String())
 			return err
 		},
 	}
 	denied := int64(0)
-	for _, c := range []struct {
-		name, token string
-		dial, run   string // what is wrong then, nothing if nothing is
-	}{
-		{"none", "", "a token is wanted", ""},
-		{"expired", token(jwt.MapClaims{"scope": "pageserverapi", "exp": past}), "expired", ""},
-		{"of another's key", foreign(jwt.MapClaims{"scope": "pageserverapi"}), "no key here", ""},
-		{"of another service", token(jwt.MapClaims{"scope": "safekeeperdata"}), "", "its scope is"},
-		{"of another tenant", token(jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()}), "", "it is for tenant"},
-		{"of the tenant", token(jwt.MapClaims{"scope": "tenant", "tenant_id": own}), "", ""},
-		{"for everything", token(jwt.MapClaims{"scope": "pageserverapi", "aud": []string{"a", "b"}}), "", ""},
-	} {
+	for _, c := range allTokens(t, sign, s.tenant) {
 		for name, run := range commands {
 			conn, err := client.Dial(context.Background(), s.addr, client.Options{Token: c.token})
-			if c.dial != "" {
+			if c.unknown != "" {
 				denied++
 				var refused *client.ServerError
 				require.ErrorAs(t, err, &refused, c.name)
 				require.Equal(t, "XX000", refused.Code)
-				require.Contains(t, refused.Message, c.dial)
-				continue
+				require.Contains(t, refused.Message, c.unknown, c.name)
+				break // no command can be said
 			}
 			require.NoError(t, err, c.name)
 			err = run(conn)
-			if c.run == "" {
+			if c.denied == "" {
 				require.NoError(t, err, "%s with a token %s", name, c.name)
 			} else {
 				denied++
-				require.ErrorContains(t, err, c.run, "%s with a token %s", name, c.name)
+				require.ErrorContains(t, err, c.denied, "%s with a token %s", name, c.name)
 			}
 			require.NoError(t, conn.Close())
 		}
@@ -129,11 +125,9 @@ func TestDeniedBeforeLooked(t *testing.T) {
 
 // TestWhoMayCall asks for each thing of the gRPC service with each kind of token.
 func TestWhoMayCall(t *testing.T) {
-	token, keys := signer(t)
-	foreign, _ := signer(t)
+	sign, keys := signer(t)
 	s := serve(t, pageserver.Config{})
 	g := s.calls(t, pageapi.Config{Auth: keys}, "")
-	own, past := s.tenant.String(), time.Now().Add(-time.Hour).Unix()
 	last := uint64(s.LastRecordLSN())
 	at := &pb.ReadLsn{RequestLsn: last}
 	endpoints := map[string]func(ctx context.Context) error{
@@ -179,21 +173,31 @@ func TestWhoMayCall(t *testing.T) {
 		require.Contains(t, endpoints, m.StreamName)
 	}
 	denied := int64(0)
-	for _, c := range []struct {
+	type header struct {
 		name, authorization string
 		code                codes.Code
-	}{
-		{"none", "", codes.Unauthenticated},
+	}
+	headers := []header{
 		{"of another scheme", "Basic abc", codes.InvalidArgument},
 		{"that is none", "Bearer abc", codes.InvalidArgument},
 		{"that is empty", "Bearer ", codes.InvalidArgument},
-		{"expired", "Bearer " + token(jwt.MapClaims{"scope": "pageserverapi", "exp": past}), codes.InvalidArgument},
-		{"of another's key", "Bearer " + foreign(jwt.MapClaims{"scope": "pageserverapi"}), codes.InvalidArgument},
-		{"of another service", "Bearer " + token(jwt.MapClaims{"scope": "safekeeperdata"}), codes.PermissionDenied},
-		{"of another tenant", "Bearer " + token(jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()}), codes.PermissionDenied},
-		{"of the tenant", "Bearer " + token(jwt.MapClaims{"scope": "tenant", "tenant_id": own}), codes.OK},
-		{"for everything", "bearer " + token(jwt.MapClaims{"scope": "pageserverapi", "aud": []string{"a", "b"}}), codes.OK},
-	} {
+	}
+	var tenants header
+	for i, c := range allTokens(t, sign, s.tenant) {
+		h := header{c.name, []string{"Bearer ", "bearer "}[i%2] + c.token, codes.OK}
+		switch {
+		case c.token == "":
+			h.authorization, h.code = "", codes.Unauthenticated
+		case c.unknown != "":
+			h.code = codes.InvalidArgument
+		case c.denied != "":
+			h.code = codes.PermissionDenied
+		case c.name == "of the tenant":
+			tenants = h
+		}
+		headers = append(headers, h)
+	}
+	for _, c := range headers {
 		for name, call := range endpoints {
 			ctx := g.ctx
 			if c.authorization != "" {
@@ -210,7 +214,7 @@ func TestWhoMayCall(t *testing.T) {
 
 	// Who may not use a tenant does not learn whether it is here.
 	other := metadata.AppendToOutgoingContext(t.Context(), pageapi.TenantKey, page.TenantID{8}.String(), pageapi.TimelineKey, page.TimelineID{8}.String(),
-		pageapi.ShardKey, "0000", pageapi.AuthorizationKey, "Bearer "+token(jwt.MapClaims{"scope": "tenant", "tenant_id": own}))
+		pageapi.ShardKey, "0000", pageapi.AuthorizationKey, tenants.authorization)
 	require.Equal(t, codes.PermissionDenied, status.Code(endpoints["GetDbSize"](other)))
 }
 

@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
@@ -84,8 +83,9 @@ func (b backupCommand) run(ctx context.Context, c *conn) error {
 	if err := c.flush(); err != nil {
 		return connError{err}
 	}
-	w := bufio.NewWriterSize(copyData{ctx, c}, backupChunk)
-	if _, err := tl.BaseBackup(ctx, w, b.o); err != nil {
+	w := bufio.NewWriterSize(copyData{c}, backupChunk)
+	if _, err := tl.BaseBackup(ctx, c.backupWriter(w), b.o); err != nil {
+		c.letGo()
 		return err
 	}
 	if err := w.Flush(); err != nil {
@@ -104,10 +104,7 @@ const (
 )
 
 // copyData sends what is written as messages of a copy.
-type copyData struct {
-	ctx context.Context // of the one command that it serves
-	c   *conn
-}
+type copyData struct{ c *conn }
 
 func (d copyData) Write(b []byte) (int, error) {
 	for part := range slices.Chunk(b, backupChunk) {
@@ -119,57 +116,85 @@ func (d copyData) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// ReadFrom sends a file without reading it, where there is no TLS between: the header of each message is written apart, and its
-// content goes from the file to the socket within the kernel.
-func (d copyData) ReadFrom(r io.Reader) (n int64, err error) {
-	file, tcp := wholeFile(r, d.c.nc)
-	if file == nil {
-		return io.CopyBuffer(writerOnly{d}, r, make([]byte, backupChunk))
+// syncMessage is the length of Sync, which a client sends behind Execute at once.
+const syncMessage = 5
+
+// backupWriter gives what a backup is written to: w, or one that can send files, too, where there is no TLS between. What a client asks
+// next tells that it has read its backup, unless it has asked for more than one thing at once.
+func (c *conn) backupWriter(w *bufio.Writer) io.Writer {
+	if tcp, ok := c.nc.(*net.TCPConn); ok && c.be.in.Buffered() <= syncMessage {
+		return fileSender{w, c, tcp}
 	}
-	for file.N > 0 {
-		if err := d.ctx.Err(); err != nil {
-			return n, err
+	return w
+}
+
+// fileSender sends a file without reading it: the header of each message is written apart, and its content goes from the file to the socket
+// within the kernel.
+type fileSender struct {
+	*bufio.Writer
+	c   *conn
+	tcp *net.TCPConn
+}
+
+var _ strata.BackupSender = fileSender{}
+
+// SendFile sends a file, and keeps it until the client has shown that it has read all of it, or is gone: what waits in the sockets are the
+// file's own pages.
+func (s fileSender) SendFile(ctx context.Context, f *strata.BackupFile) (n int64, err error) {
+	s.c.sent = f
+	if err := s.Flush(); err != nil {
+		return 0, err
+	}
+	for n < f.Size() && err == nil {
+		if err = ctx.Err(); err == nil {
+			err = f.Held()
 		}
-		sent, err := d.sendFile(tcp, file.R, min(file.N, fileChunk))
-		n += sent
-		file.N -= sent
-		if err != nil {
-			return n, connError{err}
+		if err == nil {
+			var sent int64
+			sent, err = s.message(f.Reader(), min(f.Size()-n, fileChunk))
+			n += sent
 		}
+	}
+	if err == nil {
+		err = f.Held()
+	}
+	return n, err
+}
+
+// message sends a message whose content is the next length bytes of a file. After an error the client waits for the rest of
+// it, and cannot be told anything else.
+func (s fileSender) message(r io.Reader, length int64) (int64, error) {
+	const own = 4 // the length counts itself
+	header := [5]byte{'d'}
+	binary.BigEndian.PutUint32(header[1:], uint32(own+length))
+	_ = s.tcp.SetWriteDeadline(time.Now().Add(s.c.s.c.Idle))
+	if _, err := s.tcp.Write(header[:]); err != nil {
+		return 0, connError{err}
+	}
+	n, err := s.tcp.ReadFrom(&io.LimitedReader{R: r, N: length})
+	s.c.s.metrics.fileBytes.Add(n)
+	if err == nil && n < length {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return n, connError{err}
 	}
 	return n, nil
 }
 
-// writerOnly hides ReadFrom from io.CopyBuffer.
-type writerOnly struct{ io.Writer }
-
-// wholeFile tells a file and a socket between which the kernel can copy; nil if they are none.
-func wholeFile(r io.Reader, c net.Conn) (*io.LimitedReader, *net.TCPConn) {
-	tcp, _ := c.(*net.TCPConn)
-	limited, _ := r.(*io.LimitedReader)
-	if tcp == nil || limited == nil {
-		return nil, nil
+// heard lets a file go that was sent before, once the client asks for something else: then it has read all of it.
+func (c *conn) heard(m pgproto3.FrontendMessage) {
+	switch m.(type) {
+	case *pgproto3.Sync, *pgproto3.Flush: // they belong to what was asked before
+	default:
+		c.letGo()
 	}
-	if _, ok := limited.R.(syscall.Conn); !ok {
-		return nil, nil
-	}
-	return limited, tcp
 }
 
-// sendFile sends a message whose content is the next length bytes of a file. After an error the client waits for the rest of
-// it, and cannot be told anything else.
-func (d copyData) sendFile(tcp *net.TCPConn, r io.Reader, length int64) (int64, error) {
-	const own = 4 // the length counts itself
-	header := [5]byte{'d'}
-	binary.BigEndian.PutUint32(header[1:], uint32(own+length))
-	_ = tcp.SetWriteDeadline(time.Now().Add(d.c.s.c.Idle))
-	if _, err := tcp.Write(header[:]); err != nil {
-		return 0, err
+// letGo closes a file that was sent: the client has all of it, or will not take it for whole.
+func (c *conn) letGo() {
+	if c.sent != nil {
+		_ = c.sent.Close() // it was read only
+		c.sent = nil
 	}
-	n, err := tcp.ReadFrom(&io.LimitedReader{R: r, N: length})
-	d.c.s.metrics.fileBytes.Add(n)
-	if err == nil && n < length {
-		err = io.ErrUnexpectedEOF
-	}
-	return n, err
 }

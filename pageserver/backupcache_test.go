@@ -3,16 +3,20 @@ package pageserver_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 
 	strata "github.com/stratapg/strata"
@@ -121,35 +125,49 @@ func (c *cached) ask(ctx context.Context, query string) (whole bool, err error) 
 	return true, nil
 }
 
-// harm does something to a file of the cache, if there is one. While backups are sent, other files come in its place: a file that
-// is written to in place may reach a client changed, since sendfile hands its pages over and does not copy them.
-func (c *cached) harm(r *rand.Rand, sending bool) {
+// harm does something to a file of the cache, if there is one: in place, or by putting another one there.
+func (c *cached) harm(r *rand.Rand) {
 	names, _ := filepath.Glob(filepath.Join(c.cache, "*.basebackup"))
 	if len(names) == 0 {
 		return
 	}
 	name := names[r.IntN(len(names))]
-	b, err := os.ReadFile(name)
-	if err != nil || len(b) == 0 {
-		return // it gave way meanwhile
-	}
-	at := r.IntN(len(b))
-	switch r.IntN(5) {
+	switch r.IntN(8) {
 	case 0:
-		b = b[:at]
-	case 1:
 		_ = os.Remove(name)
 		return
-	case 2:
+	case 1:
 		_ = os.Rename(names[r.IntN(len(names))], name)
 		return
-	default:
-		b[at] ^= 1 << r.IntN(8)
-	}
-	if !sending {
-		_ = os.WriteFile(name, b, 0o600) // the same file
+	case 2:
+		c.exchange(r, name)
 		return
 	}
+	f, err := os.OpenFile(name, os.O_RDWR, 0) // it waits for those to whom it is sent just now
+	if err != nil {
+		return // it gave way meanwhile
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil || st.Size() == 0 {
+		return
+	}
+	at := r.Int64N(st.Size())
+	if r.IntN(4) == 0 {
+		_ = f.Truncate(at)
+		return
+	}
+	// A whole stretch of it, so that what is sent just now has some of it.
+	_, _ = f.WriteAt(bytes.Repeat([]byte{0xa5}, int(min(1<<20, st.Size()-at))), at)
+}
+
+// exchange puts a file with one bit flipped in the place of another.
+func (c *cached) exchange(r *rand.Rand, name string) {
+	b, err := os.ReadFile(name)
+	if err != nil || len(b) == 0 {
+		return
+	}
+	b[r.IntN(len(b))] ^= 1 << r.IntN(8)
 	f, err := os.CreateTemp(filepath.Dir(c.cache), "harmed")
 	if err != nil {
 		return
@@ -159,8 +177,8 @@ func (c *cached) harm(r *rand.Rand, sending bool) {
 	_ = os.Rename(f.Name(), name)
 }
 
-// TestThousandBackups asks for backups from many connections, of a cache that is far too small, whose files are exchanged for
-// harmed ones while they are sent, and harmed while nobody looks, and that is closed and opened again. No answer may be whole and wrong.
+// TestThousandBackups asks for backups from many connections, of a cache that is far too small, whose files are harmed in place and
+// exchanged while they are sent and while nobody looks, and that is closed and opened again. No answer may be whole and wrong.
 func TestThousandBackups(t *testing.T) {
 	requests := testkit.Size(24, 84, 1000)
 	c := newCached(t, testkit.Size(1, 3, 3))
@@ -177,7 +195,7 @@ func TestThousandBackups(t *testing.T) {
 				for range requests / rounds / clients {
 					if mine.IntN(4) == 0 {
 						harmed.Add(1)
-						c.harm(mine, true)
+						c.harm(mine)
 					}
 					whole, err := c.ask(t.Context(), c.queries[mine.IntN(len(c.queries))])
 					if err != nil {
@@ -192,7 +210,7 @@ func TestThousandBackups(t *testing.T) {
 		all.Wait()
 		c.stop()
 		for range 2 {
-			c.harm(r, false)
+			c.harm(r)
 		}
 		require.NoError(t, os.WriteFile(filepath.Join(c.cache, "a-b-c-1.basebackup.___temp"), []byte("half"), 0o600))
 	}
@@ -227,6 +245,111 @@ func TestThousandBackups(t *testing.T) {
 	require.Positive(t, c.sum.Damaged)
 }
 
+// warm asks for an uncompressed backup until its file is old enough to be sent as it is.
+func (c *cached) warm(t *testing.T) (query string) {
+	t.Helper()
+	if !leases(t) {
+		testkit.Skip(t, "this file system has no leases, so that backups are copied: set TMPDIR to one of a disk")
+	}
+	for _, q := range c.queries {
+		if !strings.HasSuffix(q, "--gzip") {
+			query = q
+		}
+	}
+	for c.server.Metrics().FileBytes == 0 {
+		whole, err := c.ask(t.Context(), query)
+		require.NoError(t, err)
+		require.True(t, whole)
+	}
+	return query
+}
+
+// slow is a client that asks, and reads when it is told to.
+type slow struct {
+	net.Conn
+	fe *pgproto3.Frontend
+}
+
+func (c *cached) slow(t *testing.T, query string) slow {
+	t.Helper()
+	nc, err := net.Dial("tcp", c.addr)
+	require.NoError(t, err)
+	s := slow{nc, pgproto3.NewFrontend(nc, nc)}
+	s.fe.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber, Parameters: map[string]string{"user": "x"}})
+	require.NoError(t, s.fe.Flush())
+	_, err = s.read(math.MaxInt)
+	require.NoError(t, err)
+	s.fe.Send(&pgproto3.Query{String: query})
+	require.NoError(t, s.fe.Flush())
+	return s
+}
+
+// read takes what comes, up to ReadyForQuery or until it has some length, and gives the data.
+func (s slow) read(length int) (data []byte, err error) {
+	for len(data) < length {
+		m, err := s.fe.Receive()
+		if err != nil {
+			return data, err
+		}
+		switch m := m.(type) {
+		case *pgproto3.CopyData:
+			data = append(data, m.Data...)
+		case *pgproto3.ErrorResponse:
+			return data, errors.New(m.Message)
+		case *pgproto3.ReadyForQuery:
+			return data, nil
+		}
+	}
+	return data, nil
+}
+
+// TestWrittenBeforeItIsRead has a client read the end of its backup after all was sent, and after somebody has begun to overwrite the
+// file in place. The client gets what was sent, since the writer waits for it.
+func TestWrittenBeforeItIsRead(t *testing.T) {
+	c := newCached(t, 0)
+	c.start(t)
+	defer c.stop()
+	query := c.warm(t)
+	want := c.want[query]
+	names, err := filepath.Glob(filepath.Join(c.cache, "*.basebackup"))
+	require.NoError(t, err)
+	var file string
+	for _, name := range names {
+		if st, err := os.Stat(name); err == nil && st.Size() > int64(len(want)) {
+			file = name
+		}
+	}
+	before := c.server.Metrics().FileBytes
+	client := c.slow(t, query)
+	const late = 1 << 20 // it fits into the sockets
+	head, err := client.read(len(want) - late)
+	require.NoError(t, err)
+	for c.server.Metrics().FileBytes < before+int64(len(want)) {
+		runtime.Gosched()
+	}
+	written := make(chan error, 1)
+	go func() {
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, len(want)), 0)
+			err = errors.Join(err, f.Close())
+		}
+		written <- err
+	}()
+	for len(written) == 0 && !writerWaits(t, file) {
+		runtime.Gosched()
+	}
+	tail, err := client.read(math.MaxInt)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(want, append(head, tail...)), "it has changed on its way")
+	require.Empty(t, written, "it waits until the client has shown that it has read")
+	require.NoError(t, client.Close())
+	require.NoError(t, <-written)
+	whole, err := c.ask(t.Context(), query)
+	require.NoError(t, err)
+	require.True(t, whole, "it was made anew")
+}
+
 // TestCachedForms shows which requests get what is kept, and that those with another meaning do not.
 func TestCachedForms(t *testing.T) {
 	c := newCached(t, 0)
@@ -241,7 +364,7 @@ func TestCachedForms(t *testing.T) {
 			require.True(t, whole)
 		}
 	}
-	for c.server.Metrics().FileBytes == 0 { // until a file is old enough to be trusted
+	for leases(t) && c.server.Metrics().FileBytes == 0 { // until a file is old enough to be trusted
 		whole, err := c.ask(t.Context(), c.queries[0])
 		require.NoError(t, err)
 		require.True(t, whole)

@@ -29,6 +29,9 @@ import (
 	"github.com/stratapg/strata/pg"
 )
 
+// insecureCredentials are none.
+var insecureCredentials = insecure.NewCredentials()
+
 // calls is a client of the sample cluster over gRPC.
 type calls struct {
 	pb.PageServiceClient
@@ -65,7 +68,7 @@ func (s *served) calls(t *testing.T, c pageapi.Config, token string) *calls {
 }
 
 func dialCalls(t *testing.T, addr string) *grpc.ClientConn {
-	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecureCredentials))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
@@ -250,6 +253,11 @@ func TestCallBackups(t *testing.T) {
 		var got, want bytes.Buffer
 		_, err := g.backup(c.r, &got)
 		require.NoError(t, err, name)
+		if c.r.Full {
+			files, _ := s.full(t)
+			require.Equal(t, files, entries(t, &got), name)
+			continue
+		}
 		_, err = s.BaseBackup(t.Context(), &want, c.o)
 		require.NoError(t, err)
 		var tar io.Reader = &got
@@ -404,4 +412,39 @@ func TestCallLimits(t *testing.T) {
 	for st.Send(r) == nil { // it takes no answer, until the server does not wait for it any more
 	}
 	require.EqualValues(t, 1, g.s.Metrics().Late)
+}
+
+// TestCallsAreBounded: streams of all connections together are so many, and further calls are refused until one has ended; a look
+// at the server's health never is.
+func TestCallsAreBounded(t *testing.T) {
+	s := serve(t, pageserver.Config{})
+	g := s.calls(t, pageapi.Config{Calls: 2}, "")
+	size := func(conn *grpc.ClientConn) error {
+		_, err := pb.NewPageServiceClient(conn).GetDbSize(g.ctx, &pb.GetDbSizeRequest{ReadLsn: readLSN(s.lsns[0]), DbOid: 5})
+		return err
+	}
+	second := dialCalls(t, g.addr)
+	ctx, end := context.WithCancel(g.ctx)
+	defer end()
+	for _, conn := range []*grpc.ClientConn{g.conn, second} {
+		_, err := pb.NewPageServiceClient(conn).GetPages(ctx)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return g.s.Metrics().Calls == 2 }, time.Minute, time.Millisecond)
+	for _, conn := range []*grpc.ClientConn{g.conn, second, dialCalls(t, g.addr)} {
+		require.Equal(t, codes.ResourceExhausted, status.Code(size(conn)))
+		st, err := pb.NewPageServiceClient(conn).GetPages(g.ctx)
+		require.NoError(t, err)
+		_, err = st.Recv()
+		require.Equal(t, codes.ResourceExhausted, status.Code(err))
+		_, err = grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{})
+		require.NoError(t, err)
+	}
+	m := g.s.Metrics()
+	require.EqualValues(t, 2, m.Calls)
+	require.EqualValues(t, 2, m.CallsLimit)
+	require.EqualValues(t, 6, m.CallsRefused)
+	end()
+	require.Eventually(t, func() bool { return g.s.Metrics().Calls == 0 }, time.Minute, time.Millisecond)
+	require.NoError(t, size(second))
 }

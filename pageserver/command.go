@@ -10,8 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pagestream"
 )
 
@@ -38,19 +38,24 @@ func parsePlace(words []string) (p place, rest []string, err error) {
 	return p, words[2:], err
 }
 
-// find gives the timeline of a place, if the client may use it. Each command that names a timeline goes through it.
-func (c *conn) find(ctx context.Context, p place) (*strata.Timeline, error) {
-	if c.s.c.Auth != nil {
-		if err := c.may.MayUse(p.tenant); err != nil {
-			c.s.metrics.denied.Add(1)
-			return nil, err
-		}
-	}
-	t, err := c.s.c.Engine.Tenant(ctx, p.tenant)
-	if err != nil {
+// find gives the timeline of a place in all shards that are here, if the client may use it.
+func (c *conn) find(ctx context.Context, p place) (*answer.Shards, error) {
+	if err := c.allow(p.tenant); err != nil {
 		return nil, err
 	}
-	return t.Timeline(ctx, p.timeline.String())
+	return c.finder().Tenant(ctx, p.tenant, p.timeline)
+}
+
+// allow says whether the client may use a tenant. Each command that names one asks it, before it is looked for.
+func (c *conn) allow(tenant page.TenantID) error {
+	if c.s.c.Auth == nil {
+		return nil
+	}
+	err := c.may.MayUse(tenant)
+	if err != nil {
+		c.s.metrics.denied.Add(1)
+	}
+	return err
 }
 
 // parseCommand understands a query. Its first word may be written in any case; ids are hexadecimal.
@@ -100,10 +105,11 @@ func (ignored) run(_ context.Context, c *conn) error {
 	return nil
 }
 
-// leaseCommand keeps an LSN readable for a while.
+// leaseCommand keeps an LSN readable for a while, in one shard.
 type leaseCommand struct {
-	place
-	lsn page.LSN
+	shard    page.TenantShardID
+	timeline page.TimelineID
+	lsn      page.LSN
 }
 
 // leaseLength is Neon's default.
@@ -113,25 +119,35 @@ func parseLease(words []string) (command, error) {
 	if !strings.EqualFold(words[0], "lsn") {
 		return nil, fmt.Errorf("%q instead of lsn", words[0])
 	}
-	p, rest, err := parsePlace(words[1:])
-	if err != nil {
-		return nil, err
+	if len(words) < 3 {
+		return nil, errors.New("a tenant's or shard's and a timeline's id are wanted")
 	}
-	if len(rest) != 1 {
+	if len(words) != 4 {
 		return nil, errors.New("one LSN is wanted behind the ids")
 	}
-	lsn, err := page.ParseLSN(rest[0])
-	return leaseCommand{p, lsn}, err
+	var l leaseCommand
+	var err error
+	if l.shard, err = page.ParseTenantShardID(words[1]); err != nil {
+		return nil, err
+	}
+	if l.timeline, err = page.ParseTimelineID(words[2]); err != nil {
+		return nil, err
+	}
+	l.lsn, err = page.ParseLSN(words[3])
+	return l, err
 }
 
 func (l leaseCommand) run(ctx context.Context, c *conn) error {
-	tl, err := c.find(ctx, l.place)
+	if err := c.allow(l.shard.Tenant); err != nil {
+		return err
+	}
+	tl, err := c.finder().Shard(ctx, l.shard, l.timeline)
 	if err != nil {
 		return err
 	}
 	var until []byte // none where the lease is refused
-	if lease, err := tl.Lease(ctx, l.lsn, leaseLength); err == nil {
-		until = strconv.AppendInt(nil, lease.Until.UnixMilli(), 10)
+	if end, err := tl.Lease(ctx, l.lsn, leaseLength); err == nil {
+		until = strconv.AppendInt(nil, end.UnixMilli(), 10)
 	} else if ctx.Err() != nil {
 		return err
 	}

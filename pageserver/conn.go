@@ -7,17 +7,20 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver/auth"
 )
 
 // Error codes as Neon gives them.
 const (
-	codeShutdown = "57P01"
-	codeOther    = "XX000"
+	codeReconnect = "08006"
+	codeShutdown  = "57P01"
+	codeOther     = "XX000"
 )
 
 // conn is one client. Its goroutine reads; only that of a stream's answers writes while there is one.
@@ -27,15 +30,24 @@ type conn struct {
 	be *wire
 	// may is what the client's token allows, where tokens are asked for.
 	may auth.Claims
+	// stopped says that the server ends, and writes are to take no longer than its grace.
+	stopped atomic.Bool
 	// query is what Parse or Bind left for Execute.
 	query string
+	// sent is a backup's file that the client may not have read whole yet.
+	sent *strata.BackupFile
 }
 
 var errShutdown = errors.New("the server shuts down")
 
 // serve talks to the client until one of both ends it. An orderly end is no error.
 func (c *conn) serve(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) })
+	nc := c.nc // without TLS, whose deadlines are the same
+	stop := context.AfterFunc(ctx, func() {
+		c.stopped.Store(true)
+		_ = nc.SetReadDeadline(time.Unix(1, 0))
+		_ = nc.SetWriteDeadline(time.Now().Add(c.s.c.Grace))
+	})
 	defer stop()
 	if t, ok := c.nc.(*net.TCPConn); ok {
 		_ = t.SetNoDelay(true)
@@ -45,11 +57,13 @@ func (c *conn) serve(ctx context.Context) error {
 		return ended(ctx, err)
 	}
 	_ = c.nc.SetDeadline(time.Time{})
+	defer c.letGo()
 	for {
 		m, err := c.receive(ctx)
 		if err != nil {
 			return c.bye(ctx, err)
 		}
+		c.heard(m)
 		done, err := c.message(ctx, m)
 		if done || err != nil {
 			return c.bye(ctx, err)
@@ -172,8 +186,16 @@ func (c *conn) receive(ctx context.Context) (pgproto3.FrontendMessage, error) {
 
 // flush writes what was sent.
 func (c *conn) flush() error {
-	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.c.Idle))
+	c.beforeWrite()
 	return c.be.Flush()
+}
+
+// beforeWrite says until when a write may take.
+func (c *conn) beforeWrite() {
+	_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.c.Idle))
+	if c.stopped.Load() { // it may have been said before
+		_ = c.nc.SetWriteDeadline(time.Now().Add(c.s.c.Grace))
+	}
 }
 
 func (c *conn) ready() error {

@@ -22,6 +22,16 @@
 //
 // What requests mean and where their answers are found is in answer, which pageapi, the same service over gRPC, shares.
 //
+// # Shards
+//
+// A stream is answered from all shards of its tenant that are here (answer.Shards). What belongs to another one, and what was
+// closed since - the tenant was split, or detached - ends the stream with an error by which the client looks again whom to ask.
+//
+// # Memory
+//
+// Answers have a budget (answer.Memory) from when they are read until they are sent. While there is none nothing is read; who
+// takes his answers slowly meanwhile loses his connection.
+//
 // # Backups from files
 //
 // Where the engine keeps base backups (strata.Options.BackupCache), one that is there goes as it is: the header of each message is
@@ -36,5 +46,5 @@
 //
 // What is wrong with one request - no such relation, an LSN before the history kept, a wait in vain - is its answer, and
 // the stream goes on. What is no request ends the stream with an ErrorResponse. Codes are Neon's: 57P01 where the server
-// shuts down, XX000 otherwise.
+// shuts down or what is read was closed, 08006 where a shard is elsewhere, XX000 otherwise.
 package pageserver

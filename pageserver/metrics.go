@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pagestream"
 	"github.com/stratapg/strata/pageserver/tally"
 )
@@ -23,12 +24,16 @@ type Metrics struct {
 	Waits int64
 	// FileBytes counts what of backups went from files to sockets within the kernel.
 	FileBytes int64
+	// Late counts clients that took an answer too slowly while others waited for memory.
+	Late int64
+	// Memory is that of answers.
+	Memory answer.MemoryMetrics
 }
 
 type metrics struct {
-	accepted, refused, denied, batches, pages, waits, fileBytes atomic.Int64
-	requests, failed                                            [pagestream.SLRUSegment + 1]atomic.Int64
-	counts                                                      tally.Counts
+	accepted, refused, denied, batches, pages, waits, fileBytes, late atomic.Int64
+	requests, failed                                                  [pagestream.SLRUSegment + 1]atomic.Int64
+	counts                                                            tally.Counts
 }
 
 // tallyKind gives the kind as all protocols count it.
@@ -37,7 +42,7 @@ func tallyKind(k pagestream.Kind) tally.Kind {
 }
 
 func (m *metrics) get() Metrics {
-	out := Metrics{Accepted: m.accepted.Load(), Refused: m.refused.Load(), Denied: m.denied.Load(), Batches: m.batches.Load(), Pages: m.pages.Load(), Waits: m.waits.Load(), FileBytes: m.fileBytes.Load()}
+	out := Metrics{Accepted: m.accepted.Load(), Refused: m.refused.Load(), Denied: m.denied.Load(), Batches: m.batches.Load(), Pages: m.pages.Load(), Waits: m.waits.Load(), FileBytes: m.fileBytes.Load(), Late: m.late.Load()}
 	for i := range m.requests {
 		out.Requests[i], out.Failed[i] = m.requests[i].Load(), m.failed[i].Load()
 	}
@@ -74,15 +79,18 @@ func (s *Server) Counts() *tally.Counts { return &s.metrics.counts }
 
 var (
 	connectionsOpen = prometheus.NewDesc("strata_pageserver_connections", "Open connections of the PostgreSQL protocol.", nil, nil)
-	refusedTotal    = prometheus.NewDesc("strata_pageserver_refused_total", "Connections over the limit, and tokens or commands that were not allowed.", []string{"reason"}, nil)
+	refusedTotal    = prometheus.NewDesc("strata_pageserver_refused_total", "Connections over the limit, tokens or commands that were not allowed, and clients too slow to be waited for.", []string{"reason"}, nil)
 	pagesTotal      = prometheus.NewDesc("strata_pageserver_pages_total", "Pages asked for over pagestream.", nil, nil)
 	batchesTotal    = prometheus.NewDesc("strata_pageserver_batches_total", "Reads of pages that were asked for over pagestream.", nil, nil)
+	answerBytes     = prometheus.NewDesc("strata_pageserver_answer_bytes", "Memory of answers that are read or sent.", nil, nil)
+	answerLimit     = prometheus.NewDesc("strata_pageserver_answer_bytes_limit", "What that may be.", nil, nil)
+	answerWaits     = prometheus.NewDesc("strata_pageserver_answer_waits_total", "Answers that waited for memory.", nil, nil)
 	waitsTotal      = prometheus.NewDesc("strata_pageserver_waits_total", "Requests that waited for WAL.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectionsOpen, refusedTotal, pagesTotal, batchesTotal, waitsTotal} {
+	for _, d := range []*prometheus.Desc{connectionsOpen, refusedTotal, pagesTotal, batchesTotal, waitsTotal, answerBytes, answerLimit, answerWaits} {
 		out <- d
 	}
 }
@@ -93,6 +101,10 @@ func (s *Server) Collect(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(connectionsOpen, prometheus.GaugeValue, float64(m.Connections))
 	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Refused), "connections")
 	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Denied), "token")
+	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Late), "slow")
+	out <- prometheus.MustNewConstMetric(answerBytes, prometheus.GaugeValue, float64(m.Memory.Used))
+	out <- prometheus.MustNewConstMetric(answerLimit, prometheus.GaugeValue, float64(m.Memory.Limit))
+	out <- prometheus.MustNewConstMetric(answerWaits, prometheus.CounterValue, float64(m.Memory.Waits))
 	out <- prometheus.MustNewConstMetric(pagesTotal, prometheus.CounterValue, float64(m.Pages))
 	out <- prometheus.MustNewConstMetric(batchesTotal, prometheus.CounterValue, float64(m.Batches))
 	out <- prometheus.MustNewConstMetric(waitsTotal, prometheus.CounterValue, float64(m.Waits))

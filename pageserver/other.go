@@ -4,11 +4,19 @@ import (
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pagestream"
+	"github.com/stratapg/strata/pg"
 )
 
-// other answers a request that is not for a page.
-func (s *stream) other(b *batch, r *pagestream.Request, c *datadir.Snapshot) {
-	var err error
+// other answers a request that is not for a page, from shard 0.
+func (s *stream) other(b *batch, r *pagestream.Request) {
+	c, err := s.first(r)
+	if err == nil {
+		err = s.take(b, roomy)
+	}
+	if err != nil {
+		s.refuse(b, r, err)
+		return
+	}
 	var fill func(out []byte) []byte
 	switch r.Kind {
 	case pagestream.Exists:
@@ -34,4 +42,16 @@ func (s *stream) other(b *batch, r *pagestream.Request, c *datadir.Snapshot) {
 	}
 	s.s.metrics.answered(r.Kind, false)
 	b.message(fill)
+}
+
+// roomy is what an answer may need that is no page: the largest is a segment of an SLRU.
+const roomy = 33 * pg.BlockSize
+
+// first gives the state of shard 0 that a request means.
+func (s *stream) first(r *pagestream.Request) (*datadir.Snapshot, error) {
+	src, err := s.from.First()
+	if err != nil {
+		return nil, err
+	}
+	return src.At(s.ctx, r.LSN, r.NotModifiedSince)
 }

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/auth"
+	"github.com/stratapg/strata/pg"
 )
 
 // Config says what to serve and within which limits. What is zero takes its default.
@@ -21,12 +23,18 @@ type Config struct {
 	Connections int
 	// Queue is how many requests of a stream may wait; default 256. Batch is how many pages are read at once; default 32.
 	Queue, Batch int
+	// Memory bounds the answers of all clients together, in bytes, from when they are read until they are sent; default 512 MiB.
+	// Slow is how long a client may take for an answer while others wait for memory; default 5 seconds.
+	Memory int64
+	Slow   time.Duration
 	// WaitLSN is how long a request may wait for WAL; default 5 minutes.
 	WaitLSN time.Duration
 	// Startup is how long a client may take until it may send queries; default 30 seconds.
 	Startup time.Duration
 	// Idle is how long a client may be silent, and how long a write may take; default 10 minutes.
 	Idle time.Duration
+	// Grace is how long a client may take for what is being written when the server is told to stop; default 5 seconds.
+	Grace time.Duration
 	// TLS, if set, is offered; with RequireTLS those who do not want it are refused.
 	TLS        *tls.Config
 	RequireTLS bool
@@ -45,11 +53,17 @@ func (c Config) withDefaults() Config {
 	def(&c.WaitLSN, 5*time.Minute)
 	def(&c.Startup, 30*time.Second)
 	def(&c.Idle, 10*time.Minute)
+	def(&c.Slow, 5*time.Second)
+	def(&c.Grace, 5*time.Second)
+	if c.Memory <= 0 {
+		c.Memory = 512 << 20
+	}
 	for p, v := range map[*int]int{&c.Connections: 4096, &c.Queue: 256, &c.Batch: 32} {
 		if *p <= 0 {
 			*p = v
 		}
 	}
+	c.Memory = max(c.Memory, 2*int64(c.Batch)*pg.BlockSize)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -60,6 +74,7 @@ func (c Config) withDefaults() Config {
 type Server struct {
 	c       Config
 	metrics metrics
+	memory  *answer.Memory
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -73,7 +88,8 @@ func New(c Config) (*Server, error) {
 	if c.RequireTLS && c.TLS == nil {
 		return nil, errors.New("a page server that requires TLS needs a certificate")
 	}
-	return &Server{c: c.withDefaults(), conns: map[*conn]struct{}{}}, nil
+	c = c.withDefaults()
+	return &Server{c: c, conns: map[*conn]struct{}{}, memory: answer.NewMemory(c.Memory, c.Slow)}, nil
 }
 
 // Serve accepts connections until ctx ends, and then closes them: what a stream is reading just then is answered, what
@@ -152,6 +168,7 @@ func (s *Server) forget(c *conn) {
 // Metrics says what the server has done since it was made.
 func (s *Server) Metrics() Metrics {
 	m := s.metrics.get()
+	m.Memory = s.memory.Metrics()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.Connections = int64(len(s.conns))

@@ -32,7 +32,7 @@ type queued struct {
 type stream struct {
 	*conn
 	ctx     context.Context
-	from    answer.Source
+	from    *answer.Shards
 	version pagestream.Version
 
 	mu      sync.Mutex
@@ -66,7 +66,7 @@ func (s streamCommand) run(ctx context.Context, c *conn) error {
 	}
 	reading, cancel := context.WithCancel(ctx)
 	defer cancel()
-	st := &stream{conn: c, ctx: reading, from: c.source(tl), version: s.version}
+	st := &stream{conn: c, ctx: reading, from: tl, version: s.version}
 	st.changed.L = &st.mu
 	err = st.read()
 	if !errors.Is(err, errCopyEnded) && !errors.Is(err, errTerminated) {
@@ -165,12 +165,15 @@ func (s *stream) drain() error {
 	for s.busy > 0 {
 		s.changed.Wait()
 	}
+	for _, b := range s.under { // what is not sent any more
+		b.held.Release()
+	}
 	return s.broken
 }
 
 // answerAll answers until the queue is empty, or so much is under way that a client has to take of it first.
 func (s *stream) answerAll() {
-	for b := s.take(); b != nil; b = s.take() {
+	for b := s.next(); b != nil; b = s.next() {
 		s.answer(b)
 		if err := s.deliver(b); err != nil {
 			s.end(err)
@@ -178,8 +181,8 @@ func (s *stream) answerAll() {
 	}
 }
 
-// take moves what can be answered together from the queue's front to a batch. Without one the goroutine has ended.
-func (s *stream) take() *batch {
+// next moves what can be answered together from the queue's front to a batch. Without one the goroutine has ended.
+func (s *stream) next() *batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n := 0
@@ -221,12 +224,12 @@ func (s *stream) deliver(b *batch) (err error) {
 		first := s.under[0]
 		s.writing = true
 		s.mu.Unlock()
-		err = s.send(first.out)
-		first.count(&s.s.metrics.counts)
+		err = s.send(first)
 		s.mu.Lock()
 		s.writing = false
 		s.under = s.under[:copy(s.under, s.under[1:])]
 		batches.Put(first)
+		s.changed.Broadcast() // another one has its turn
 		s.hireLocked()
 	}
 	return err

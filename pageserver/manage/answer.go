@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver/auth"
@@ -43,6 +44,7 @@ var codes = []struct {
 	{strata.ErrNoRemote, http.StatusPreconditionFailed},
 	{strata.ErrWithoutRemote, http.StatusPreconditionFailed},
 	{strata.ErrReadOnly, http.StatusPreconditionFailed},
+	{strata.ErrOnlyHere, http.StatusPreconditionFailed},
 	{strata.ErrStale, http.StatusPreconditionFailed},
 	{strata.ErrLeaseGrace, http.StatusServiceUnavailable},
 	{strata.ErrTooManyLeases, http.StatusServiceUnavailable},
@@ -85,6 +87,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // answer writes a body of JSON, null where there is none: Neon's clients parse it.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, code int, body any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.c.Idle))
 	if page, ok := body.(html); ok {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = w.Write(page)

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -240,14 +241,45 @@ func TestWork(t *testing.T) {
 	require.Contains(t, []any{"future", "nodata"}, at["kind"])
 	s.refused("GET", s.path+"/get_lsn_by_timestamp?timestamp=yesterday", "", 400, "is the form")
 
-	s.get("PUT", "/v1/io_mode", `"buffered"`, 200, nil)
-	s.refused("PUT", "/v1/io_mode", `"fast"`, 400, "there is no I/O mode")
-	s.refused("PUT", "/v1/io_engine", `"fast"`, 400, "there is no I/O engine")
-	s.get("PUT", "/v1/io_engine", fmt.Sprintf("%q", s.e.Metrics().Disk.Engine.String()), 200, nil)
-
 	w := s.ask("GET", "/metrics", "")
 	require.Equal(t, 200, w.Code)
 	require.Contains(t, w.Body.String(), "strata_timelines")
+}
+
+// TestSwitches: the way to the disk is another one at once, while pages are read as before; what there is not changes nothing.
+func TestSwitches(t *testing.T) {
+	s := serve(t, manage.Config{})
+	was := s.e.Metrics().Disk
+	defer func() {
+		require.NoError(t, s.e.SetIOMode(was.Mode))
+		require.NoError(t, s.e.SetIOEngine(was.Engine))
+	}()
+	rel := page.RelTag{Spc: 1663, DB: 5, Rel: 1259}
+	want, err := s.tl.Page(t.Context(), rel, 0, s.tl.LastRecordLSN())
+	require.NoError(t, err)
+	for _, mode := range []string{"direct", "direct-rw", "buffered"} {
+		s.get("PUT", "/v1/io_mode", fmt.Sprintf("%q", mode), 200, nil)
+		require.Equal(t, mode, s.e.Metrics().Disk.Mode.String())
+		for name, k := range map[string]string{"std-fs": "std", "tokio-epoll-uring": "uring"} {
+			w := s.ask("PUT", "/v1/io_engine", fmt.Sprintf("%q", name))
+			if name == "tokio-epoll-uring" && w.Code != 200 {
+				require.Contains(t, w.Body.String(), "uring", "where the kernel does not let us, it is said")
+				continue
+			}
+			require.Equal(t, 200, w.Code, w.Body)
+			require.Equal(t, "null", strings.TrimSpace(w.Body.String()), "what Neon's client reads as nothing")
+			require.Equal(t, k, s.e.Metrics().Disk.Engine.String())
+			got, err := s.tl.Page(t.Context(), rel, 0, s.tl.LastRecordLSN())
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(want, got))
+		}
+	}
+	before := s.e.Metrics().Disk
+	s.refused("PUT", "/v1/io_mode", `"fast"`, 400, "there is no I/O mode")
+	s.refused("PUT", "/v1/io_engine", `"fast"`, 400, "there is no I/O engine")
+	s.refused("PUT", "/v1/io_engine", `7`, 400, "the body")
+	require.Equal(t, before.Engine, s.e.Metrics().Disk.Engine)
+	require.Equal(t, before.Mode, s.e.Metrics().Disk.Mode)
 }
 
 // TestBranches makes a branch, twice, archives it and deletes it.
@@ -283,7 +315,12 @@ func TestBranches(t *testing.T) {
 
 // TestTenants makes and detaches tenants.
 func TestTenants(t *testing.T) {
-	s := serve(t, manage.Config{})
+	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, e.Close()) }()
+	h, err := manage.New(manage.Config{Engine: e})
+	require.NoError(t, err)
+	s := &served{t: t, e: e, h: h, tenant: "/v1/tenant/" + e.DefaultTenantID().String()}
 	id := page.TenantID{5}
 	s.get("POST", "/v1/tenant", fmt.Sprintf(`{"new_tenant_id":%q}`, id), 201, nil)
 	s.refused("POST", "/v1/tenant", fmt.Sprintf(`{"new_tenant_id":%q}`, id), 409, id.String())
@@ -334,6 +371,29 @@ func (s *served) routes() (out [][2]string) {
 	return out
 }
 
+// TestNeonsPaths: what Neon's clients and its pagebench ask for is described, with method and path; and what is described is answered
+// by a route of its own.
+func TestNeonsPaths(t *testing.T) {
+	s := serve(t, manage.Config{})
+	described := map[[2]string]bool{}
+	for _, r := range s.routes() {
+		described[r] = true
+		if r[0] == "POST" { // what changes nothing without a good body
+			w := s.ask(r[0], r[1]+"?none=1", "{")
+			require.Equal(t, 400, w.Code, "%s: %s", r, w.Body)
+		}
+	}
+	for _, r := range [][2]string{
+		{"GET", "/v1/status"}, {"GET", "/metrics"}, {"GET", "/profile/cpu"}, {"GET", "/profile/heap"}, {"PUT", "/v1/io_engine"}, {"PUT", "/v1/io_mode"},
+		{"GET", "/v1/tenant"}, {"PUT", "/v1/tenant/config"}, {"GET", s.tenant}, {"PUT", s.tenant + "/location_config"}, {"GET", s.tenant + "/timeline"}, {"POST", s.tenant + "/timeline"},
+		{"GET", s.path}, {"DELETE", s.path}, {"GET", s.path + "/keyspace"}, {"GET", s.path + "/layer"}, {"GET", s.path + "/layer/{layer}"}, {"DELETE", s.path + "/layer/{layer}"},
+		{"PUT", s.path + "/compact"}, {"PUT", s.path + "/do_gc"}, {"PUT", s.path + "/checkpoint"}, {"POST", s.path + "/ingest_aux_files"}, {"POST", s.path + "/list_aux_files"},
+		{"POST", s.path + "/lsn_lease"}, {"GET", s.path + "/get_lsn_by_timestamp"}, {"GET", s.path + "/getpage"},
+	} {
+		require.True(t, described[r], "%s %s", r[0], r[1])
+	}
+}
+
 // TestWhoMay asks for every route that the description names, with each kind of token. What it allows fails for want of a
 // good body at most, never for want of a right.
 func TestWhoMay(t *testing.T) {
@@ -345,25 +405,36 @@ func TestWhoMay(t *testing.T) {
 	require.NoError(t, os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600))
 	keys, err := auth.Open(name, auth.Options{})
 	require.NoError(t, err)
-	sign := func(c jwt.MapClaims) string {
-		s, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c).SignedString(private)
+	sign := func(c jwt.MapClaims, key ed25519.PrivateKey) string {
+		s, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c).SignedString(key)
 		require.NoError(t, err)
 		return s
 	}
+	_, anothers, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
 	s := serve(t, manage.Config{Auth: keys})
 	open := regexp.MustCompile(`^/(v1/status|metrics|openapi.json|swagger.yml)$`)
 	const nobody, tenants, all = 0, 1, 2
-	for _, c := range []struct {
+	type held struct {
 		name, token string
 		code, may   int
+	}
+	tokens := []held{{"none", "", 401, nobody}, {"that is none", "abc", 401, nobody}}
+	for _, c := range []struct {
+		name      string
+		claims    jwt.MapClaims
+		code, may int
 	}{
-		{"none", "", 401, nobody},
-		{"expired", sign(jwt.MapClaims{"scope": "pageserverapi", "exp": time.Now().Add(-time.Hour).Unix()}), 401, nobody},
-		{"of another service", sign(jwt.MapClaims{"scope": "safekeeperdata"}), 403, nobody},
-		{"of another tenant", sign(jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()}), 403, nobody},
-		{"of the tenant", sign(jwt.MapClaims{"scope": "tenant", "tenant_id": s.tn.ID().String()}), 403, tenants},
-		{"for everything", sign(jwt.MapClaims{"scope": "pageserverapi"}), 0, all},
+		{"of another service", jwt.MapClaims{"scope": "safekeeperdata"}, 403, nobody},
+		{"of another tenant", jwt.MapClaims{"scope": "tenant", "tenant_id": page.TenantID{7}.String()}, 403, nobody},
+		{"of the tenant", jwt.MapClaims{"scope": "tenant", "tenant_id": s.tn.ID().String()}, 403, tenants},
+		{"for everything", jwt.MapClaims{"scope": "pageserverapi"}, 0, all},
 	} {
+		tokens = append(tokens, held{c.name, sign(c.claims, private), c.code, c.may}, held{c.name + ", by another's key", sign(c.claims, anothers), 401, nobody})
+		c.claims["exp"] = time.Now().Add(-time.Hour).Unix()
+		tokens = append(tokens, held{c.name + ", expired", sign(c.claims, private), 401, nobody})
+	}
+	for _, c := range tokens {
 		s.token = c.token
 		for _, r := range s.routes() {
 			if c.may == all || c.may == tenants && strings.HasPrefix(r[1], s.tenant) && !strings.HasSuffix(r[1], "location_config") || open.MatchString(r[1]) {
@@ -383,7 +454,7 @@ func TestServe(t *testing.T) {
 	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
-	s, err := manage.New(manage.Config{Engine: e})
+	s, err := manage.New(manage.Config{Engine: e, Header: 100 * time.Millisecond})
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -397,8 +468,55 @@ func TestServe(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, r.Body.Close())
 	require.Equal(t, `{"id":0}`, string(bytes.TrimSpace(body)))
+	addr := l.Addr().String()
+	require.Contains(t, conversation(t, addr, "PUT /v1/io_mode HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n\"b"), "408 Request Timeout", "a body that does not come")
+	require.NotContains(t, conversation(t, addr, "PUT /v1/io_mode HTTP/1.1\r\nHost"), "200 OK", "a head that does not come")
+	require.Contains(t, conversation(t, addr, "GET /v1/status HTTP/1.1\r\nX: "+strings.Repeat("x", 1<<17)+"\r\n\r\n"), "431 Request Header", "a head that is too long")
 	stop()
 	require.NoError(t, <-ended)
-	_, err = client.Get("http://" + l.Addr().String() + "/v1/status")
+	_, err = client.Get("http://" + addr + "/v1/status")
 	require.Error(t, err)
+}
+
+// TestConnections: more than may be are closed at once, and counted.
+func TestConnections(t *testing.T) {
+	const most = 3
+	s := serve(t, manage.Config{Connections: most, Header: time.Hour})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.h.(*manage.Server).Serve(ctx, l) }()
+	var open []net.Conn
+	for range most {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		open = append(open, nc)
+	}
+	require.Empty(t, conversation(t, l.Addr().String(), ""))
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(s.h.(*manage.Server))
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	require.Equal(t, "strata_manage_refused_total", families[1].GetName())
+	require.EqualValues(t, 1, families[1].GetMetric()[0].GetCounter().GetValue())
+	for _, nc := range open {
+		require.NoError(t, nc.Close())
+	}
+	stop()
+	require.NoError(t, <-ended)
+}
+
+// conversation sends bytes, and gives what comes until the server closes the connection.
+func conversation(t *testing.T, addr, says string) string {
+	nc, err := net.Dial("tcp", addr)
+	require.NoError(t, err)
+	defer nc.Close()
+	_, err = io.WriteString(nc, says)
+	require.NoError(t, err)
+	require.NoError(t, nc.SetReadDeadline(time.Now().Add(time.Minute)))
+	b, err := io.ReadAll(nc)
+	var late net.Error
+	require.False(t, errors.As(err, &late) && late.Timeout(), "the connection stays open")
+	return string(b)
 }

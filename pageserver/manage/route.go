@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/page"
@@ -62,6 +64,9 @@ func on[In, Out any](method, path string, w who, says string, do func(*call, *In
 	return r
 }
 
+// rawTime bounds what is no JSON: a CPU profile takes as long as it was told.
+const rawTime = 10 * time.Minute
+
 // handler answers requests of a route.
 func (s *Server) handler(r route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
@@ -75,6 +80,7 @@ func (s *Server) handler(r route) http.Handler {
 			return
 		}
 		if r.raw != nil {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(rawTime))
 			r.raw.ServeHTTP(w, req)
 			return
 		}
@@ -135,11 +141,19 @@ func (c *call) checkQuery(known []string) error {
 
 // readBody takes a request's body. An empty one leaves in as it is.
 func (c *call) readBody(in any) error {
+	slow := http.NewResponseController(c.w)
+	_ = slow.SetReadDeadline(time.Now().Add(c.s.c.Header)) // which who answers without a connection does not know
 	body, err := io.ReadAll(http.MaxBytesReader(c.w, c.Body, c.s.c.MaxBody))
+	if err == nil {
+		_ = slow.SetReadDeadline(time.Time{}) // or the work would end then
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
 		return &statusError{http.StatusRequestEntityTooLarge, fmt.Errorf("a body of more than %d bytes", large.Limit)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.w.Header().Set("Connection", "close")
+		return &statusError{http.StatusRequestTimeout, fmt.Errorf("the body has not come within %s", c.s.c.Header)}
 	case err != nil:
 		return badRequest("reading the body: %w", err)
 	case len(body) == 0:

@@ -27,7 +27,7 @@ func routes() []route {
 		{method: "GET", path: "/profile/goroutine", who: manager, says: "All goroutines; debug=2 for their stacks.", query: []string{"debug"}, raw: pprof.Handler("goroutine")},
 		on("POST", "/v1/reload_auth_validation_keys", manager, "Reads the keys of tokens again.", (*call).reloadKeys),
 		on("PUT", "/v1/io_mode", manager, `How layer files are opened from now on: "buffered", "direct" or "direct-rw".`, (*call).setIOMode),
-		on("PUT", "/v1/io_engine", manager, "Takes the name of the engine in use alone: engines are chosen at the start.", (*call).setIOEngine),
+		on("PUT", "/v1/io_engine", manager, `How reads and writes reach the kernel from now on: "std-fs" or "tokio-epoll-uring", io_uring; an error where that is not to be had.`, (*call).setIOEngine),
 
 		on("GET", "/v1/tenant", manager, "All tenants and shards that are here.", (*call).listTenants),
 		on("POST", "/v1/tenant", manager, "Makes a tenant without timelines.", (*call).createTenant),

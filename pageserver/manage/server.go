@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,10 +33,12 @@ type Config struct {
 	NodeID uint64
 	// Testing allows what changes a timeline without WAL, as Neon's builds for tests do.
 	Testing bool
+	// Connections is how many may be open; further ones are closed at once. Default 512.
+	Connections int
 	// MaxBody bounds a request's body; default 1 MiB.
 	MaxBody int64
-	// Header is how long a client may take for a request's head; default 10 seconds. Idle is how long a connection may be
-	// idle; default 2 minutes.
+	// Header is how long a client may take for a request's head, and once more for its body; default 10 seconds. Idle is how long
+	// a connection may be idle, and how long a client may take for an answer; default 2 minutes.
 	Header, Idle time.Duration
 	// TLS, if set, is what connections have to speak.
 	TLS *tls.Config
@@ -49,6 +52,8 @@ type Server struct {
 	mux     *http.ServeMux
 	started string
 	aux     sync.Mutex // held by who writes auxiliary files
+	open    atomic.Int64
+	refused atomic.Int64
 }
 
 // New makes a server. The engine stays the caller's, who closes it after Serve has returned.
@@ -58,6 +63,9 @@ func New(c Config) (*Server, error) {
 	}
 	if c.MaxBody <= 0 {
 		c.MaxBody = 1 << 20
+	}
+	if c.Connections <= 0 {
+		c.Connections = 512
 	}
 	if c.Header <= 0 {
 		c.Header = 10 * time.Second
@@ -102,6 +110,36 @@ func (n *noted) Header() http.Header         { return n.header }
 func (n *noted) Write(b []byte) (int, error) { return len(b), nil }
 func (n *noted) WriteHeader(code int)        { n.code = code }
 
+// count keeps account of connections, and closes those that are too many.
+func (s *Server) count(nc net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if s.open.Add(1) > int64(s.c.Connections) {
+			s.refused.Add(1)
+			nc.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		s.open.Add(-1)
+	}
+}
+
+var (
+	connectionsOpen = prometheus.NewDesc("strata_manage_connections", "Open connections of the management API.", nil, nil)
+	refusedTotal    = prometheus.NewDesc("strata_manage_refused_total", "Connections of the management API over the limit.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s *Server) Describe(out chan<- *prometheus.Desc) {
+	out <- connectionsOpen
+	out <- refusedTotal
+}
+
+// Collect implements prometheus.Collector.
+func (s *Server) Collect(out chan<- prometheus.Metric) {
+	out <- prometheus.MustNewConstMetric(connectionsOpen, prometheus.GaugeValue, float64(s.open.Load()))
+	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(s.refused.Load()))
+}
+
 // grace is how long requests may go on after the server was told to stop.
 const grace = 5 * time.Second
 
@@ -115,6 +153,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		Handler: s, ReadHeaderTimeout: s.c.Header, IdleTimeout: s.c.Idle, MaxHeaderBytes: 64 << 10,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 		ErrorLog:    slog.NewLogLogger(s.c.Logger.Handler(), slog.LevelInfo),
+		ConnState:   s.count,
 	}
 	ended := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {

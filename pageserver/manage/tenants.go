@@ -38,16 +38,18 @@ func (c *call) setIOMode(name *string) (none, error) {
 	return none{}, badRequest("there is no I/O mode %q: buffered, direct and direct-rw there are", *name)
 }
 
-// engineNames are Neon's names of engines, by ours.
-var engineNames = map[string]string{"std-fs": "std", "tokio-epoll-uring": "uring", "std": "std", "uring": "uring"}
+// engines are those that there are, by Neon's names and ours.
+var engines = map[string]virtualfile.EngineKind{
+	"std-fs": virtualfile.EngineStd, "tokio-epoll-uring": virtualfile.EngineURing, "std": virtualfile.EngineStd, "uring": virtualfile.EngineURing,
+}
 
 func (c *call) setIOEngine(name *string) (none, error) {
-	want, ok := engineNames[*name]
+	k, ok := engines[*name]
 	if !ok {
 		return none{}, badRequest("there is no I/O engine %q: std-fs and tokio-epoll-uring there are", *name)
 	}
-	if have := c.s.c.Engine.Metrics().Disk.Engine.String(); have != want {
-		return none{}, badRequest("this server was started with engine %s: restart it with --io-engine %s", have, want)
+	if err := c.s.c.Engine.SetIOEngine(k); err != nil {
+		return none{}, badRequest("%w", err)
 	}
 	return none{}, nil
 }

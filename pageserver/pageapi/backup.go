@@ -42,19 +42,20 @@ const backupChunk = 256 << 10
 // GetBaseBackup implements the service.
 func (s *Server) GetBaseBackup(r *pb.GetBaseBackupRequest, g grpc.ServerStreamingServer[pb.GetBaseBackupResponseChunk]) error {
 	call := g.Context()
-	src, err := s.findFirst(call)
+	src, _, err := s.findFirst(call)
 	if err != nil {
 		return err
 	}
+	send, _ := s.sender(call)
 	done := s.metrics.begin(tally.BaseBackup)
 	ctx, cancel := s.until(call)
 	defer cancel()
-	err = s.backup(ctx, src, r, chunks{g, s.sender(call)})
+	err = s.backup(ctx, src, r, chunks{g, send})
 	done(err != nil)
 	return s.status(call, err)
 }
 
-func (s *Server) backup(ctx context.Context, src *answer.Source, r *pb.GetBaseBackupRequest, to chunks) error {
+func (s *Server) backup(ctx context.Context, src *answer.Shards, r *pb.GetBaseBackupRequest, to chunks) error {
 	o, err := backupOptions(r)
 	if err != nil {
 		return err

@@ -28,7 +28,7 @@ func (s *Server) until(ctx context.Context) (context.Context, context.CancelFunc
 // unary answers a call by fn, of shard 0, and counts it.
 func unary[T any](call context.Context, s *Server, k tally.Kind, fn func(ctx context.Context, src *answer.Source) (T, error)) (T, error) {
 	var none T
-	src, err := s.findFirst(call)
+	_, src, err := s.findFirst(call)
 	if err != nil {
 		return none, err
 	}
@@ -43,14 +43,23 @@ func unary[T any](call context.Context, s *Server, k tally.Kind, fn func(ctx con
 	return out, nil
 }
 
-// at gives the state that a request is about.
-func at(ctx context.Context, src *answer.Source, r *pb.ReadLsn) (*datadir.Snapshot, error) {
+// lsns gives those that a request is about.
+func lsns(r *pb.ReadLsn) (wanted, since page.LSN, err error) {
 	if r == nil {
-		return nil, status.Error(codes.InvalidArgument, "read_lsn is missing")
+		return 0, 0, status.Error(codes.InvalidArgument, "read_lsn is missing")
 	}
-	wanted, since := page.LSN(r.RequestLsn), page.LSN(r.NotModifiedSinceLsn)
+	wanted, since = page.LSN(r.RequestLsn), page.LSN(r.NotModifiedSinceLsn)
 	if since == 0 {
 		since = wanted
+	}
+	return wanted, since, nil
+}
+
+// at gives the state that a request is about.
+func at(ctx context.Context, src *answer.Source, r *pb.ReadLsn) (*datadir.Snapshot, error) {
+	wanted, since, err := lsns(r)
+	if err != nil {
+		return nil, err
 	}
 	return src.At(ctx, wanted, since)
 }
@@ -130,7 +139,7 @@ func (s *Server) LeaseLsn(call context.Context, r *pb.LeaseLsnRequest) (*pb.Leas
 	}
 	ctx, cancel := s.until(call)
 	defer cancel()
-	lease, err := src.Lease(ctx, page.LSN(r.Lsn), leaseLength)
+	until, err := src.Lease(ctx, page.LSN(r.Lsn), leaseLength)
 	done(err != nil)
 	if err != nil {
 		if err := s.status(call, err); status.Code(err) != codes.InvalidArgument {
@@ -138,5 +147,5 @@ func (s *Server) LeaseLsn(call context.Context, r *pb.LeaseLsnRequest) (*pb.Leas
 		}
 		return nil, status.Error(codes.FailedPrecondition, err.Error())
 	}
-	return &pb.LeaseLsnResponse{Expires: timestamppb.New(lease.Until)}, nil
+	return &pb.LeaseLsnResponse{Expires: timestamppb.New(until)}, nil
 }

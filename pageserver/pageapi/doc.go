@@ -5,7 +5,8 @@
 // # Where a call goes
 //
 // Its metadata name tenant, timeline and shard; what is wrong with them is InvalidArgument. Sizes, SLRU segments and backups
-// are asked of shard 0, pages of the shard that owns them, leases of each.
+// are asked of shard 0, pages of the shard that owns them, leases of each. A shard that was split is answered for by those that
+// it has become, as far as they are here.
 //
 // # One stream of pages
 //
@@ -16,7 +17,7 @@
 // # Limits
 //
 // Messages that are received have at most Config.MaxMessage bytes; a connection has at most Config.Streams calls, a server
-// Config.Connections connections, and the pages that are being read have Config.Memory bytes together. Half-open connections
+// Config.Connections connections, and pages have Config.Memory bytes together until they are sent. Half-open connections
 // are found by pings. A client that does not take an answer within Config.Idle loses its connection.
 //
 // # Who may

@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pageserver/answer"
 )
@@ -92,7 +91,7 @@ func (s *Server) allow(md metadata.MD, tenant page.TenantID) error {
 }
 
 // find gives the timeline that a call is about, if its client may use it. Each call goes through it.
-func (s *Server) find(ctx context.Context) (*answer.Source, error) {
+func (s *Server) find(ctx context.Context) (*answer.Shards, error) {
 	md, _ := metadata.FromIncomingContext(ctx)
 	p, err := parsePlace(md)
 	if err != nil {
@@ -102,26 +101,23 @@ func (s *Server) find(ctx context.Context) (*answer.Source, error) {
 		s.metrics.denied.Add(1)
 		return nil, err
 	}
-	t, err := s.c.Engine.Shard(ctx, page.TenantShardID{Tenant: p.tenant, Shard: p.shard})
+	f := answer.Finder{Engine: s.c.Engine, Limit: s.c.WaitLSN, Waiting: func() { s.metrics.waits.Add(1) }}
+	tl, err := f.Shard(ctx, page.TenantShardID{Tenant: p.tenant, Shard: p.shard}, p.timeline)
 	if err != nil {
 		return nil, s.status(ctx, err)
 	}
-	tl, err := t.Timeline(ctx, p.timeline.String())
-	if err != nil {
-		return nil, s.status(ctx, err)
-	}
-	return s.source(tl), nil
-}
-
-func (s *Server) source(tl *strata.Timeline) *answer.Source {
-	return &answer.Source{Timeline: tl, Limit: s.c.WaitLSN, Waiting: func() { s.metrics.waits.Add(1) }}
+	return tl, nil
 }
 
 // findFirst is find for what shard 0 alone has.
-func (s *Server) findFirst(ctx context.Context) (*answer.Source, error) {
-	src, err := s.find(ctx)
-	if err == nil && !src.Shard().First() {
-		return nil, status.Errorf(codes.InvalidArgument, "this is asked of shard 0, not of shard %d", src.Shard().Number)
+func (s *Server) findFirst(ctx context.Context) (*answer.Shards, *answer.Source, error) {
+	tl, err := s.find(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return src, err
+	src, err := tl.First()
+	if err != nil {
+		return nil, nil, s.status(ctx, err)
+	}
+	return tl, src, nil
 }

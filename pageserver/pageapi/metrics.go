@@ -8,12 +8,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/tally"
 )
 
-// Metrics are counts since the server was made, but for Connections, those open now.
+// Metrics are counts since the server was made, but for Connections and Calls, those open now.
 type Metrics struct {
 	Connections, Accepted, Refused int64
+	// Calls are under way, of all connections; CallsRefused is how many were refused since there were CallsLimit.
+	Calls, CallsLimit, CallsRefused int64
 	// Denied counts calls that a token did not allow, or that had none.
 	Denied int64
 	// Requests are those that were answered.
@@ -24,6 +27,8 @@ type Metrics struct {
 	Waits int64
 	// Late counts connections that were broken off because their client did not take an answer.
 	Late int64
+	// Memory is that of answers.
+	Memory answer.MemoryMetrics
 }
 
 type metrics struct {
@@ -79,14 +84,19 @@ func (m *metrics) idle(ctx context.Context) {
 
 var (
 	connectionsOpen = prometheus.NewDesc("strata_pageapi_connections", "Open gRPC connections.", nil, nil)
-	refusedTotal    = prometheus.NewDesc("strata_pageapi_refused_total", "Connections over the limit, calls without a token that allows them, and clients that did not take answers.", []string{"reason"}, nil)
+	callsOpen       = prometheus.NewDesc("strata_pageapi_calls", "Calls that are under way.", nil, nil)
+	callsLimit      = prometheus.NewDesc("strata_pageapi_calls_limit", "How many may be.", nil, nil)
+	refusedTotal    = prometheus.NewDesc("strata_pageapi_refused_total", "Connections and calls over the limit, calls without a token that allows them, and clients that did not take answers.", []string{"reason"}, nil)
+	answerBytes     = prometheus.NewDesc("strata_pageapi_answer_bytes", "Memory of pages that are read or sent.", nil, nil)
+	answerLimit     = prometheus.NewDesc("strata_pageapi_answer_bytes_limit", "What that may be.", nil, nil)
+	answerWaits     = prometheus.NewDesc("strata_pageapi_answer_waits_total", "Requests that waited for memory.", nil, nil)
 	pagesTotal      = prometheus.NewDesc("strata_pageapi_pages_total", "Pages asked for over gRPC.", nil, nil)
 	waitsTotal      = prometheus.NewDesc("strata_pageapi_waits_total", "Requests that waited for WAL.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (s *Server) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{connectionsOpen, refusedTotal, pagesTotal, waitsTotal} {
+	for _, d := range []*prometheus.Desc{connectionsOpen, callsOpen, callsLimit, refusedTotal, pagesTotal, waitsTotal, answerBytes, answerLimit, answerWaits} {
 		out <- d
 	}
 }
@@ -96,10 +106,16 @@ func (s *Server) Collect(out chan<- prometheus.Metric) {
 	m := s.Metrics()
 	out <- prometheus.MustNewConstMetric(connectionsOpen, prometheus.GaugeValue, float64(m.Connections))
 	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Refused), "connections")
+	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.CallsRefused), "calls")
+	out <- prometheus.MustNewConstMetric(callsOpen, prometheus.GaugeValue, float64(m.Calls))
+	out <- prometheus.MustNewConstMetric(callsLimit, prometheus.GaugeValue, float64(m.CallsLimit))
 	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Denied), "token")
 	out <- prometheus.MustNewConstMetric(refusedTotal, prometheus.CounterValue, float64(m.Late), "late")
 	out <- prometheus.MustNewConstMetric(pagesTotal, prometheus.CounterValue, float64(m.Pages))
 	out <- prometheus.MustNewConstMetric(waitsTotal, prometheus.CounterValue, float64(m.Waits))
+	out <- prometheus.MustNewConstMetric(answerBytes, prometheus.GaugeValue, float64(m.Memory.Used))
+	out <- prometheus.MustNewConstMetric(answerLimit, prometheus.GaugeValue, float64(m.Memory.Limit))
+	out <- prometheus.MustNewConstMetric(answerWaits, prometheus.CounterValue, float64(m.Memory.Waits))
 }
 
 // Counts gives what was asked for, for a page of status and for Prometheus.

@@ -3,7 +3,6 @@ package pageapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pageapi/pb"
 	"github.com/stratapg/strata/pageserver/tally"
@@ -26,6 +24,7 @@ type batch struct {
 	images []byte
 	pages  []pb.Page
 	list   []*pb.Page
+	held   answer.Hold
 }
 
 // batches keeps batches between those who need one.
@@ -40,7 +39,7 @@ func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPa
 	}
 	ctx, cancel := s.until(call)
 	defer cancel()
-	send := s.sender(call)
+	send, drop := s.sender(call)
 	for {
 		r, err := g.Recv()
 		if errors.Is(err, io.EOF) {
@@ -49,7 +48,8 @@ func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPa
 		if err != nil {
 			return err
 		}
-		if err := s.answer(ctx, call, src, r, func(m *pb.GetPageResponse) error {
+		if err := s.answer(ctx, call, src, r, func(m *pb.GetPageResponse, held *answer.Hold) error {
+			held.Sending(drop)
 			return send(func() error { return g.Send(m) })
 		}); err != nil {
 			return err
@@ -57,29 +57,31 @@ func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPa
 	}
 }
 
-// sender gives what sends to a client, and breaks its connection off where it does not take it.
-func (s *Server) sender(call context.Context) func(send func() error) error {
+// sender gives what sends to a client, and what breaks its connection off, which the former does where it does not take it.
+func (s *Server) sender(call context.Context) (send func(func() error) error, drop func()) {
 	client := ""
 	if p, ok := peer.FromContext(call); ok {
 		client = p.Addr.String()
 	}
-	late := time.AfterFunc(time.Hour, func() {
+	drop = func() {
 		s.metrics.late.Add(1)
 		s.conns.breakOff(client)
-	})
+	}
+	late := time.AfterFunc(time.Hour, drop)
 	late.Stop()
 	return func(send func() error) error {
 		late.Reset(s.c.Idle)
 		defer late.Stop()
 		return send()
-	}
+	}, drop
 }
 
 // answer answers one request of a stream. Its error ends the stream.
-func (s *Server) answer(ctx, call context.Context, src *answer.Source, r *pb.GetPageRequest, send func(*pb.GetPageResponse) error) error {
+func (s *Server) answer(ctx, call context.Context, src *answer.Shards, r *pb.GetPageRequest, send func(*pb.GetPageResponse, *answer.Hold) error) error {
 	done := s.metrics.begin(tally.Page)
 	b := batches.Get().(*batch)
 	defer batches.Put(b)
+	defer b.held.Release()
 	err := s.read(ctx, src, r, b)
 	done(err != nil)
 	m := &pb.GetPageResponse{RequestId: r.RequestId}
@@ -90,14 +92,14 @@ func (s *Server) answer(ctx, call context.Context, src *answer.Source, r *pb.Get
 			return err
 		}
 		m.StatusCode, m.Reason = code, status.Convert(err).Message()
-		return send(m)
+		return send(m, &b.held)
 	}
 	m.StatusCode, m.Rel, m.Page = pb.GetPageStatusCode_GET_PAGE_STATUS_CODE_OK, r.Rel, b.list
-	return send(m)
+	return send(m, &b.held)
 }
 
 // read reads the pages of a request into b.list.
-func (s *Server) read(ctx context.Context, src *answer.Source, r *pb.GetPageRequest, b *batch) error {
+func (s *Server) read(ctx context.Context, src *answer.Shards, r *pb.GetPageRequest, b *batch) error {
 	n := len(r.BlockNumber)
 	switch {
 	case r.RequestId == nil:
@@ -111,20 +113,24 @@ func (s *Server) read(ctx context.Context, src *answer.Source, r *pb.GetPageRequ
 	if err != nil {
 		return err
 	}
-	if err := owned(src.Shard(), rel, r.BlockNumber); err != nil {
-		return err
-	}
-	c, err := at(ctx, src, r.ReadLsn)
+	wanted, since, err := lsns(r.ReadLsn)
 	if err != nil {
 		return err
 	}
-	if err := s.memory.Acquire(ctx, int64(n)*pg.BlockSize); err != nil {
+	b.Reset()
+	for _, block := range r.BlockNumber {
+		b.Pages = append(b.Pages, answer.Page{Rel: rel, Block: block})
+	}
+	shares, err := src.Deal(ctx, &b.Batch, wanted, since)
+	if err != nil {
 		return err
 	}
-	defer s.memory.Release(int64(n) * pg.BlockSize)
-	b.lay(rel, r.BlockNumber)
+	if b.held, err = s.memory.Take(ctx, int64(n)*pg.BlockSize); err != nil {
+		return err
+	}
+	b.lay()
 	s.metrics.pages.Add(int64(n))
-	if !b.Read(ctx, src, c) {
+	if !shares.Read(ctx, &b.Batch) {
 		return nil
 	}
 	for i := range b.Pages {
@@ -135,20 +141,9 @@ func (s *Server) read(ctx context.Context, src *answer.Source, r *pb.GetPageRequ
 	return nil
 }
 
-// owned refuses blocks that another shard has.
-func owned(shard page.ShardIdentity, rel page.RelTag, blocks []uint32) error {
-	for _, n := range blocks {
-		if k := rel.Block(n); !shard.Owns(k) {
-			return fmt.Errorf("%w: block %d of relation %s is asked of shard %d, shard %d has it", answer.ErrRequest, n, rel, shard.Number, shard.Owner(k))
-		}
-	}
-	return nil
-}
-
 // lay gives each page its place.
-func (b *batch) lay(rel page.RelTag, blocks []uint32) {
-	b.Reset()
-	n := len(blocks)
+func (b *batch) lay() {
+	n := len(b.Pages)
 	if len(b.images) < n*pg.BlockSize {
 		b.images, b.pages, b.list = make([]byte, n*pg.BlockSize), make([]pb.Page, n), make([]*pb.Page, n)
 		for i := range b.pages {
@@ -157,9 +152,9 @@ func (b *batch) lay(rel page.RelTag, blocks []uint32) {
 	}
 	b.list = b.list[:n]
 	clear(b.images[:n*pg.BlockSize])
-	for i, block := range blocks {
+	for i := range b.Pages {
 		to := b.images[i*pg.BlockSize:][:pg.BlockSize:pg.BlockSize]
-		b.pages[i].BlockNumber, b.pages[i].Image = block, to
-		b.Pages = append(b.Pages, answer.Page{Rel: rel, Block: block, To: to})
+		b.pages[i].BlockNumber, b.pages[i].Image = b.Pages[i].Block, to
+		b.Pages[i].To = to
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	_ "google.golang.org/grpc/encoding/gzip" // for clients that ask for it
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/auth"
 	"github.com/stratapg/strata/pageserver/pageapi/pb"
 	"github.com/stratapg/strata/pg"
@@ -29,18 +29,25 @@ type Config struct {
 	Engine *strata.Engine
 	// Connections is how many may be open; further ones are closed at once. Default 4,096.
 	Connections int
-	// Streams is how many calls a connection may have under way; default 256.
+	// Streams is how many calls a connection may have under way; default 256. Calls is how many all of them together may;
+	// further ones are refused. Default 16,384.
 	Streams uint32
+	Calls   int
 	// Batch is how many pages a request may ask for; default 32.
 	Batch int
 	// MaxMessage bounds what a client may send in one message; default 64 KiB.
 	MaxMessage int
-	// Memory bounds the pages that are being read for all clients, in bytes; default 256 MiB.
+	// Memory bounds the pages of all clients together, in bytes, from when they are read until they are sent; default 256 MiB.
+	// Slow is how long a client may take for them while others wait for memory; default 5 seconds.
 	Memory int64
+	Slow   time.Duration
 	// WaitLSN is how long a request may wait for WAL; default 5 minutes.
 	WaitLSN time.Duration
 	// Startup is how long a client may take until its connection is made; default 30 seconds.
 	Startup time.Duration
+	// Ping is after how long a silent client is asked whether it is there, at least a second, and Pong how long it may take to
+	// say so, or else its connection is closed: it is half open. Default 30 and 20 seconds.
+	Ping, Pong time.Duration
 	// Idle is how long a client may take for an answer; default 10 minutes.
 	Idle time.Duration
 	// Grace is how long requests may go on after the server was told to stop; default 5 seconds.
@@ -54,12 +61,12 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for p, v := range map[*time.Duration]time.Duration{&c.WaitLSN: 5 * time.Minute, &c.Startup: 30 * time.Second, &c.Idle: 10 * time.Minute, &c.Grace: 5 * time.Second} {
+	for p, v := range map[*time.Duration]time.Duration{&c.WaitLSN: 5 * time.Minute, &c.Startup: 30 * time.Second, &c.Idle: 10 * time.Minute, &c.Grace: 5 * time.Second, &c.Slow: 5 * time.Second, &c.Ping: 30 * time.Second, &c.Pong: 20 * time.Second} {
 		if *p <= 0 {
 			*p = v
 		}
 	}
-	for p, v := range map[*int]int{&c.Connections: 4096, &c.Batch: 32, &c.MaxMessage: 64 << 10} {
+	for p, v := range map[*int]int{&c.Connections: 4096, &c.Calls: 16384, &c.Batch: 32, &c.MaxMessage: 64 << 10} {
 		if *p <= 0 {
 			*p = v
 		}
@@ -70,7 +77,7 @@ func (c Config) withDefaults() Config {
 	if c.Memory <= 0 {
 		c.Memory = 256 << 20
 	}
-	c.Memory = max(c.Memory, int64(c.Batch)*pg.BlockSize)
+	c.Memory = max(c.Memory, 2*int64(c.Batch)*pg.BlockSize)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -82,8 +89,9 @@ type Server struct {
 	pb.UnimplementedPageServiceServer
 	c       Config
 	metrics metrics
-	memory  *semaphore.Weighted
+	memory  *answer.Memory
 	conns   connections
+	calls   *admission
 	// ctx ends when the server is told to stop; of each Serve.
 	ctx context.Context
 }
@@ -94,7 +102,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("a page server needs an engine")
 	}
 	c = c.withDefaults()
-	return &Server{c: c, memory: semaphore.NewWeighted(c.Memory), ctx: context.Background()}, nil
+	return &Server{c: c, memory: answer.NewMemory(c.Memory, c.Slow), calls: &admission{most: int64(c.Calls)}, ctx: context.Background()}, nil
 }
 
 // Serve accepts connections until ctx ends. What is being answered then has Config.Grace to end; what waits for WAL is told
@@ -137,19 +145,16 @@ func (s *Server) stop(g *grpc.Server) {
 	<-graceful
 }
 
-// What pings are for is to find connections that are half open; Neon's clients send them every 30 seconds.
-const (
-	pingEvery   = 30 * time.Second
-	pingTimeout = 20 * time.Second
-	pingsAtMost = 5 * time.Second
-)
+// pingsAtMost is how often a client may ask whether the server is there; Neon's do every 30 seconds.
+const pingsAtMost = 5 * time.Second
 
 func (s *Server) options() []grpc.ServerOption {
 	const headers = 32 << 10
 	o := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(s.c.MaxMessage), grpc.MaxConcurrentStreams(s.c.Streams), grpc.MaxHeaderListSize(headers),
 		grpc.ConnectionTimeout(s.c.Startup),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingEvery, Timeout: pingTimeout}),
+		grpc.UnaryInterceptor(s.calls.unary), grpc.StreamInterceptor(s.calls.stream),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.c.Ping, Timeout: s.c.Pong}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsAtMost, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
 	}
@@ -163,5 +168,7 @@ func (s *Server) options() []grpc.ServerOption {
 func (s *Server) Metrics() Metrics {
 	m := s.metrics.get()
 	m.Connections, m.Accepted, m.Refused = s.conns.count()
+	m.Calls, m.CallsLimit, m.CallsRefused = s.calls.open.Load(), s.calls.most, s.calls.refused.Load()
+	m.Memory = s.memory.Metrics()
 	return m
 }

@@ -19,6 +19,7 @@ var codeOf = []struct {
 	code codes.Code
 }{
 	{answer.ErrRequest, codes.InvalidArgument},
+	{answer.ErrElsewhere, codes.InvalidArgument},
 	{strata.ErrBeforeHistory, codes.InvalidArgument},
 	{strata.ErrFutureLSN, codes.InvalidArgument},
 	{strata.ErrWrongShard, codes.InvalidArgument},

@@ -121,5 +121,5 @@ func TestInABrowser(t *testing.T) {
 	require.NotNil(t, m, "the page has not come to its end: %s", dom)
 	var got map[string]any
 	require.NoError(t, json.Unmarshal([]byte(html.UnescapeString(string(m[1]))), &got))
-	require.Equal(t, map[string]any{"errors": []any{}, "before": false, "after": "7", "zoomed": true, "steady": true, "moved": true, "named": true, "whole": true}, got)
+	require.Equal(t, map[string]any{"errors": []any{}, "before": false, "after": "7", "rate": true, "latency": true, "debts": true, "zoomed": true, "steady": true, "moved": true, "named": true, "whole": true}, got)
 }
