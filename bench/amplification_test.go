@@ -77,7 +77,7 @@ func (c *amplifiedCase) run(tb testing.TB, base, wal, strategy string) *amplifie
 	tl, _, err := t.Import(ctx, strata.ImportOptions{PGData: base, Name: "main"})
 	require.NoError(tb, err)
 	first, imported := tl.LastRecordLSN(), e.Metrics().FlushBytes
-	end := c.end
+	end := c.whole.end
 	if c.wal > 0 {
 		end = min(end, first+page.LSN(c.wal))
 	}

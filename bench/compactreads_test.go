@@ -3,9 +3,7 @@ package bench
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	strata "github.com/stratapg/strata"
+	"github.com/stratapg/strata/bench/workload"
 	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -23,51 +22,15 @@ import (
 const (
 	// readRate is how many reads begin in a second, however long those before them take.
 	readRate = 5000
-	// readCallers is how many can be under way.
-	readCallers = 256
 	// tail is the quantile that is compared.
 	tail = 0.99
 )
 
-// openLoop begins reads of random keys at a rate until stop is closed. What it gives is how long each took from the
-// moment at which it was due: a read that begins late because others are late counts with all its delay.
+// openLoop begins reads of random keys at a rate until stop is closed, and gives how long each took from the moment at which it was due.
 func openLoop(tb testing.TB, rate int, keys []page.Key, read func(k page.Key) error, stop <-chan struct{}) []time.Duration {
-	type due struct {
-		at time.Time
-		k  page.Key
-	}
-	work := make(chan due, readCallers)
-	var mu sync.Mutex
-	var all []time.Duration
-	var callers sync.WaitGroup
-	for range readCallers {
-		callers.Go(func() {
-			var took []time.Duration
-			for d := range work {
-				if err := read(d.k); err != nil {
-					tb.Error(err)
-				}
-				took = append(took, time.Since(d.at))
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, took...)
-		})
-	}
-	r := rand.New(rand.NewPCG(1, 2))
-	gap := time.Second / time.Duration(rate)
-	for at := time.Now(); ; at = at.Add(gap) {
-		select {
-		case <-stop:
-			close(work)
-			callers.Wait()
-			slices.Sort(all)
-			return all
-		default:
-		}
-		sleepUntil(at)
-		work <- due{at, keys[r.IntN(len(keys))]}
-	}
+	all, err := workload.OpenLoop(rate, 0, keys, read, stop)
+	require.NoError(tb, err)
+	return all
 }
 
 // openFor is openLoop for a time.
@@ -78,22 +41,17 @@ func openFor(tb testing.TB, d time.Duration, keys []page.Key, read func(k page.K
 }
 
 // openDuring is openLoop while fn runs.
-func openDuring(tb testing.TB, keys []page.Key, read func(k page.Key) error, fn func()) []time.Duration {
+func openDuring(tb testing.TB, rate int, keys []page.Key, read func(k page.Key) error, fn func()) []time.Duration {
 	stop := make(chan struct{})
 	go func() {
 		defer close(stop)
 		fn()
 	}()
-	return openLoop(tb, readRate, keys, read, stop)
+	return openLoop(tb, rate, keys, read, stop)
 }
 
 // quantile gives one of sorted times.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
-}
+func quantile(sorted []time.Duration, q float64) time.Duration { return workload.Quantile(sorted, q) }
 
 // newReadStore imports pages that are to be read, and puts a stack of L0 deltas of another relation on them. bare reads
 // the pages without the engine.
@@ -127,7 +85,7 @@ func (e *engineStore) bareMerge(tb testing.TB, disk *virtualfile.Disk, size int6
 		began := time.Now()
 		for done := int64(0); !stop.Load(); done += piece {
 			step(done)
-			sleepUntil(began.Add(time.Duration(float64(done+piece) / rate * float64(time.Second))))
+			workload.SleepUntil(began.Add(time.Duration(float64(done+piece) / rate * float64(time.Second))))
 		}
 	}
 	var inputs []*virtualfile.Handle
@@ -202,7 +160,7 @@ func benchCompactReads(b *testing.B, c compactCase, bandwidth int64) {
 		read := readOne(e.tl)
 		idle := openFor(b, rest, keys, read)
 		var run compactRun
-		busy := openDuring(b, keys, read, func() { run = e.compact(b, s) })
+		busy := openDuring(b, readRate, keys, read, func() { run = e.compact(b, s) })
 		rate := float64(run.bytes) / run.took.Seconds()
 		var stop atomic.Bool
 		var copying sync.WaitGroup
@@ -233,7 +191,8 @@ func TestCompactReads(t *testing.T) {
 	e, keys, _, _ := newReadStore(t, t.TempDir(), s, tinyPages, virtualfile.EngineStd, 0)
 	defer e.close(t)
 	var run compactRun
-	busy := openDuring(t, keys, readOne(e.tl), func() { run = e.compact(t, s) })
+	rate := testkit.Size(readRate/20, readRate, readRate) // what the race detector leaves time for
+	busy := openDuring(t, rate, keys, readOne(e.tl), func() { run = e.compact(t, s) })
 	require.Positive(t, run.Jobs)
 	require.Zero(t, run.L0Height)
 	require.NotEmpty(t, busy)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -23,14 +24,16 @@ import (
 	"github.com/stratapg/strata/virtualfile"
 )
 
-// serveModes are the two ways of the page service: with direct I/O and pages stored as they are, so that each comes from the
-// drive and can be compared with its sectors; and with layers in the file cache, compressed as by default.
+// serveModes are the ways of the page service: with direct I/O and pages stored as they are, so that each comes from the
+// drive and can be compared with its sectors; with layers in the file cache, compressed as by default; and with that cache
+// emptied before each round, and pages as they are.
 var serveModes = []struct {
 	name string
 	o    strata.Options
 }{
 	{"direct", strata.Options{IOMode: virtualfile.DirectRW, ImageCompression: layer.Compression{Disabled: true}}},
 	{"cached", strata.Options{IOMode: virtualfile.Buffered}},
+	{"cold", strata.Options{IOMode: virtualfile.Buffered, ImageCompression: layer.Compression{Disabled: true}}},
 }
 
 // serveEngine serves a tenant's engine on loopback and gives the address.
@@ -103,7 +106,7 @@ func (a *asker) ask(n int) error {
 }
 
 // askAll lets all connections read n pages in all.
-func askAll(askers []*asker, n int) error {
+func askAll[A interface{ ask(pages int) error }](askers []A, n int) error {
 	errs := make([]error, len(askers))
 	var wg sync.WaitGroup
 	for i, a := range askers {
@@ -128,8 +131,11 @@ func BenchmarkPageService(b *testing.B) {
 			tl, _ := importOnce(b, tn, cluster(b, clusterPages), "main")
 			s := &pageService{tl: tl, addr: serveEngine(b, engine)}
 			warm(b, tl, page.NewSet(addedRel.Blocks(clusterPages)))
-			if m.o.IOMode == virtualfile.DirectRW {
+			if m.name != "cached" {
 				s.bare, s.places = newBare(b, tl, dir, virtualfile.EngineStd, 512)
+			}
+			if m.name == "cold" {
+				s.cool = func() { emptyCache(b, tl, dir) }
 			}
 			for _, depth := range []int{1, 8, 32} {
 				b.Run(fmt.Sprintf("depth=%d", depth), func(b *testing.B) {
@@ -148,6 +154,18 @@ type pageService struct {
 	addr   string
 	bare   *bare
 	places map[page.Key][]place
+	cool   func() // done before each round, if it is set
+}
+
+// emptyCache has the kernel forget what it has of a timeline's layers.
+func emptyCache(b *testing.B, tl *strata.Timeline, dir string) {
+	id := tl.Info()
+	for _, d := range tl.Layers() {
+		f, err := os.Open(filepath.Join(dir, "tenants", id.Tenant.String(), "timelines", id.ID.String(), d.FileName()))
+		require.NoError(b, err)
+		require.NoError(b, dropCache(f))
+		require.NoError(b, f.Close())
+	}
 }
 
 func (s *pageService) bench(b *testing.B, depth, conns int) {
@@ -165,6 +183,9 @@ func (s *pageService) bench(b *testing.B, depth, conns int) {
 	var ratios []float64
 	pages := 0
 	turn := func() {
+		if s.cool != nil {
+			s.cool()
+		}
 		begin := time.Now()
 		if err := askAll(askers, round); err != nil {
 			b.Fatal(err)
@@ -221,4 +242,18 @@ func TestPageService(t *testing.T) {
 	addr := serveEngine(t, engine)
 	askers := []*asker{newAsker(t, addr, tl, 1, tinyPages, 1), newAsker(t, addr, tl, 2, tinyPages, 32)}
 	require.NoError(t, askAll(askers, 400))
+	calls := serveCalls(t, engine)
+	require.NoError(t, askAll([]*caller{newCaller(t, calls, tl, 1, tinyPages, 1, 32), newCaller(t, calls, tl, 2, tinyPages, 8, 1)}, 40))
+	r, read := rand.New(rand.NewPCG(1, 2)), 0
+	echo := dialEcho(t, echoServer(t, func(block uint32) error {
+		require.Less(t, block, uint32(tinyPages))
+		read++
+		return nil
+	}))
+	for _, ask := range []func(uint32) error{askers[0].askOne, echo.ask} {
+		all, err := times(nil, 20, r, tinyPages, ask)
+		require.NoError(t, err)
+		require.Len(t, all, 20)
+	}
+	require.Equal(t, 20, read)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/internal/sample"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/virtualfile"
 )
 
 // relation is one to be read whole.
@@ -23,8 +24,8 @@ type relation struct {
 }
 
 // historyStore imports the sample, ingests its WAL into L0 layers of 1 MiB each, and lists all main forks at
-// its end.
-func historyStore(tb testing.TB) (*strata.Timeline, []relation) {
+// its end. fs is where layers are, by default on the disk.
+func historyStore(tb testing.TB, fs virtualfile.FS) (*strata.Timeline, []relation) {
 	tb.Helper()
 	ctx := context.Background()
 	s, err := sample.Open(sampleDir)
@@ -32,8 +33,8 @@ func historyStore(tb testing.TB) (*strata.Timeline, []relation) {
 	dir := tb.TempDir()
 	require.NoError(tb, s.ExtractCluster(filepath.Join(dir, "cluster")))
 	require.NoError(tb, s.ExtractWAL(filepath.Join(dir, "wal")))
-	tl, _ := importOnce(tb, openStore(tb, strata.Options{CheckpointDistance: 1 << 20}), filepath.Join(dir, "cluster"), "main")
-	_, err = tl.Ingest(ctx, strata.IngestOptions{Dir: filepath.Join(dir, "wal")})
+	tl, _ := importOnce(tb, openStore(tb, strata.Options{FS: fs, CheckpointDistance: 1 << 20}), filepath.Join(dir, "cluster"), "main")
+	_, err = tl.Ingest(ctx, strata.IngestOptions{Dir: filepath.Join(dir, "wal"), Until: walFixtures[0].reach().end})
 	require.NoError(tb, err)
 	require.NoError(tb, tl.Flush(ctx))
 	return tl, relations(tb, tl)
@@ -78,7 +79,7 @@ func readRelations(tb testing.TB, tl *strata.Timeline, rels []relation, see func
 
 // BenchmarkReadRelations reads every page of every relation of the sample cluster behind its L0 layers.
 func BenchmarkReadRelations(b *testing.B) {
-	tl, rels := historyStore(b)
+	tl, rels := historyStore(b, nil)
 	b.ReportAllocs()
 	pages := 0
 	cpu := startCPU()
@@ -93,7 +94,7 @@ func BenchmarkReadRelations(b *testing.B) {
 
 // TestReadRelations runs what the benchmark runs, once, and says what it read.
 func TestReadRelations(t *testing.T) {
-	tl, rels := historyStore(t)
+	tl, rels := historyStore(t, virtualfile.NewMem())
 	crc := crc32.NewIEEE()
 	pages := readRelations(t, tl, rels, func(k page.Key, v []byte) {
 		fmt.Fprint(crc, k)
@@ -104,7 +105,7 @@ func TestReadRelations(t *testing.T) {
 
 // BenchmarkGetPage reads one page an operation, chosen at random, behind the same layers.
 func BenchmarkGetPage(b *testing.B) {
-	tl, rels := historyStore(b)
+	tl, rels := historyStore(b, nil)
 	var keys []page.Key
 	for _, r := range rels {
 		for block := range r.blocks {

@@ -85,7 +85,7 @@ func replays(t testing.TB) map[string]*replay {
 		value, err := page.DecodeValue(append([]byte(nil), v...))
 		req := requests[k]
 		if req == nil {
-			req = &walredo.Request{Key: k, LSN: f.end, Version: d.Version, Flavour: f.flavour, Checksums: d.HintBits, Base: base.pages[k]}
+			req = &walredo.Request{Key: k, LSN: f.whole.end, Version: d.Version, Flavour: f.flavour, Checksums: d.HintBits, Base: base.pages[k]}
 			requests[k] = req
 		}
 		req.Records = append(req.Records, walredo.Record{LSN: lsn, Value: value})

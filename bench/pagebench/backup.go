@@ -59,10 +59,18 @@ func (b *Backup) loop(ctx context.Context, t Target, took Latencies) error {
 	for {
 		begun := time.Now()
 		if err := take(ctx, t, &begun); err != nil {
-			return errors.Join(ctx.Err(), err)
+			return errors.Join(ended(ctx), err)
 		}
 		took.add(time.Since(begun))
 	}
+}
+
+// ended gives the context's error, also where its timer is a moment behind the deadline by which a dial ends itself.
+func ended(ctx context.Context) error {
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 func (b *Backup) inProcess(ctx context.Context, t Target, _ *time.Time) error {

@@ -5,7 +5,7 @@
 //
 // Pages are asked for over the PostgreSQL protocol (Pagestream), over gRPC (GRPC), or of an engine in this process (Library), so that
 // the protocol's part in what a page costs can be told. Churn, Aux and the key spaces go over the management API (API). Ingest
-// writes into a timeline of an engine in this process.
+// writes into a timeline of an engine in this process or, over that API, of a server for tests.
 //
 // # Closed and open loops
 //

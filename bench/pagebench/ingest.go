@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	strata "github.com/stratapg/strata"
@@ -13,7 +14,7 @@ import (
 	"github.com/stratapg/strata/pg"
 )
 
-// Ingest puts values into a timeline of an engine in this process, as fast as that takes them.
+// Ingest puts values into a timeline, of an engine in this process or of a server, as fast as that takes them.
 type Ingest struct {
 	// ValueSize is that of the values, Batch how many are put at once, Volume how many bytes of them in all.
 	ValueSize, Batch int
@@ -58,6 +59,46 @@ func (i *Ingest) Validate() error {
 
 // Run puts the values behind the end of a timeline, which is its caller's alone meanwhile, and makes them durable.
 func (i Ingest) Run(ctx context.Context, tl *strata.Timeline) (IngestResult, error) {
+	rel := page.RelTag{Spc: pg.DefaultTablespace, DB: 5, Rel: 16384}
+	lsn := tl.LastRecordLSN()
+	var b page.Batch
+	return i.run(ctx, func(ctx context.Context, blocks []uint32, value []byte) error {
+		b.Reset()
+		for _, block := range blocks {
+			lsn += 8
+			b.PutRecord(rel.Block(block), lsn, true, value)
+		}
+		return tl.Put(ctx, &b)
+	}, func(ctx context.Context) (int, error) {
+		err := tl.Flush(ctx)
+		return len(tl.Layers()), err
+	})
+}
+
+// RunRemote puts the values as auxiliary files of a server's timeline over its management API, a call for each batch, and has it write what is
+// in memory. No protocol of page servers takes WAL, and servers take files from those who test them alone (strata serve --testing).
+func (i Ingest) RunRemote(ctx context.Context, a *API, t Target) (IngestResult, error) {
+	path := fmt.Sprintf("/v1/tenant/%s/timeline/%s/", t.Tenant, t.Timeline)
+	return i.run(ctx, func(ctx context.Context, blocks []uint32, value []byte) error {
+		files := make(map[string]string, len(blocks))
+		for _, block := range blocks {
+			files[fmt.Sprintf("pg_logical/mappings/%08x", block)] = string(value)
+		}
+		return a.put(ctx, http.MethodPost, path+"ingest_aux_files", map[string]any{"aux_files": files}, nil)
+	}, func(ctx context.Context) (int, error) {
+		if err := a.call(ctx, http.MethodPut, path+"checkpoint?compact=false", "", nil); err != nil {
+			return 0, err
+		}
+		var layers struct {
+			Historic []json.RawMessage `json:"historic_layers"`
+		}
+		err := a.call(ctx, http.MethodGet, path+"layer", "", &layers)
+		return len(layers.Historic), err
+	})
+}
+
+// run draws batches for put, and then has flush make all durable, which gives the number of layers.
+func (i Ingest) run(ctx context.Context, put func(ctx context.Context, blocks []uint32, value []byte) error, flush func(context.Context) (int, error)) (IngestResult, error) {
 	r := IngestResult{Latencies: newLatencies()}
 	if err := i.Validate(); err != nil {
 		return r, err
@@ -67,40 +108,32 @@ func (i Ingest) Run(ctx context.Context, tl *strata.Timeline) (IngestResult, err
 		limited, cancel = context.WithTimeout(ctx, i.Runtime)
 	}
 	defer cancel()
-	rel := page.RelTag{Spc: pg.DefaultTablespace, DB: 5, Rel: 16384}
 	rnd := rand.New(rand.NewPCG(i.Seed, 1))
-	value, lsn := make([]byte, i.ValueSize), tl.LastRecordLSN()
+	value, blocks := make([]byte, i.ValueSize), make([]uint32, i.Batch)
 	for n := range value {
-		value[n] = byte(rnd.Uint32())
+		value[n] = 'a' + byte(rnd.Uint32N(26)) // text, which JSON carries as it is
 	}
 	begin := time.Now()
-	var b page.Batch
 	for n := uint32(0); r.Bytes < i.Volume && limited.Err() == nil; {
-		for range i.Batch {
-			block := n % i.Keys
+		for b := range blocks {
+			blocks[b] = n % i.Keys
 			if i.Random {
-				block = rnd.Uint32N(i.Keys)
+				blocks[b] = rnd.Uint32N(i.Keys)
 			}
-			lsn += 8
-			b.PutRecord(rel.Block(block), lsn, true, value)
-			r.Bytes += int64(len(value))
 			n++
 		}
 		begun := time.Now()
-		if err := tl.Put(limited, &b); err != nil {
+		if err := put(limited, blocks, value); err != nil {
 			if limited.Err() != nil && errors.Is(err, limited.Err()) {
-				r.Bytes -= int64(i.Batch * len(value))
 				break
 			}
 			return r, err
 		}
 		r.Latencies.add(time.Since(begun))
-		b.Reset()
+		r.Bytes += int64(i.Batch * len(value))
 	}
 	flushing := time.Now()
-	if err := tl.Flush(ctx); err != nil {
-		return r, err
-	}
-	r.Flushed, r.Elapsed, r.Layers = time.Since(flushing), time.Since(begin), len(tl.Layers())
-	return r, nil
+	layers, err := flush(ctx)
+	r.Flushed, r.Elapsed, r.Layers = time.Since(flushing), time.Since(begin), layers
+	return r, err
 }

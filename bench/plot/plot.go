@@ -136,9 +136,12 @@ func ticksTo(most float64) (out []Tick) {
 	}
 }
 
-// Short writes a value with three digits, and a letter for its thousands.
+// Short writes a value with three digits, of thousands four, and a letter where there are more of them.
 func Short(v float64) string {
-	unit := cmp.Or(map[bool]string{true: "M"}[v >= 1e6], map[bool]string{true: "k"}[v >= 1e4])
+	if v >= 999.5 && v < 9999.5 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	unit := cmp.Or(map[bool]string{true: "M"}[v >= 1e6], map[bool]string{true: "k"}[v >= 9999.5])
 	switch unit {
 	case "M":
 		v /= 1e6

@@ -42,7 +42,7 @@ func TestDrawings(t *testing.T) {
 }
 
 func TestShort(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 0.25: "0.25", 9999: "1e+04", 12345: "12.3k", 2.5e6: "2.5M"} {
+	for v, want := range map[float64]string{0: "0", 0.25: "0.25", 999.4: "999", 999.6: "1000", 8821.5: "8822", 9999: "9999", 9999.7: "10k", 12345: "12.3k", 2.5e6: "2.5M"} {
 		require.Equal(t, want, Short(v))
 	}
 	ticks := ticksTo(930)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 )
 
 // Version is that of the lines.
@@ -45,9 +46,16 @@ func (m *Metric) Quartiles() (median, noise float64) {
 	return median, noise
 }
 
-// Write writes a line.
+// Write writes a line, values with six digits.
 func (l *Line) Write(w io.Writer) error {
 	l.Version = Version
+	for i := range l.Metrics {
+		for n, v := range l.Metrics[i].Values {
+			if short, err := strconv.ParseFloat(strconv.FormatFloat(v, 'g', 6, 64), 64); err == nil {
+				l.Metrics[i].Values[n] = short
+			}
+		}
+	}
 	return json.NewEncoder(w).Encode(l)
 }
 

@@ -34,7 +34,8 @@ type Info struct {
 	Workload string            `json:"workload"`
 	Seed     uint64            `json:"seed"`
 	Options  map[string]string `json:"options"`
-	// Files are those of the store, in order; Digest is over their names and digests.
+	// Files are those of the store, in order. Digest is over the names and digests of layers among them: who prepares the same
+	// with the same seed has the same.
 	Files  []File `json:"files"`
 	Digest string `json:"digest"`
 }
@@ -221,6 +222,9 @@ func digest(ctx context.Context, store string, whole bool) (files []File, sum st
 	})
 	all := sha256.New()
 	for _, f := range files {
+		if !unchanging(f.Name) {
+			continue
+		}
 		fmt.Fprintf(all, "%s %d %s\n", f.Name, f.Size, f.SHA256)
 	}
 	return files, hex.EncodeToString(all.Sum(nil)), err

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,13 +21,13 @@ import (
 const storm = 8
 
 // Storms take base backups of the sample cluster, as computes that start do: one after the other, and many at once.
-func (f Folders) Storms() (out []Workload) {
+func (f Folders) Storms(s Size) (out []Workload) {
 	for _, n := range []int{1, storm} {
 		out = append(out, Workload{
 			Name:    fmt.Sprintf("BackupStorm/clients=%d", n),
 			Metrics: []Metric{{"backups/s", true}, {"MB/s", true}},
 			Prepare: func(ctx context.Context, dir string) (j Job, err error) {
-				tl, closeAll, err := f.importSample(ctx, dir)
+				tl, closeAll, err := f.importSample(ctx, dir, s.Databases)
 				if err != nil {
 					return j, err
 				}
@@ -66,7 +67,7 @@ func backup(ctx context.Context, tl *strata.Timeline, w io.Writer) (int64, error
 }
 
 // importSample makes a store of the sample cluster, or opens the one that was made.
-func (f Folders) importSample(ctx context.Context, dir string) (tl *strata.Timeline, closeAll func() error, err error) {
+func (f Folders) importSample(ctx context.Context, dir string, databases []string) (tl *strata.Timeline, closeAll func() error, err error) {
 	e, err := strata.Open(ctx, strata.Options{Dir: dir, CreateIfMissing: true})
 	if err != nil {
 		return nil, nil, err
@@ -96,6 +97,20 @@ func (f Folders) importSample(ctx context.Context, dir string) (tl *strata.Timel
 	if err := s.ExtractCluster(data); err != nil {
 		return nil, nil, err
 	}
+	if err := keepDatabases(filepath.Join(data, "base"), databases); err != nil {
+		return nil, nil, err
+	}
 	tl, _, err = tn.Import(ctx, strata.ImportOptions{PGData: data, Name: "main"})
 	return tl, e.Close, err
+}
+
+// keepDatabases removes the folders of databases that are not named, if any is.
+func keepDatabases(base string, names []string) error {
+	all, err := os.ReadDir(base)
+	for _, d := range all {
+		if err == nil && len(names) > 0 && !slices.Contains(names, d.Name()) {
+			err = os.RemoveAll(filepath.Join(base, d.Name()))
+		}
+	}
+	return err
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/stratapg/strata/internal/budget"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
@@ -15,18 +17,19 @@ import (
 // IngestCase is one row of Neon's bench_ingest: images of zeros, of one size, under keys whose last field
 // alone differs.
 type IngestCase struct {
-	Name string
-	Size int
-	last func(i uint32) uint32
+	Name    string
+	Size    int
+	ordered bool
+	last    func(i uint32) uint32
 }
 
 // IngestCases are its rows, and IngestModes its columns.
 var (
 	IngestCases = []IngestCase{
-		{"100B-seq", 100, func(i uint32) uint32 { return i }},
-		{"100B-rand", 100, Murmur32},
-		{"100B-rand-reuse", 100, func(i uint32) uint32 { return Murmur32(i) & 0x3FF }},
-		{"8KiB-seq", 8192, func(i uint32) uint32 { return i }},
+		{"100B-seq", 100, true, func(i uint32) uint32 { return i }},
+		{"100B-rand", 100, false, Murmur32},
+		{"100B-rand-reuse", 100, false, func(i uint32) uint32 { return Murmur32(i) & 0x3FF }},
+		{"8KiB-seq", 8192, true, func(i uint32) uint32 { return i }},
 	}
 	IngestModes = []struct {
 		Name string
@@ -51,6 +54,8 @@ type Ingest struct {
 	disk *virtualfile.Disk
 	pool *layer.MemPool
 	dir  string
+	// Reads has the last values read all the while, as a compute does whose WAL it is.
+	Reads bool
 	// Put is the part of All that the values take to be in memory, with the freeze.
 	Put, All Phase
 }
@@ -103,11 +108,15 @@ func (g *Ingest) Run(ctx context.Context, c IngestCase, volume int64, delta bool
 	return d.Size, g.disk.Remove(filepath.Join(g.dir, d.FileName()))
 }
 
-func (g *Ingest) timed(ctx context.Context, c IngestCase, volume int64, delta bool) (layer.Desc, error) {
+func (g *Ingest) timed(ctx context.Context, c IngestCase, volume int64, delta bool) (_ layer.Desc, err error) {
 	defer g.All.began()()
 	ended := g.Put.began()
 	mem := layer.NewMem(ingestStart, g.pool)
 	defer mem.Release()
+	if g.Reads {
+		stop := readLast(ctx, mem, c, uint32(volume/int64(c.Size)))
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	var b page.Batch
 	image := make([]byte, c.Size)
 	lsn := ingestStart
@@ -141,39 +150,81 @@ func (g *Ingest) timed(ctx context.Context, c IngestCase, volume int64, delta bo
 	return w.Finish(ctx, page.MaxKey)
 }
 
+// lastKeys is how many keys are read at once while others are put.
+const lastKeys = 33
+
+// readLast reads the last keys of those that will be put, in a loop on a goroutine of its own, until the function that it gives is called.
+func readLast(ctx context.Context, mem *layer.Mem, c IngestCase, values uint32) (stop func() error) {
+	var keys []page.Key
+	for i := values - min(values, lastKeys); i < values; i++ {
+		keys = append(keys, page.Key{F6: c.last(i)})
+	}
+	set, reading := page.SetOfKeys(keys...), errgroup.Group{}
+	limited, cancel := context.WithCancel(ctx)
+	reading.Go(func() error {
+		for limited.Err() == nil {
+			if err := collect(ctx, mem, set); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return func() error {
+		cancel()
+		return reading.Wait()
+	}
+}
+
+func collect(ctx context.Context, mem *layer.Mem, keys page.Set) error {
+	c := layer.NewCollector(keys, page.MaxLSN)
+	defer c.Release()
+	if err := mem.Collect(ctx, c, keys, page.LSNRange{Start: ingestStart, End: page.MaxLSN}); err != nil {
+		return err
+	}
+	return c.Fetch(ctx)
+}
+
 // ingestMemory is how many times the bytes ingested the budget of Ingests is: all values are in memory, with what they need beside them.
 const ingestMemory = 8
 
 // Ingests is Neon's bench_ingest: images in batches of 16 into one in-memory layer, which is then frozen and, but for nodelta,
-// written as an L0 delta, synced and renamed.
+// written as an L0 delta, synced and renamed; where keys come in order also while the last ones are read.
 func Ingests(s Size) (out []Workload) {
 	for _, m := range IngestModes {
 		for _, c := range IngestCases {
 			for _, delta := range []bool{true, false} {
-				out = append(out, Workload{
-					Name:    "Ingest/" + m.Name + "/" + c.Name + map[bool]string{true: "/delta", false: "/nodelta"}[delta],
-					Metrics: []Metric{{"MiB/s", true}, {"put-ns", false}},
-					Prepare: func(ctx context.Context, dir string) (j Job, err error) {
-						g, err := NewIngest(dir, m.Mode, ingestMemory*s.Bytes)
-						if err != nil {
-							return j, err
-						}
-						j.Close = g.Close
-						size, err := g.Run(ctx, c, s.Bytes, delta)
-						j.Check = uint32(size)
-						j.Round = func(ctx context.Context) ([]float64, error) {
-							g.Put, g.All = Phase{}, Phase{}
-							_, err := g.Run(ctx, c, s.Bytes, delta)
-							return []float64{float64(s.Bytes) / (1 << 20) / g.All.Wall.Seconds(), float64(g.Put.Wall.Nanoseconds()) / float64(s.Bytes/int64(c.Size))}, err
-						}
-						if err != nil {
-							return j, errors.Join(err, j.Close())
-						}
-						return j, nil
-					},
-				})
+				name := "Ingest/" + m.Name + "/" + c.Name + map[bool]string{true: "/delta", false: "/nodelta"}[delta]
+				out = append(out, ingest(name, m.Mode, c, s.Bytes, delta, false))
+				if c.ordered {
+					out = append(out, ingest(name+"/reads", m.Mode, c, s.Bytes, delta, true))
+				}
 			}
 		}
 	}
 	return out
+}
+
+func ingest(name string, mode virtualfile.Mode, c IngestCase, bytes int64, delta, reads bool) Workload {
+	return Workload{
+		Name:    name,
+		Metrics: []Metric{{"MiB/s", true}, {"put-ns", false}},
+		Prepare: func(ctx context.Context, dir string) (j Job, err error) {
+			g, err := NewIngest(dir, mode, ingestMemory*bytes)
+			if err != nil {
+				return j, err
+			}
+			j.Close, g.Reads = g.Close, reads
+			size, err := g.Run(ctx, c, bytes, delta)
+			j.Check = uint32(size)
+			j.Round = func(ctx context.Context) ([]float64, error) {
+				g.Put, g.All = Phase{}, Phase{}
+				_, err := g.Run(ctx, c, bytes, delta)
+				return []float64{float64(bytes) / (1 << 20) / g.All.Wall.Seconds(), float64(g.Put.Wall.Nanoseconds()) / float64(bytes/int64(c.Size))}, err
+			}
+			if err != nil {
+				return j, errors.Join(err, j.Close())
+			}
+			return j, nil
+		},
+	}
 }

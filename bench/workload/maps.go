@@ -86,8 +86,8 @@ func SearchAll(m *layer.Map, all []Search) (hits int, sum uint32) {
 // minSearches is how many searches a round makes at least.
 const minSearches = 20_000
 
-// mapWorkload searches a map just below its images.
-func mapWorkload(name string, make func() (*layer.Map, []layer.Desc, error)) Workload {
+// mapWorkload searches a map.
+func mapWorkload(name string, searches func([]layer.Desc) []Search, make func() (*layer.Map, []layer.Desc, error)) Workload {
 	return Workload{
 		Name:    "LayerMapSearch/" + name,
 		Metrics: []Metric{{"ns/op", false}},
@@ -96,7 +96,7 @@ func mapWorkload(name string, make func() (*layer.Map, []layer.Desc, error)) Wor
 			if err != nil {
 				return Job{}, err
 			}
-			all := BelowImages(ds)
+			all := searches(ds)
 			_, sum := SearchAll(m, all)
 			return Job{Check: sum, Close: func() error { return nil }, Round: func(context.Context) ([]float64, error) {
 				n, begin := 0, time.Now()
@@ -112,9 +112,38 @@ func mapWorkload(name string, make func() (*layer.Map, []layer.Desc, error)) Wor
 	}
 }
 
-// Maps are searches in a made-up layer map: images one above the other, each of one key, as in Neon's benchmark.
+// sightWorkload finds the layers that no read at some LSNs, and at the map's end, can need.
+func sightWorkload(name string, points []page.LSN, make func() (*layer.Map, []layer.Desc, error)) Workload {
+	return Workload{
+		Name:    "LayerMapVisibility/" + name,
+		Metrics: []Metric{{"ms/op", false}},
+		Prepare: func(context.Context, string) (Job, error) {
+			m, _, err := make()
+			if err != nil {
+				return Job{}, err
+			}
+			sum := uint32(len(m.Visibility(points).Covered))
+			return Job{Check: sum, Close: func() error { return nil }, Round: func(context.Context) ([]float64, error) {
+				begin := time.Now()
+				if n := len(m.Visibility(points).Covered); uint32(n) != sum {
+					return nil, fmt.Errorf("%d layers are covered, and were %d before", n, sum)
+				}
+				return []float64{time.Since(begin).Seconds() * 1e3}, nil
+			}}, nil
+		},
+	}
+}
+
+// branchPoints are how many LSNs of a made-up map others branch off at.
+const branchPoints = 100
+
+// Maps are searches in a made-up layer map, and what is visible in it: images one above the other, each of one key, as in Neon's benchmark.
 func Maps(s Size) []Workload {
-	return []Workload{mapWorkload(fmt.Sprintf("sequential=%d", s.Layers), func() (*layer.Map, []layer.Desc, error) {
+	name, points := fmt.Sprintf("sequential=%d", s.Layers), []page.LSN{}
+	for i := range branchPoints {
+		points = append(points, page.LSN(1+i*s.Layers/branchPoints))
+	}
+	stack := func() (*layer.Map, []layer.Desc, error) {
 		const keys, step = 100, 10
 		ds := make([]layer.Desc, 0, s.Layers)
 		for i := range s.Layers {
@@ -124,21 +153,35 @@ func Maps(s Size) []Workload {
 		}
 		m, err := layer.NewMap(ds)
 		return m, ds, err
-	})}
+	}
+	return []Workload{mapWorkload(name, BelowImages, stack), sightWorkload(name, points, stack)}
 }
 
-// RealMaps are searches in the maps of Fixtures.
+// What Neon's benchmark asks of the map odd-brook: one value, the directory of a database's relations; and what reads at its end, and at
+// those LSNs of its branches, see.
+var (
+	oddBrookDirectory = Search{page.Key{F1: 0x00, F2: 0x067F, F3: 0x8000, F6: 1}, 0xD0_80208AE1}
+	oddBrookEnd       = page.LSN(0x1C7_60FA190)
+	oddBrookBranches  = []page.LSN{oddBrookEnd, 0x931_BEAD539, 0x931_BF63011, 0x931_B33AE68, 0x38E_67ABFA0, 0x914_E3F38F0}
+)
+
+// RealMaps are searches in the maps of Fixtures, and what is visible in them.
 func (f Folders) RealMaps() (out []Workload) {
-	for _, name := range []string{"odd-brook", "large"} {
-		out = append(out, mapWorkload(name, func() (*layer.Map, []layer.Desc, error) {
+	load := func(name string) func() (*layer.Map, []layer.Desc, error) {
+		return func() (*layer.Map, []layer.Desc, error) {
 			names, err := LayerNames(filepath.Join(f.Fixtures, RealMaps[name]))
 			if err != nil {
 				return nil, nil, err
 			}
 			return LoadMap(names)
-		}))
+		}
 	}
-	return out
+	const odd, large = "odd-brook", "large"
+	directory := func([]layer.Desc) []Search { return []Search{oddBrookDirectory} }
+	return []Workload{
+		mapWorkload(odd, BelowImages, load(odd)), mapWorkload(odd+"/directory", directory, load(odd)), mapWorkload(large, BelowImages, load(large)),
+		sightWorkload(odd, oddBrookBranches[:1], load(odd)), sightWorkload(odd+"/branches", oddBrookBranches, load(odd)),
+	}
 }
 
 // queueRounds is how many indexes are scheduled in a round.
@@ -146,7 +189,7 @@ const queueRounds = 1000
 
 // Queues schedule the upload of an index while many deletions are under way, as Neon's upload_queue benchmark does.
 func Queues(s Size) (out []Workload) {
-	for _, n := range []int{0, s.Layers} {
+	for _, n := range tens(s.Layers) {
 		out = append(out, Workload{
 			Name:    fmt.Sprintf("UploadQueue/inprogress=%d", n),
 			Metrics: []Metric{{"ns/op", false}},
@@ -177,6 +220,15 @@ func Queues(s Size) (out []Workload) {
 				}}, nil
 			},
 		})
+	}
+	return out
+}
+
+// tens are 0 and the powers of ten up to a number.
+func tens(most int) []int {
+	out := []int{0}
+	for n := 1; n <= most; n *= 10 {
+		out = append(out, n)
 	}
 	return out
 }

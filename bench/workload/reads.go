@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"time"
 
 	"github.com/stratapg/strata/page"
@@ -38,23 +39,33 @@ func Reads(s Size) (out []Workload) {
 				},
 			})
 		}
-		for _, height := range s.Heights {
-			for _, depth := range s.Depths {
-				out = append(out, Workload{
-					Name:    fmt.Sprintf("L0Stack/%s/height=%d/depth=%d", e.Name, height, depth),
-					Metrics: []Metric{{"µs/op", false}, {"bare-µs/op", false}, {"ratio", false}},
-					Prepare: func(ctx context.Context, dir string) (Job, error) {
-						m, err := OpenStack(ctx, dir, e.Kind, height, s.Pages)
-						return duelJob(ctx, m, err, e.Kind, chunk, depth, func(ours, theirs Side, n float64) []float64 {
-							d := float64(depth)
-							return []float64{micros(ours.Wall) * d / n, micros(theirs.Wall) * d / n, ours.Wall.Seconds() / theirs.Wall.Seconds()}
-						})
-					},
-				})
+		for i, pages := range slices.Concat([]int{s.Pages}, s.Relations) {
+			relation := ""
+			if i > 0 {
+				relation = fmt.Sprintf("/pages=%d", pages)
+			}
+			for _, height := range s.Heights {
+				for _, depth := range s.Depths {
+					out = append(out, stackReads(fmt.Sprintf("L0Stack/%s/height=%d%s/depth=%d", e.Name, height, relation, depth), e.Kind, height, pages, depth))
+				}
 			}
 		}
 	}
 	return out
+}
+
+func stackReads(name string, kind virtualfile.EngineKind, height, pages, depth int) Workload {
+	return Workload{
+		Name:    name,
+		Metrics: []Metric{{"µs/op", false}, {"bare-µs/op", false}, {"ratio", false}},
+		Prepare: func(ctx context.Context, dir string) (Job, error) {
+			m, err := OpenStack(ctx, dir, kind, height, pages)
+			return duelJob(ctx, m, err, kind, chunk, depth, func(ours, theirs Side, n float64) []float64 {
+				d := float64(depth)
+				return []float64{micros(ours.Wall) * d / n, micros(theirs.Wall) * d / n, ours.Wall.Seconds() / theirs.Wall.Seconds()}
+			})
+		},
+	}
 }
 
 func micros(d time.Duration) float64 { return d.Seconds() * 1e6 }

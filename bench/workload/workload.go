@@ -32,22 +32,33 @@ type Job struct {
 
 // Size says how large workloads are.
 type Size struct {
-	// Pages of relations, layers of stacks, bytes that are ingested.
-	Pages   int
-	Heights []int
-	Depths  []int
-	Bytes   int64
+	// Pages of relations; Relations are further sizes under a stack. Heights are of stacks, Depths how many reads are under way.
+	Pages     int
+	Relations []int
+	Heights   []int
+	Depths    []int
+	// Bytes that are ingested, or merged.
+	Bytes int64
 	// Layers of made-up layer maps and upload queues.
 	Layers int
-	// Timelines that clients share in the measurement of the highest throughput.
-	Timelines int
+	// Timelines, or Tenants, that clients share in the measurement of the highest throughput.
+	Timelines, Tenants int
+	// Clients of a redo process.
+	Clients []int
+	// Databases of the sample cluster that are imported; all of them if there is none.
+	Databases []string
+	// Rate is how many reads begin in a second beside compaction, and Idle how many are made at rest, to compare others with.
+	Rate, Idle int
 }
 
-// Sizes by name: tiny for tests, quick for a minute or two, long for a machine that is there for it.
+// Sizes by name: tiny for tests, quick for some minutes, long for a machine that is there for it.
 var (
-	Tiny  = Size{Pages: 64, Heights: []int{3}, Depths: []int{2}, Bytes: 1 << 20, Layers: 100, Timelines: 2}
-	Quick = Size{Pages: 4096, Heights: []int{1, 20}, Depths: []int{1, 8}, Bytes: 32 << 20, Layers: 10_000, Timelines: 4}
-	Long  = Size{Pages: 64 << 10, Heights: []int{1, 5, 20}, Depths: []int{1, 2, 4, 8}, Bytes: 128 << 20, Layers: 1_000_000, Timelines: 16}
+	Tiny = Size{Pages: 64, Relations: []int{16}, Heights: []int{3}, Depths: []int{2}, Bytes: 1 << 20, Layers: 100,
+		Timelines: 2, Tenants: 2, Clients: []int{2}, Databases: []string{"1"}, Rate: 200, Idle: 5}
+	Quick = Size{Pages: 4096, Relations: []int{1024}, Heights: []int{1, 20}, Depths: []int{1, 8}, Bytes: 32 << 20, Layers: 10_000,
+		Timelines: 4, Tenants: 4, Clients: []int{1, 8, 64}, Rate: 5000, Idle: 500}
+	Long = Size{Pages: 64 << 10, Relations: []int{6400}, Heights: []int{1, 5, 20}, Depths: []int{1, 2, 4, 8}, Bytes: 128 << 20, Layers: 1_000_000,
+		Timelines: 16, Tenants: 100, Clients: []int{1, 2, 4, 8, 16, 32, 64, 128}, Rate: 5000, Idle: 5000}
 )
 
 // Median is the middle of some values; they are sorted.
@@ -58,9 +69,9 @@ func Median(values []float64) float64 {
 
 // All lists the workloads of a size: those whose data are made, and those of what is in the folders that are named.
 func (f Folders) All(s Size) []Workload {
-	out := slices.Concat(Reads(s), Scans(s), Throughput(s), Ingests(s), Maps(s), Queues(s))
+	out := slices.Concat(Reads(s), Scans(s), Throughput(s), Compactions(s), Ingests(s), f.Redo(s), Maps(s), Queues(s))
 	if f.Sample != "" {
-		out = append(out, f.Storms()...)
+		out = append(out, f.Storms(s)...)
 	}
 	if f.Fixtures != "" {
 		out = append(out, f.RealMaps()...)
@@ -69,5 +80,5 @@ func (f Folders) All(s Size) []Workload {
 }
 
 // Folders are where data are that are not made: of the sample cluster (testdata/sample of the repository), and of the layer names of Neon's
-// timelines. What is empty is left out.
-type Folders struct{ Sample, Fixtures string }
+// timelines; and the program that serves redo as its subcommand redo-worker. What is empty is left out.
+type Folders struct{ Sample, Fixtures, Redoer string }

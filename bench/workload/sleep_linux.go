@@ -1,4 +1,4 @@
-package bench
+package workload
 
 import (
 	"runtime"
@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleepUntil waits on the kernel's clock: the runtime's timers are up to a millisecond late where nothing runs, which is
+// SleepUntil waits on the kernel's clock: the runtime's timers are up to a millisecond late where nothing runs, which is
 // more than most reads take.
-func sleepUntil(at time.Time) {
+func SleepUntil(at time.Time) {
 	d := time.Until(at)
 	if d <= 0 {
 		return
