@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stratapg/strata/bench/record"
+	"github.com/stratapg/strata/cmd/internal/cli"
 )
 
 func newCompare() *cobra.Command {
@@ -18,21 +19,16 @@ func newCompare() *cobra.Command {
 		Example: "  bench compare old.jsonl new.jsonl --plot change.svg",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usageError{fmt.Errorf("two files of bench run are wanted, not %d", len(args))}
+				return cli.Usagef("two files of bench run are wanted, not %d", len(args))
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			var runs [2][]record.Line
 			for i, name := range args {
-				f, err := os.Open(name)
-				if err != nil {
+				var err error
+				if runs[i], err = readLines(name); err != nil {
 					return err
-				}
-				runs[i], err = record.Read(f)
-				f.Close()
-				if err != nil {
-					return fmt.Errorf("%s: %w", name, err)
 				}
 			}
 			all := record.Compare(runs[0], runs[1])

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stratapg/strata/bench/snapshot"
 	"github.com/stratapg/strata/bench/workload"
+	"github.com/stratapg/strata/cmd/internal/cli"
 	"github.com/stratapg/strata/virtualfile"
 )
 
@@ -22,7 +23,7 @@ func newSnapshot() *cobra.Command {
 func oneArg(what string, n int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != n {
-			return usageError{fmt.Errorf("%s wanted, not %d arguments", what, len(args))}
+			return cli.Usagef("%s wanted, not %d arguments", what, len(args))
 		}
 		return nil
 	}
@@ -52,7 +53,7 @@ func newCreate() *cobra.Command {
 				return m.Engine.Close()
 			}
 			if name != "stack" && name != "images" || height < 1 || pages < 1 {
-				return usageError{fmt.Errorf("workload %q, height %d, pages %d: stack and images there are, of 1 and more", name, height, pages)}
+				return cli.Usagef("workload %q, height %d, pages %d: stack and images there are, of 1 and more", name, height, pages)
 			}
 			i, err := snapshot.Create(c.Context(), args[0], snapshot.Info{Workload: name, Seed: workload.Seed,
 				Options: map[string]string{"height": strconv.Itoa(height), "pages": strconv.Itoa(pages)}}, fill)

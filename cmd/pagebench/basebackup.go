@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stratapg/strata/bench/pagebench"
+	"github.com/stratapg/strata/cmd/internal/cli"
 )
 
 func newBaseBackup() *cobra.Command {
@@ -55,7 +56,7 @@ func (f *serverFlags) server(c *cobra.Command, args []string, b *pagebench.Backu
 	}
 	p, ok := w.(pagebench.Pagestream)
 	if !ok {
-		return nil, usageError{errors.New("--page-service-connstring: backups are taken over postgres://")}
+		return nil, cli.Usagef("--page-service-connstring: backups are taken over postgres://")
 	}
 	b.Addr, b.Connect = p.Addr, p.Connect
 	return f.targets(c, args)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -15,6 +14,7 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/bench/pagebench"
+	"github.com/stratapg/strata/cmd/internal/cli"
 	"github.com/stratapg/strata/pageserver/client"
 	"github.com/stratapg/strata/remote/remoteurl"
 )
@@ -46,7 +46,7 @@ func (f *serverFlags) management() *pagebench.API {
 func (f *serverFlags) way(compress bool) (w pagebench.Way, err error) {
 	u, err := url.Parse(f.pages)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--page-service-connstring: %w", err)}
+		return nil, cli.Usagef("--page-service-connstring: %w", err)
 	}
 	o := client.Options{Token: f.token}
 	if p, ok := u.User.Password(); ok && o.Token == "" {
@@ -57,9 +57,9 @@ func (f *serverFlags) way(compress bool) (w pagebench.Way, err error) {
 	case u.Scheme == "grpc":
 		return pagebench.GRPC{Addr: host("51051"), Token: o.Token, Compress: compress}, nil
 	case u.Scheme != "postgres" && u.Scheme != "postgresql":
-		return nil, usageError{fmt.Errorf("--page-service-connstring: scheme %q: postgres:// and grpc:// are spoken here", u.Scheme)}
+		return nil, cli.Usagef("--page-service-connstring: scheme %q: postgres:// and grpc:// are spoken here", u.Scheme)
 	case compress:
-		return nil, usageError{errors.New("--compression: only grpc:// has it")}
+		return nil, cli.Usagef("--compression: only grpc:// has it")
 	}
 	return pagebench.Pagestream{Addr: host("64000"), Connect: o}, nil
 }
@@ -78,7 +78,7 @@ func parseTargets(args []string) (out []pagebench.Target, err error) {
 	for _, a := range args {
 		t, err := pagebench.ParseTarget(a)
 		if err != nil {
-			return nil, usageError{err}
+			return nil, cli.Usage(err)
 		}
 		out = append(out, t)
 	}

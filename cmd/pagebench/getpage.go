@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stratapg/strata/bench/pagebench"
+	"github.com/stratapg/strata/cmd/internal/cli"
 )
 
 // getPageFlags are those of get-page-latest-lsn beside the measurement's own.
@@ -37,7 +38,7 @@ throughput over time are drawn into an SVG file.`,
 				fmt.Fprintf(c.ErrOrStderr(), "RPS: %.0f   MISSED: %.0f\n", requests, missed)
 			}
 			if err := f.g.Validate(); err != nil {
-				return usageError{err}
+				return cli.Usage(err)
 			}
 			r, err := f.run(c, args)
 			if err != nil {
@@ -69,7 +70,7 @@ throughput over time are drawn into an SVG file.`,
 
 func (f *getPageFlags) run(c *cobra.Command, args []string) (pagebench.Result, error) {
 	if f.richClient {
-		return pagebench.Result{}, usageError{errors.New("--rich-client: this pagebench has one client for each protocol, the simple one")}
+		return pagebench.Result{}, cli.Usagef("--rich-client: this pagebench has one client for each protocol, the simple one")
 	}
 	if f.store != "" {
 		return f.runInProcess(c, args)
@@ -95,7 +96,7 @@ func (f *getPageFlags) run(c *cobra.Command, args []string) (pagebench.Result, e
 
 func (f *getPageFlags) runInProcess(c *cobra.Command, args []string) (r pagebench.Result, err error) {
 	if f.engine+f.mode+f.cache != "" {
-		return r, usageError{errors.New("--set-io-engine, --set-io-mode and --keyspace-cache are for servers")}
+		return r, cli.Usagef("--set-io-engine, --set-io-mode and --keyspace-cache are for servers")
 	}
 	e, err := f.open(c)
 	if err != nil {

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stratapg/strata/bench/pagebench"
+	"github.com/stratapg/strata/cmd/internal/cli"
 )
 
 func newChurn() *cobra.Command {
@@ -59,7 +59,7 @@ func newAuxFiles() *cobra.Command {
 		Example: "  pagebench aux-files",
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return usageError{errors.New("one target at most is wanted")}
+				return cli.Usagef("one target at most is wanted")
 			}
 			targets, err := f.targets(c, args)
 			if err != nil {
@@ -120,46 +120,6 @@ interrupt.`,
 	fs.IntVar(&i.Count, "count", 100000, "how many streams")
 	fs.IntVar(&i.PerConnection, "per-connection", 100, "streams of one connection, over gRPC")
 	fs.BoolVar(&i.SendRequest, "send-request", false, "have each stream ask for one page first")
-	return c
-}
-
-func newIngest() *cobra.Command {
-	var i pagebench.Ingest
-	var store, volume string
-	c := &cobra.Command{
-		Use:   "ingest",
-		Short: "Put values into a new store in this process, and make them durable",
-		Long: `Makes a store in the folder --store, which must not be there yet, and puts values of --value-size into one timeline, --batch at
-a time. Latencies are those of batches. What is there afterwards may be looked at by strata layers.`,
-		Example: "  pagebench ingest --store /tmp/ingest --volume 1GiB --value-size 100",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			var err error
-			if i.Volume, err = parseSize(volume); err != nil {
-				return usageError{fmt.Errorf("--volume: %w", err)}
-			}
-			if store == "" {
-				return usageError{errors.New("--store is wanted: a folder for the new store")}
-			}
-			if err := i.Validate(); err != nil {
-				return usageError{err}
-			}
-			r, err := ingestInto(c.Context(), store, i)
-			if err != nil {
-				return err
-			}
-			return printJSON(c, r)
-		},
-	}
-	fs := c.Flags()
-	fs.StringVar(&store, "store", "", "folder of the new store")
-	fs.StringVar(&volume, "volume", "128MiB", "bytes of values in all")
-	fs.IntVar(&i.ValueSize, "value-size", 100, "bytes of a value")
-	fs.IntVar(&i.Batch, "batch", 16, "values that are put at once")
-	fs.Uint32Var(&i.Keys, "keys", 1<<20, "blocks that the values are dealt out to")
-	fs.BoolVar(&i.Random, "random", false, "draw the blocks rather than take them in order")
-	fs.DurationVar(&i.Runtime, "runtime", 0, "end after this time, whatever is left")
-	fs.Uint64Var(&i.Seed, "seed", 1, "of keys and values")
 	return c
 }
 

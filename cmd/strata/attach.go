@@ -68,15 +68,24 @@ func runAttach(cmd *cobra.Command, f storeFlags, a strata.AttachOptions) (err er
 		return err
 	}
 	defer func() { err = andAlso(err, engine.Close()) }()
-	_, tls, err := engine.Attach(cmd.Context(), a)
+	tenant, tls, err := engine.Attach(cmd.Context(), a)
 	if err != nil {
 		return err
 	}
 	layers := 0
+	var last page.LSN
 	for _, tl := range tls {
 		i := tl.Info()
 		layers += i.Layers
 		fmt.Fprintf(cmd.ErrOrStderr(), "timeline %s %q: LSN %s, %d layers\n", i.ID, i.Name, i.LastRecordLSN, i.Layers)
 	}
-	return closing{name: "attach"}.add("lsn", tls[0].LastRecordLSN()).add("layers", layers).seconds(start).write(cmd.OutOrStdout(), f.json)
+	for _, s := range tenant.Statuses() {
+		if s.State == strata.StateImporting {
+			fmt.Fprintf(cmd.ErrOrStderr(), "timeline %s %q: its import was not finished; import --resume goes on\n", s.ID, s.Name)
+		}
+	}
+	if len(tls) > 0 {
+		last = tls[0].LastRecordLSN()
+	}
+	return closing{name: "attach"}.add("lsn", last).add("layers", layers).seconds(start).write(cmd.OutOrStdout(), f.json)
 }

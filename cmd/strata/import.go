@@ -11,6 +11,7 @@ import (
 
 	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/ingest"
+	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/remote/remoteurl"
@@ -20,7 +21,7 @@ import (
 type importFlags struct {
 	store                                storeFlags
 	pgdata, tar, source, slot, from, wal string
-	flavour                              string
+	flavour, relDirs                     string
 	resume                               bool
 	jobs                                 int
 	jobPages                             int64
@@ -62,6 +63,7 @@ func (f *importFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.from, "from", "", "object store with a data directory or tars: file:///dir or s3://bucket/prefix?endpoint=…")
 	c.Flags().StringVar(&f.wal, "wal", "", "folder of WAL segments, for a base backup that has none")
 	c.Flags().StringVar(&f.flavour, "flavour", "stock", "whose WAL will follow: stock or neon")
+	c.Flags().StringVar(&f.relDirs, "rel-dirs", "legacy", "how relations are listed, also of branches: legacy (a value for each database), migrated (a key for each relation: Neon's rel_size_v2), or migrating (both)")
 	c.Flags().BoolVar(&f.resume, "resume", false, "go on with an import that was interrupted")
 	c.Flags().IntVar(&f.jobs, "jobs", 0, "parts at once (default 2)")
 	c.Flags().Int64Var(&f.jobPages, "job-pages", 0, "pages of a part, about (default 16384)")
@@ -97,8 +99,12 @@ func (f *importFlags) run(cmd *cobra.Command) (err error) {
 	if err != nil {
 		return err
 	}
+	relDirs, err := page.ParseRelDirForm(f.relDirs)
+	if err != nil {
+		return usageError{fmt.Errorf("import: --rel-dirs: %w", err)}
+	}
 	o := strata.ImportOptions{PGData: f.pgdata, Tar: f.tar, Server: f.source, Slot: f.slot, WAL: f.wal, Name: f.store.timeline,
-		Flavour: flavour, Resume: f.resume, Jobs: f.jobs, JobPages: f.jobPages}
+		Flavour: flavour, RelDirs: relDirs, Resume: f.resume, Jobs: f.jobs, JobPages: f.jobPages}
 	if f.from != "" {
 		var objects remote.Storage
 		if objects, err = remoteurl.Open(cmd.Context(), f.from); err != nil {

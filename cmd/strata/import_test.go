@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/tar"
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,7 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/sample"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/pg"
+	"github.com/stratapg/strata/remote"
+	"github.com/stratapg/strata/remote/remoteurl"
 )
 
 // sampleCluster unpacks the sample's cluster.
@@ -23,19 +27,58 @@ func sampleCluster(t *testing.T) string {
 	return dir
 }
 
-// TestImportSources: a tar and an object store give what the folder gives.
-func TestImportSources(t *testing.T) {
-	cluster := sampleCluster(t)
-	file := filepath.Join(t.TempDir(), "cluster.tar")
+// tarOf makes a tar of a cluster.
+func tarOf(t *testing.T, cluster string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "base.tar")
 	f, err := os.Create(file)
 	require.NoError(t, err)
 	w := tar.NewWriter(f)
 	require.NoError(t, w.AddFS(os.DirFS(cluster)))
 	require.NoError(t, w.Close())
 	require.NoError(t, f.Close())
+	return file
+}
+
+// inS3 puts the files of a folder under a prefix of a bucket, and gives its URL.
+func inS3(t *testing.T, server *testkit.S3, dir, prefix string) string {
+	t.Helper()
+	at := "s3://" + server.Bucket + "/" + prefix + "?endpoint=" + server.Endpoint
+	store, err := remoteurl.Open(t.Context(), at)
+	require.NoError(t, err)
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		key, err := filepath.Rel(dir, name)
+		if err != nil {
+			return err
+		}
+		_, err = store.Put(t.Context(), filepath.ToSlash(key), bytes.NewReader(b), int64(len(b)), remote.PutOptions{})
+		return err
+	}))
+	require.NoError(t, store.Close())
+	return at
+}
+
+// TestImportSources: a tar and an object store, a folder's and S3, give what the folder gives.
+func TestImportSources(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
+	cluster := sampleCluster(t)
+	file := tarOf(t, cluster)
+	server := testkit.StartS3(t)
 	for name, args := range map[string][]string{
-		"tar":     {"--tar", file},
-		"objects": {"--from", "file://" + cluster},
+		"tar":       {"--tar", file},
+		"objects":   {"--from", "file://" + cluster},
+		"S3, files": {"--from", inS3(t, server, cluster, "files/of")},
+		"S3, tar":   {"--from", inS3(t, server, filepath.Dir(file), "tars")},
+		"rel dirs":  {"--pgdata", cluster, "--rel-dirs", "migrated"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := filepath.Join(t.TempDir(), "store")

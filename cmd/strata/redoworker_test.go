@@ -19,8 +19,11 @@ import (
 )
 
 // TestMain lets this test binary be the program that redo pools start.
+// childVariable, in the environment, has the test's program be strata itself.
+const childVariable = "STRATA_TEST_CHILD"
+
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "redo-worker" {
+	if len(os.Args) > 1 && os.Args[1] == "redo-worker" || os.Getenv(childVariable) != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())

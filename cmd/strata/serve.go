@@ -32,6 +32,7 @@ type serveFlags struct {
 	audience  string
 	testing   bool
 	config    pageserver.Config
+	limits    limitFlags
 	backups   cacheFlags
 }
 
@@ -76,10 +77,8 @@ WAL is not taken in by this process yet: a store has one process that writes, so
 	c.Flags().StringVar(&s.authKeys, "auth-keys", "", "file, or folder of files, with the public keys of those who sign tokens, PEM")
 	c.Flags().StringVar(&s.audience, "auth-audience", "", "name that a token's aud has to be or contain")
 	c.Flags().BoolVar(&s.testing, "testing", false, "allow what changes a timeline without WAL, for pagebench aux-files; never where WAL is ingested too")
-	c.Flags().IntVar(&s.config.Connections, "connections", 4096, "how many connections may be open")
-	c.Flags().IntVar(&s.config.Batch, "batch", 32, "how many page requests of one stream are read at once")
+	s.limits.register(c.Flags())
 	s.backups.register(c.Flags())
-	c.Flags().DurationVar(&s.config.WaitLSN, "wait-lsn", 5*time.Minute, "how long a request may wait for WAL")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if (s.cert == "") != (s.key == "") {
 			return usageError{errors.New("serve: --tls-cert and --tls-key belong together")}
@@ -105,6 +104,7 @@ func runServe(cmd *cobra.Command, f storeFlags, s serveFlags) (err error) {
 	}
 	defer func() { err = andAlso(err, engine.Close()) }()
 	s.config.Engine, s.config.Logger = engine, warnings(cmd)
+	s.limits.pages(&s.config)
 	if err := s.secure(); err != nil {
 		return err
 	}
@@ -130,13 +130,16 @@ func (s *serveFlags) servers(engine *strata.Engine, reg *prometheus.Registry) (*
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	calls, err := pageapi.New(pageapi.Config{Engine: engine, Connections: c.Connections, Batch: c.Batch, WaitLSN: c.WaitLSN, TLS: c.TLS, Auth: c.Auth, Logger: c.Logger})
+	calls, err := pageapi.New(s.limits.callsOf(c))
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	counts := tally.Collector{"pagestream": pages.Counts(), "grpc": calls.Counts()}
 	reg.MustRegister(pages, calls, counts)
 	api, err := manage.New(manage.Config{Engine: engine, Testing: s.testing, Auth: c.Auth, TLS: c.TLS, Gatherer: reg, Logger: c.Logger, Page: statuspage.New(engine, counts)})
+	if err == nil {
+		reg.MustRegister(api)
+	}
 	return pages, calls, api, err
 }
 

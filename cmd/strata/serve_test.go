@@ -63,7 +63,8 @@ func TestServe(t *testing.T) {
 	var out bytes.Buffer
 	code := make(chan int, 1)
 	go func() {
-		code <- run(ctx, []string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key}, &out, told)
+		code <- run(ctx, []string{"serve", "--store", store, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key,
+			"--answer-memory", "96MiB", "--grpc-answer-memory", "48MiB", "--grpc-calls", "77"}, &out, told)
 		told.Close()
 	}()
 	addr, api, lines := "", "", bufio.NewScanner(errs)
@@ -83,13 +84,16 @@ func TestServe(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, errs) }()
 
 	web := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-	for path, says := range map[string]string{"/v1/tenant": tenant.String(), "/metrics": "go_goroutines"} {
+	for path, says := range map[string][]string{"/v1/tenant": {tenant.String()}, "/metrics": {"go_goroutines",
+		"strata_pageserver_answer_bytes_limit 1.00663296e+08\n", "strata_pageapi_answer_bytes_limit 5.0331648e+07\n", "strata_pageapi_calls_limit 77\n"}} {
 		r, err := web.Get("https://" + api + path)
 		require.NoError(t, err)
 		body, err := io.ReadAll(r.Body)
 		require.NoError(t, err)
 		require.NoError(t, r.Body.Close())
-		require.Contains(t, string(body), says)
+		for _, s := range says {
+			require.Contains(t, string(body), s)
+		}
 	}
 	var serial *big.Int
 	ask := func() {
