@@ -27,9 +27,10 @@ demo:
 
 check: servers pgworker fmt vet staticcheck tidy test
 
-# What the tests use: real PostgreSQL servers, the headers of one, zstd, a C compiler, an S3 server.
+# What the tests use: real PostgreSQL servers, the headers of one, pg_combinebackup, zstd, a C compiler, an S3 server.
 servers:
 	@sh scripts/servers.sh
+	@sh scripts/backuptools.sh
 	@sh scripts/s3server.sh
 
 # The library that makes a stock PostgreSQL server a redo worker, for each version whose headers are here.
@@ -50,7 +51,7 @@ tidy:
 
 # Under the race detector the proofs with real servers, and those with models and faults, do a token of their
 # work; they run once more without.
-PROOFS = ./internal/e2e ./internal/tenant ./basebackup ./inspect/redocheck ./walredo/native ./pg/mask ./simulator ./layer ./cmd/strata ./cmd/demo
+PROOFS = ./internal/e2e ./internal/tenant ./basebackup ./inspect/redocheck ./walredo/native ./pg/mask ./simulator ./layer ./cmd/strata ./cmd/demo ./ingest ./inspect/clustercheck
 test: export STRATA_SEED := $(STRATA_SEED)
 test: export RAPID_SEED := $(RAPID_SEED)
 test:
@@ -71,7 +72,7 @@ fuzz-layers:
 BENCHOUT ?= bench.jsonl
 BENCHDIR ?= .
 bench:
-	@$(GO) run ./cmd/bench run --profile quick --dir $(BENCHDIR) --sample testdata/sample > $(BENCHOUT)
+	@$(GO) run ./cmd/bench run --profile quick --dir $(BENCHDIR) --sample testdata/sample $(if $(STRATA_FIXTURES),--fixtures $(STRATA_FIXTURES)) > $(BENCHOUT)
 
 # All of Go's benchmarks, in all packages.
 bench-go:

@@ -227,6 +227,13 @@ func (c *backupCache) prepare(ctx context.Context, tl *Timeline, lsn page.LSN) {
 	}
 }
 
+// BackupSender is what the writer that a base backup goes to may be besides: one that sends a file as it is, without reading it. It is
+// used for backups that are kept (Options.BackupCache), and gets files that nobody can change until it closes them.
+type BackupSender = backupcache.Sender
+
+// BackupFile is a kept backup that is being sent.
+type BackupFile = backupcache.LeasedFile
+
 // serve writes a backup from the cache, if it is of a kind that is kept and could be had. done says that it was, or failed in
 // the middle.
 func (c *backupCache) serve(ctx context.Context, w io.Writer, r backupRequest) (res BaseBackupResult, done bool, err error) {

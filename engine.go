@@ -121,6 +121,10 @@ func (e *Engine) Metrics() Metrics { return e.store.Metrics() }
 // SetIOMode changes Options.IOMode for layer files that are opened from now on; those that are open keep theirs.
 func (e *Engine) SetIOMode(m virtualfile.Mode) error { return e.store.SetIOMode(m) }
 
+// SetIOEngine changes Options.IOEngine for reads and writes that begin from now on; those under way go on as they began. It is
+// an error, and changes nothing, where io_uring is asked for and not to be had.
+func (e *Engine) SetIOEngine(k virtualfile.EngineKind) error { return e.store.SetIOEngine(k) }
+
 // DefaultTenant gives the tenant that the store was made with.
 func (e *Engine) DefaultTenant(ctx context.Context) (*Tenant, error) {
 	return e.tenant(e.store.DefaultTenant())

@@ -44,6 +44,9 @@ type ImportOptions struct {
 	ID page.TimelineID
 	// Flavour says whose WAL will follow; default pg.Stock.
 	Flavour pg.Flavour
+	// RelDirs is how the timeline, and every branch of it, lists its relations; default: in one value for each database. With
+	// page.RelDirV2, a key for each relation, what a CREATE or DROP writes does not grow with the number of relations.
+	RelDirs page.RelDirForm
 	// Resume goes on with an import of that name that was interrupted, if there is one: ErrImportChanged if the source has
 	// changed. Without it what was imported is given up, and all begins anew. A server's base backup that was received
 	// whole is not taken again.
@@ -88,6 +91,9 @@ func (o *ImportOptions) validate() error {
 	if o.Flavour != pg.Stock && o.Flavour != pg.Neon {
 		return fmt.Errorf("ImportOptions.Flavour is %d: want pg.Stock or pg.Neon", o.Flavour)
 	}
+	if !o.RelDirs.Known() {
+		return fmt.Errorf("ImportOptions.RelDirs: no %s is known", o.RelDirs)
+	}
 	sources := 0
 	for _, set := range []bool{o.PGData != "", o.Tar != "", o.Server != "", o.Objects != nil} {
 		if set {
@@ -110,6 +116,9 @@ func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, Import
 	if err := t.free(o.Name, o.ID); err != nil {
 		return nil, ImportResult{}, err // before gigabytes are looked at
 	}
+	if s := t.Shard(); o.Server != "" && s.Count > 1 {
+		return nil, ImportResult{}, fmt.Errorf("import into %s: %w", s, errShardServer)
+	}
 	i := &importer{t: t, o: o}
 	tl, sum, err := t.t.Import(ctx, o.Name, o.ID, tenant.ImportOptions{
 		LayerSize: t.options.ImageLayerSize, Compression: t.options.ImageCompression,
@@ -125,6 +134,9 @@ func (t *Tenant) Import(ctx context.Context, o ImportOptions) (*Timeline, Import
 	}
 	return wrapped, r, nil
 }
+
+// errShardServer says that a running server is not imported shard by shard.
+var errShardServer = errors.New("each shard would take a base backup of its own, of another moment: take one with pg_basebackup -Ft, and import that into each")
 
 // importJobBytes is about the memory of one job: what it reads, and what it compresses and writes.
 const importJobBytes = ingest.JobBytes + 6<<20
@@ -178,7 +190,7 @@ func (i *importer) open(ctx context.Context, dir tenant.ImportDir) (*tenant.Impo
 		return nil, err
 	}
 	d := i.d
-	d.AuxFiles = i.o.Flavour == pg.Neon
+	d.AuxFiles, d.RelDirs = i.o.Flavour == pg.Neon, i.o.RelDirs
 	pages := i.o.JobPages
 	if pages <= 0 {
 		pages = i.t.options.ImageLayerSize / pg.BlockSize
@@ -189,7 +201,7 @@ func (i *importer) open(ctx context.Context, dir tenant.ImportDir) (*tenant.Impo
 	}
 	out := &tenant.ImportPlan{
 		Meta: manifest.Meta{Version: d.Version, Flavour: i.o.Flavour, InitialLSN: d.LSN,
-			WALSegSize: d.SegSize, SystemID: d.SystemID, Checksums: d.Checksums, HintBits: d.HintBits},
+			WALSegSize: d.SegSize, SystemID: d.SystemID, Checksums: d.Checksums, HintBits: d.HintBits, RelDirs: relDirsFrom(i.o.RelDirs, d.LSN)},
 		Prev: d.PrevLSN, Digest: plan.Digest, Jobs: make([]tenant.ImportJob, len(plan.Jobs)),
 		Run: func(ctx context.Context, job int, sink *timeline.ImageSink, took func(pages, bytes int64)) (tenant.ImportedJob, error) {
 			var before ingest.ImportStats

@@ -65,7 +65,7 @@ func (e *Engine) register() error {
 	if r == nil {
 		return nil
 	}
-	all := []prometheus.Collector{newCollector(e), newStateCollector(e)}
+	all := []prometheus.Collector{newCollector(e), newStateCollector(e), newImportCollector(e)}
 	if e.backups != nil {
 		all = append(all, newBackupCollector(e))
 	}

@@ -67,5 +67,23 @@ func TestModeChangesAtRunTime(t *testing.T) {
 		}
 	}
 	require.Error(t, e.SetIOMode(9))
+	for _, k := range []virtualfile.EngineKind{virtualfile.EngineStd, virtualfile.EngineURing, virtualfile.EngineStd} {
+		if err := e.SetIOEngine(k); err != nil {
+			require.Equal(t, virtualfile.EngineURing, k, "the other one is everywhere: %v", err)
+			continue
+		}
+		require.Equal(t, k, e.Metrics().Disk.Engine)
+		lsn += 8
+		putAt(t, tl, page.ControlFileKey, lsn, k.String())
+		require.NoError(t, tl.Flush(ctx))
+		before := e.Metrics().Disk.Reads
+		for at, want := range map[page.LSN]string{0x1008: "buffered", lsn: k.String()} {
+			v, err := tl.Get(ctx, page.ControlFileKey, at)
+			require.NoError(t, err)
+			require.Equal(t, want, string(v))
+		}
+		require.Greater(t, e.Metrics().Disk.Reads, before)
+	}
+	require.Error(t, e.SetIOEngine(virtualfile.EngineDefault))
 	require.Equal(t, virtualfile.Buffered, e.Metrics().Disk.Mode)
 }

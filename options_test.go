@@ -26,6 +26,7 @@ func TestOptionsReportEveryFault(t *testing.T) {
 	}
 	require.NoError(t, strata.Options{Dir: "x"}.Validate())
 	require.ErrorContains(t, strata.Options{Dir: "x", AllowDamaged: true}.Validate(), "AllowDamaged")
+	require.ErrorContains(t, strata.Options{Dir: "x", Remote: strata.RemoteOptions{URL: "file:///y"}}.Validate(), "Remote.URL is set without Open")
 	_, err = strata.Open(context.Background(), strata.Options{})
 	require.ErrorContains(t, err, "Dir is empty")
 }

@@ -151,6 +151,9 @@ func (o *RemoteOptions) validate() error {
 	if o.Storage != nil && o.Open != nil {
 		errs = append(errs, errors.New("strata.Options.Remote.Storage and Open are both set: they exclude each other"))
 	}
+	if o.URL != "" && o.Storage == nil && o.Open == nil {
+		errs = append(errs, errors.New("strata.Options.Remote.URL is set without Open, which opens what it names: set Open to remoteurl.Open, or to that of one driver"))
+	}
 	return errors.Join(errs...)
 }
 

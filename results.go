@@ -59,6 +59,8 @@ type CreateOptions struct {
 	Checksums bool
 	// HintBits says that hint bits are WAL-logged: checksums, or wal_log_hints. Redo needs to know.
 	HintBits bool
+	// RelDirs is how the timeline, and every branch of it, lists its relations, as in ImportOptions.
+	RelDirs page.RelDirForm
 	// InitialLSN is where the timeline begins: the first value must lie above. It must be set, and a
 	// multiple of 8.
 	InitialLSN page.LSN

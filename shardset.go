@@ -85,8 +85,8 @@ func (s *ShardSet) Timeline(ctx context.Context, nameOrID string) (*ShardedTimel
 func (s *ShardSet) Import(ctx context.Context, o ImportOptions) (*ShardedTimeline, ImportResult, error) {
 	var r ImportResult
 	tl := &ShardedTimeline{}
-	if o.Server != "" {
-		return nil, r, errors.New("import into shards: each would take a base backup of its own, of another moment: take one with pg_basebackup -Ft, and import that")
+	if o.Server != "" && len(s.shards) > 1 {
+		return nil, r, fmt.Errorf("import into shards: %w", errShardServer)
 	}
 	for _, t := range s.shards {
 		part, err := t.Timeline(ctx, o.ID.String())

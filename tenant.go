@@ -59,6 +59,7 @@ func (t *Tenant) Create(ctx context.Context, o CreateOptions) (*Timeline, error)
 	return t.wrap(t.t.Create(ctx, manifest.Meta{
 		Name: o.Name, Timeline: o.ID, Version: o.Version, Flavour: o.Flavour, InitialLSN: o.InitialLSN,
 		WALSegSize: o.WALSegSize, SystemID: o.SystemID, Checksums: o.Checksums, HintBits: o.HintBits || o.Checksums,
+		RelDirs: relDirsFrom(o.RelDirs, o.InitialLSN),
 	}))
 }
 
@@ -76,6 +77,9 @@ func (o *CreateOptions) validate() error {
 	}
 	if o.Flavour != pg.Stock && o.Flavour != pg.Neon {
 		errs = append(errs, fmt.Errorf("CreateOptions.Flavour is %d: want pg.Stock or pg.Neon", o.Flavour))
+	}
+	if !o.RelDirs.Known() {
+		errs = append(errs, fmt.Errorf("CreateOptions.RelDirs: no %s is known", o.RelDirs))
 	}
 	if s := o.WALSegSize; s != 0 && (s < minWALSegSize || s > maxWALSegSize || s&(s-1) != 0) {
 		errs = append(errs, fmt.Errorf("CreateOptions.WALSegSize is %d: want a power of two from 1 MiB to 1 GiB", s))

@@ -19,10 +19,10 @@ import (
 	"github.com/stratapg/strata/pg/bufpage"
 )
 
-// bootVersions are the servers that boot: one is enough to let the race detector look on.
+// bootVersions are the servers that boot: one is enough to let the race detector look on. All boot in the long form.
 func bootVersions() []pg.Version {
-	versions := []pg.Version{pg.V15, pg.V17}
-	return versions[:testkit.Size(1, len(versions), len(versions))]
+	versions := []pg.Version{pg.V17, pg.V15, pg.V14, pg.V16}
+	return versions[:testkit.Size(1, 2, len(versions))]
 }
 
 // TestBoots proves a backup against PostgreSQL's own recovery. A cluster with data checksums is stopped and
@@ -31,7 +31,7 @@ func bootVersions() []pg.Version {
 // block with checksums on, holds the same rows as a server that PostgreSQL has recovered to that LSN, and
 // can be used.
 func TestBoots(t *testing.T) {
-	points := testkit.Size(1, 8, 8)
+	points := testkit.Size(1, 3, 20)
 	for _, v := range bootVersions() {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			src := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "1GB"}})

@@ -69,7 +69,7 @@ func combined(t testing.TB, chain ...archive) archive {
 
 // TestIncremental makes chains of backups of a cluster that a server worked on. What a chain comes to is, byte for byte,
 // the full backup of its last LSN; a server starts from it; and so does one of PostgreSQL 17 from what its own
-// pg_combinebackup makes of it, where that is on the machine.
+// pg_combinebackup makes of it, after its pg_verifybackup has found nothing wrong with any of them.
 func TestIncremental(t *testing.T) {
 	versions := []pg.Version{pg.V17, pg.V15, pg.V14, pg.V16}
 	if !testkit.WithoutRace(t) {
@@ -111,32 +111,34 @@ func TestIncremental(t *testing.T) {
 			dir := filepath.Join(testkit.ServerDir(t), "data")
 			testkit.Untar(t, dir, bytes.NewReader(content(t, combined(t, full, first, last))))
 			startsFrom(t, testkit.Adopt(t, v, dir, nil), want)
-			if tool := os.Getenv("STRATA_PG_COMBINEBACKUP"); tool != "" && v >= pg.V17 {
-				startsFrom(t, byPostgreSQL(t, tool, src, full, first, last), want)
+			if v >= pg.V17 {
+				t.Run("pg_combinebackup", func(t *testing.T) { startsFrom(t, byPostgreSQL(t, src, full, first, last), want) })
 			}
 		})
 	}
 }
 
-// byPostgreSQL has PostgreSQL's own tool combine backups.
-func byPostgreSQL(t *testing.T, tool string, src *testkit.Postgres, chain ...archive) *testkit.Postgres {
+// byPostgreSQL has PostgreSQL's own tools verify backups, with their WAL, and combine them.
+func byPostgreSQL(t *testing.T, src *testkit.Postgres, chain ...archive) *testkit.Postgres {
+	combine, verify := testkit.BackupTool(t, "pg_combinebackup"), testkit.BackupTool(t, "pg_verifybackup")
 	root := testkit.ServerDir(t)
-	args := []string{"-o", filepath.Join(root, "data")}
+	data := filepath.Join(root, "data")
+	args := []string{"-o", data}
 	for i, a := range chain {
 		dir := filepath.Join(root, fmt.Sprint(i))
 		testkit.Untar(t, dir, bytes.NewReader(content(t, a)))
 		require.NoError(t, os.Chmod(dir, 0o700))
 		testkit.Give(t, dir)
+		src.Run(verify, dir)
 		args = append(args, dir)
-		if verify := os.Getenv("STRATA_PG_VERIFYBACKUP"); verify != "" {
-			src.Run(verify, "-n", dir)
-		}
 	}
-	src.Run(tool, args...)
-	if verify := os.Getenv("STRATA_PG_VERIFYBACKUP"); verify != "" {
-		src.Run(verify, "-n", filepath.Join(root, "data"))
-	}
-	return testkit.Adopt(t, src.Version, filepath.Join(root, "data"), nil)
+	out, err := src.TryRun(combine, append(args[:2:2], args[2], args[4])...)
+	require.Error(t, err, "a link of the chain is missing")
+	require.Contains(t, out, "starts at LSN")
+	require.NoError(t, os.RemoveAll(data))
+	src.Run(combine, args...)
+	src.Run(verify, data)
+	return testkit.Adopt(t, src.Version, data, nil)
 }
 
 // startsFrom starts a server on a backup with a label, which has its end in the WAL.

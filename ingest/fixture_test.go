@@ -50,6 +50,9 @@ func walDir(t testing.TB, fixture, segment string) string {
 
 // The figures are those of a decoder that is not ours, over a segment that a Neon compute wrote.
 func TestRealWALOfNeon15(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	ctx := context.Background()
 	base := t.TempDir()
 	testkit.UntarFixture(t, base, "real-wal-pg15/initdb.tar.zst")
@@ -121,6 +124,9 @@ func TestRealWALOfNeon15(t *testing.T) {
 
 // A stock server of 17 ran pgbench: what is not redo's work equals its files at the end.
 func TestClusterOf17AfterPgbench(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	ctx := context.Background()
 	base, final := t.TempDir(), t.TempDir()
 	testkit.UntarFixture(t, base, "neon-pg17/base-pgdata.tar.zst")

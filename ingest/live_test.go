@@ -20,10 +20,22 @@ import (
 // liveVersions are the versions whose servers are compared; those that are not here skip by name.
 var liveVersions = []pg.Version{pg.V14, pg.V15, pg.V16, pg.V17}
 
+// turn gives the versions that are compared in the ordinary form, in which each has its turn in one test or another; the long form
+// compares all.
+func turn(versions ...pg.Version) []pg.Version {
+	if testkit.Long() {
+		return liveVersions
+	}
+	return versions
+}
+
 // A real server works; at its clean stop, sizes, map pages, SLRUs, relation maps, prepared transactions and
 // all of pg_control's checkpoint are the same in our store.
 func TestServersMetadata(t *testing.T) {
-	for _, v := range liveVersions {
+	if !testkit.WithoutRace(t) {
+		return
+	}
+	for _, v := range turn(pg.V14, pg.V17) {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			ctx := context.Background()
 			p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_level": "logical", "wal_keep_size": "8GB"}})
@@ -88,7 +100,10 @@ func requireCheckPoint(t *testing.T, s datadir.Store, data string) {
 // Without a shutdown checkpoint, the counters come from the records alone: they are those that a server has
 // after recovering the same WAL.
 func TestCountersAfterCrash(t *testing.T) {
-	for _, v := range liveVersions {
+	if !testkit.WithoutRace(t) {
+		return
+	}
+	for _, v := range turn(pg.V15, pg.V16) {
 		t.Run(fmt.Sprint(v), func(t *testing.T) {
 			ctx := context.Background()
 			p := testkit.Server(t, v, testkit.Config{Settings: map[string]string{"wal_keep_size": "8GB", "track_commit_timestamp": "on"}})
@@ -127,6 +142,9 @@ func TestCountersAfterCrash(t *testing.T) {
 // Tablespaces that WAL creates keep their OID in the keys and their path as a file; databases move between
 // them.
 func TestTablespaces(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	ctx := context.Background()
 	p := testkit.Server(t, pg.V15, testkit.Config{})
 	s, _, _ := importDir(t, p.Data, pg.Stock)

@@ -41,6 +41,8 @@ type DataDir struct {
 	SkipChecksums bool
 	// AuxFiles makes an import take replication slots and what logical decoding keeps.
 	AuxFiles bool
+	// RelDirs is how an import lists relations.
+	RelDirs page.RelDirForm
 	// TotalBytes is the size of all that will be read; Ignored lists files that are no part of a cluster, Left those
 	// that are and are not taken.
 	TotalBytes int64

@@ -121,6 +121,9 @@ func (p *planner) database(ctx context.Context, db *dbFiles) error {
 	for i := range db.rels {
 		forks[i] = datadir.RelFork{Rel: db.rels[i].rel.Rel, Fork: uint8(db.rels[i].rel.Fork)}
 	}
+	if p.d.RelDirs == page.RelDirV2 {
+		forks = nil // they have keys of their own
+	}
 	p.value(page.RelDirKey(db.Spc, db.DB), datadir.EncodeRelations(forks))
 	check := p.d.Checksums && !p.d.SkipChecksums
 	for i := range db.rels {

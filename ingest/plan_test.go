@@ -147,6 +147,30 @@ func TestPlan(t *testing.T) {
 	change("another relation", func() { putFile(t, dir, "base/5/77778", "") })
 	change("a setting", func() { putFile(t, dir, "postgresql.conf", "port = 1") })
 
+	// Relations may have keys of their own. Such a plan is another one.
+	for form, listed := range map[page.RelDirForm]bool{page.RelDirBoth: true, page.RelDirV2: false} {
+		d, err := OpenDataDir(dir)
+		require.NoError(t, err)
+		d.RelDirs = form
+		p, err := d.Plan(t.Context(), 16)
+		require.NoError(t, err)
+		require.NotEqual(t, digests[16], p.Digest)
+		got := valuesOf(t, p)
+		relations, entries := 0, 0
+		for k, v := range got {
+			if _, ok := k.RelSize(); ok {
+				relations++
+			}
+			if _, ok := k.RelEntry(); ok {
+				require.Equal(t, "r", v)
+				entries++
+			}
+		}
+		require.Equal(t, relations, entries)
+		require.Contains(t, got, page.RelTag{Spc: 1663, DB: 5, Rel: 77777}.RelEntry())
+		require.Equal(t, listed, len(got[page.RelDirKey(1663, 5)]) > 8)
+	}
+
 	// Neon's timelines keep slots as files.
 	d, err := OpenDataDir(dir)
 	require.NoError(t, err)

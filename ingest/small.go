@@ -181,6 +181,7 @@ func (d *DataDir) metadata(ctx context.Context) ([]keyValue, error) {
 	for _, o := range origins {
 		add(page.OriginKey(o.ID), binary.BigEndian.AppendUint64(nil, uint64(o.LSN)))
 	}
+	out = append(out, d.relEntries()...)
 	if d.Backup == nil {
 		var index datadir.RecordIndex
 		index.Add(datadir.RecordSpan{Start: d.PrevLSN, End: d.LSN})
@@ -191,4 +192,17 @@ func (d *DataDir) metadata(ctx context.Context) ([]keyValue, error) {
 		return nil, err
 	}
 	return append(out, encodeByKey(files, page.ClusterFileKey)...), nil
+}
+
+// relEntries gives each relation's own key, where relations have such.
+func (d *DataDir) relEntries() (out []keyValue) {
+	if d.RelDirs == page.RelDirV1 {
+		return nil
+	}
+	for i := range d.dbs {
+		for _, r := range d.dbs[i].rels {
+			out = append(out, keyValue{r.rel.RelEntry(), []byte(page.RelEntryExists)})
+		}
+	}
+	return out
 }

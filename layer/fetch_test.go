@@ -134,7 +134,8 @@ func TestReadsAreEqualUnderAllOptions(t *testing.T) {
 		}
 		return b
 	}
-	const keys, versions = 300, 5
+	const versions = 5
+	keys := testkit.Size(100, 300, 300)
 	write := func(d *virtualfile.Disk, dir string, o WriterOptions) (ds []Desc) {
 		for l := range 4 {
 			lsns := page.LSNRange{Start: page.LSN(1 + l*versions), End: page.LSN(1 + (l+1)*versions)}

@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/virtualfile"
 )
@@ -67,6 +68,9 @@ func get(t testing.TB, fs virtualfile.FS, name string) []byte {
 // Every layer file that Neon wrote is read entry by entry and written again: deltas are equal byte for byte,
 // images too if their blobs are passed through, and equal value for value if not.
 func TestNeonsLayersAreWrittenAgainEqual(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	var deltas, images, entries, values int
 	neonLayers(t, func(d Desc, id Identity, content []byte) {
 		fs := virtualfile.NewMem()

@@ -164,12 +164,15 @@ func TestAgainstServer(t *testing.T) {
 		t.Run(fmt.Sprint(int(v)), func(t *testing.T) {
 			o := makeOracle(t, v)
 			t.Run("every block equal", o.testEqual)
+			if testkit.UnderRace && !testkit.Long() {
+				return // what follows compares bytes; the pool of processes has tests of its own
+			}
 			t.Run("page unchanged differs", o.testUnchanged)
 			if v == pg.V15 {
 				t.Run("in processes", o.testPool)
 			}
 			t.Run("as a server lays pages out", func(t *testing.T) { o.testLayout(t, testkit.Size(50, 1, 1)) })
-			if (v != pg.V15 || testkit.UnderRace) && !testkit.Long() {
+			if v != pg.V15 && !testkit.Long() {
 				return // what follows looks at the check itself, which is the same for all versions
 			}
 			t.Run("one record left out differs", o.testSkipped)

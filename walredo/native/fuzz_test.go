@@ -106,6 +106,9 @@ func FuzzRedo(f *testing.F) {
 // Real records with some bytes changed meet the real pages that they belong to, and those too with some
 // bytes changed.
 func TestDamagedRealRecords(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	base := t.TempDir()
 	testkit.UntarFixture(t, base, "neon-pg17/base-pgdata.tar.zst")
 	segment := testkit.FixtureZstd(t, "neon-pg17/000000010000000000000002.zst")

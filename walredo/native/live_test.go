@@ -47,9 +47,12 @@ create table bd(k int); create index on bd(k); insert into bd select g/200 from 
 // Every page that a record changes is, by our redo, what the server that wrote the record saw. Without
 // checksums and with them some records set pd_lsn differently; 14 and 16 are for the long run.
 func TestRecordByRecord(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range []pg.Version{pg.V14, pg.V15, pg.V16, pg.V17} {
 		for _, checksums := range []bool{true, false} {
-			if !testkit.Long() && (v == pg.V14 || v == pg.V16 || checksums == (v == pg.V17) || testkit.UnderRace && v != pg.V15) {
+			if !testkit.Long() && (v == pg.V14 || v == pg.V16 || checksums == (v == pg.V17)) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%d/checksums=%v", v, checksums), func(t *testing.T) { recordByRecord(t, v, checksums) })

@@ -17,6 +17,9 @@ import (
 // What the masks hide comes out as on the server, too: the LSN of every page and a GiST page's NSN and
 // flags.
 func TestTreesBehindTheMask(t *testing.T) {
+	if !testkit.WithoutRace(t) {
+		return
+	}
 	for _, v := range []pg.Version{pg.V15, pg.V17} {
 		if v == pg.V15 && !testkit.Long() {
 			continue // the same functions, but for the layout of three records
