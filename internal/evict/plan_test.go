@@ -28,7 +28,7 @@ func TestPlan(t *testing.T) {
 			"total": &disk.Total, "avail": &disk.Avail, "layers": &disk.Layers, "max-age": &maxAge, "covered-age": &coveredAge} {
 			d.MaybeScanArgs(t, name, to)
 		}
-		for text, to := range map[string]*time.Duration{maxAge: &l.MaxAge, coveredAge: &l.CoveredAge} {
+		for to, text := range map[*time.Duration]string{&l.MaxAge: maxAge, &l.CoveredAge: coveredAge} {
 			if text != "" {
 				var err error
 				*to, err = time.ParseDuration(text)

@@ -228,12 +228,16 @@ func TestCompactionFaults(t *testing.T) {
 	rnd := testkit.Rand(t, 6)
 	seed := rnd.Uint64()
 	stride := testkit.Size(1009, 151, 1)
-	for name, f := range map[string]*virtualfile.Fault{
-		"EIO once": {Err: syscall.EIO}, "full disk from there on": {Err: syscall.ENOSPC, Sticky: true, Torn: 700},
-		"lost sync": {Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO},
+	for _, f := range []struct {
+		name string
+		*virtualfile.Fault
+	}{
+		{"EIO once", &virtualfile.Fault{Err: syscall.EIO}},
+		{"full disk from there on", &virtualfile.Fault{Err: syscall.ENOSPC, Sticky: true, Torn: 700}},
+		{"lost sync", &virtualfile.Fault{Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO}},
 	} {
 		for _, w := range works(t) {
-			t.Run(name+"/"+w.name, func(t *testing.T) {
+			t.Run(f.name+"/"+w.name, func(t *testing.T) {
 				o := newOld(t, seed)
 				hits := 0
 				for n := 1 + rnd.IntN(stride); ; n += stride {

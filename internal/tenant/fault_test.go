@@ -26,18 +26,19 @@ func TestEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
 	stride := testkit.Size(43, 2, 1)
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name  string
 		fault *virtualfile.Fault
 		torn  int // sizes of torn writes are multiples of it
 	}{
-		"EIO once":          {&virtualfile.Fault{Err: syscall.EIO}, 37},
-		"EIO from there on": {&virtualfile.Fault{Err: syscall.EIO, Sticky: true}, 1031},
-		"full disk once":    {&virtualfile.Fault{Err: syscall.ENOSPC}, 512},
-		"full disk":         {&virtualfile.Fault{Err: syscall.ENOSPC, Sticky: true}, 37},
-		"lost sync":         {&virtualfile.Fault{Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO}, 0},
-		"short transfers":   {&virtualfile.Fault{Effect: virtualfile.Short}, 512},
+		{"EIO once", &virtualfile.Fault{Err: syscall.EIO}, 37},
+		{"EIO from there on", &virtualfile.Fault{Err: syscall.EIO, Sticky: true}, 1031},
+		{"full disk once", &virtualfile.Fault{Err: syscall.ENOSPC}, 512},
+		{"full disk", &virtualfile.Fault{Err: syscall.ENOSPC, Sticky: true}, 37},
+		{"lost sync", &virtualfile.Fault{Op: virtualfile.OpSync, Effect: virtualfile.Lose, Err: syscall.EIO}, 0},
+		{"short transfers", &virtualfile.Fault{Effect: virtualfile.Short}, 512},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			for n := 1 + rnd.IntN(stride); ; n += stride {
 				fault := &virtualfile.Fault{
 					Op: c.fault.Op, Effect: c.fault.Effect, Err: c.fault.Err, Sticky: c.fault.Sticky, Nth: n, Torn: n * c.torn % 9000,

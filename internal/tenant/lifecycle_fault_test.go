@@ -131,21 +131,22 @@ const lifeTime = 2 * time.Second
 func TestEveryLifecycleFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 1)
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name   string
 		file   *virtualfile.Fault
 		remote *faultstore.Fault
 		stride int
 	}{
-		"file":        {&virtualfile.Fault{Err: syscall.EIO}, nil, testkit.Size(151, 41, 1)},
-		"full disk":   {&virtualfile.Fault{Err: syscall.ENOSPC, Op: virtualfile.OpWrite}, nil, testkit.Size(61, 23, 1)},
-		"request":     {nil, &faultstore.Fault{}, testkit.Size(61, 19, 1)},
-		"lost reply":  {nil, &faultstore.Fault{Effect: faultstore.LostReply}, testkit.Size(61, 19, 1)},
-		"remote down": {nil, &faultstore.Fault{Sticky: true}, testkit.Size(0, 61, 3)},
+		{"file", &virtualfile.Fault{Err: syscall.EIO}, nil, testkit.Size(151, 41, 1)},
+		{"full disk", &virtualfile.Fault{Err: syscall.ENOSPC, Op: virtualfile.OpWrite}, nil, testkit.Size(61, 23, 1)},
+		{"request", nil, &faultstore.Fault{}, testkit.Size(61, 19, 1)},
+		{"lost reply", nil, &faultstore.Fault{Effect: faultstore.LostReply}, testkit.Size(61, 19, 1)},
+		{"remote down", nil, &faultstore.Fault{Sticky: true}, testkit.Size(0, 61, 3)},
 	} {
 		if c.stride == 0 {
 			continue
 		}
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
 			for n := 1 + rnd.IntN(c.stride); ; n += c.stride {
 				var file *virtualfile.Fault
 				var request *faultstore.Fault

@@ -188,11 +188,12 @@ func TestSplitUnderEveryFault(t *testing.T) {
 	noLeaks(t)
 	rnd := testkit.Rand(t, 7)
 	stride := testkit.Size(61, 5, 1)
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name   string
 		err    error
 		sticky bool
-	}{"EIO once": {syscall.EIO, false}, "full disk from there on": {syscall.ENOSPC, true}} {
-		t.Run(name, func(t *testing.T) {
+	}{{"EIO once", syscall.EIO, false}, {"full disk from there on", syscall.ENOSPC, true}} {
+		t.Run(c.name, func(t *testing.T) {
 			split, hits := 0, 0
 			for n := 1 + rnd.IntN(stride); ; n += stride {
 				done, hit := splitFault(t, &virtualfile.Fault{Err: c.err, Sticky: c.sticky}, n)

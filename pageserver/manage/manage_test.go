@@ -12,12 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -260,7 +262,11 @@ func TestSwitches(t *testing.T) {
 	for _, mode := range []string{"direct", "direct-rw", "buffered"} {
 		s.get("PUT", "/v1/io_mode", fmt.Sprintf("%q", mode), 200, nil)
 		require.Equal(t, mode, s.e.Metrics().Disk.Mode.String())
-		for name, k := range map[string]string{"std-fs": "std", "tokio-epoll-uring": "uring"} {
+		for _, name := range []string{"std-fs", "tokio-epoll-uring"} { // each in its turn is exchanged for the other
+			k := "std"
+			if name == "tokio-epoll-uring" {
+				k = "uring"
+			}
 			w := s.ask("PUT", "/v1/io_engine", fmt.Sprintf("%q", name))
 			if name == "tokio-epoll-uring" && w.Code != 200 {
 				require.Contains(t, w.Body.String(), "uring", "where the kernel does not let us, it is said")
@@ -361,9 +367,9 @@ func (s *served) routes() (out [][2]string) {
 		Paths map[string]map[string]object
 	}
 	s.get("GET", "/openapi.json", "", 200, &doc)
-	for path, methods := range doc.Paths {
-		for method := range methods {
-			path = strings.NewReplacer("{tenant}", s.tn.ID().String(), "{timeline}", s.tl.Info().ID.String()).Replace(path)
+	for _, path := range slices.Sorted(maps.Keys(doc.Paths)) {
+		for _, method := range slices.Sorted(maps.Keys(doc.Paths[path])) {
+			path := strings.NewReplacer("{tenant}", s.tn.ID().String(), "{timeline}", s.tl.Info().ID.String()).Replace(path)
 			out = append(out, [2]string{strings.ToUpper(method), path})
 		}
 	}

@@ -2,10 +2,12 @@ package mask_test
 
 import (
 	"fmt"
+	"maps"
 	"math/bits"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,7 +71,8 @@ func serverPages(t *testing.T, v pg.Version) map[mask.Kind][]sample {
 	s.Close()
 	p.Stop()
 	pages := map[mask.Kind][]sample{}
-	for node, method := range am {
+	for _, node := range slices.Sorted(maps.Keys(am)) { // what is drawn of them is to be the same again
+		method := am[node]
 		for fork, suffix := range []string{"", "_fsm", "_vm", "_init"} {
 			b, err := os.ReadFile(filepath.Join(p.Data, "base", db, node+suffix))
 			if os.IsNotExist(err) {
