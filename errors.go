@@ -31,6 +31,8 @@ var (
 	ErrLeaseGrace = timeline.ErrLeaseGrace
 	// ErrTooManyLeases: a timeline holds as many LSNs as it may.
 	ErrTooManyLeases = timeline.ErrTooManyLeases
+	// ErrRelDirs: relations cannot be listed in the form asked for.
+	ErrRelDirs = timeline.ErrRelDirs
 	// ErrLocked: another process has the store open.
 	ErrLocked = virtualfile.ErrLocked
 	// ErrNotAStore: the directory holds no store.

@@ -44,7 +44,7 @@ type ImportOptions struct {
 	ID page.TimelineID
 	// Flavour says whose WAL will follow; default pg.Stock.
 	Flavour pg.Flavour
-	// RelDirs is how the timeline, and every branch of it, lists its relations; default: in one value for each database. With
+	// RelDirs is how the timeline begins to list its relations, and every branch of it; default: in one value for each database. With
 	// page.RelDirV2, a key for each relation, what a CREATE or DROP writes does not grow with the number of relations.
 	RelDirs page.RelDirForm
 	// Resume goes on with an import of that name that was interrupted, if there is one: ErrImportChanged if the source has

@@ -35,6 +35,7 @@ func (c *collector) addTimelines() {
 	c.add("redos_total", "Pages rebuilt from records.", counter, func(m *Metrics) int64 { return m.Redos })
 	c.add("redo_records_total", "Records applied to rebuild pages.", counter, func(m *Metrics) int64 { return m.RedoRecords })
 	c.add("redo_errors_total", "Pages that could not be rebuilt.", counter, func(m *Metrics) int64 { return m.RedoErrors })
+	c.add("relation_directory_changes_total", "Times that a timeline began to list its relations in another form.", counter, func(m *Metrics) int64 { return m.RelDirChanges })
 	c.add("file_opens_total", "Layer files opened.", counter, func(m *Metrics) int64 { return m.FileOpens })
 	c.add("open_files", "Layer files open.", gauge, func(m *Metrics) int64 { return m.OpenFiles })
 	c.add("l0_height", "L0 layers of the timeline that has most of them.", gauge, func(m *Metrics) int64 { return m.L0Height })

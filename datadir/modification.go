@@ -22,7 +22,7 @@ type Modification struct {
 	store   Store
 	shard   page.ShardIdentity // whose store it is
 	version pg.Version
-	relDirs page.RelDirForm // how relations are listed
+	listing listing // how relations are listed
 	batch   page.Batch
 	index   RecordIndex
 	first   page.LSN   // end of the batch's first record
@@ -37,6 +37,7 @@ type Modification struct {
 	resized  []page.RelTag        // sizes changed by cur
 	changes  page.RelationChanges // of the batch
 	before   page.RelationChanges // of it, what came before cur
+	listed   listing              // before cur
 	dirs     directories
 	pending  map[page.Key][]byte // sparse values of the batch, so that they are read back
 	gapPages int64
@@ -52,7 +53,7 @@ func NewModification(store Store, version pg.Version, sizeCache int) *Modificati
 		store:   store,
 		shard:   ShardOf(store),
 		version: version,
-		relDirs: relDirsOf(store).At(store.LastRecordLSN()),
+		listing: listing{form: relDirsOf(store).At(store.LastRecordLSN())},
 		done:    RecordSpan{store.PrevRecordLSN(), store.LastRecordLSN()},
 		sizes:   newSizeCache(sizeCache),
 		dirs:    newDirectories(),
@@ -77,7 +78,7 @@ func (m *Modification) Begin(span RecordSpan) error {
 	if span.End <= m.done.End || span.Start < m.done.End || span.End <= span.Start || !span.End.Aligned() || !span.Start.Aligned() {
 		return fmt.Errorf("WAL record from %s to %s does not follow the record ending at %s", span.Start, span.End, m.done.End)
 	}
-	m.cur, m.mark, m.before, m.ends = span, m.batch.Len(), m.changes, false
+	m.cur, m.mark, m.before, m.listed, m.ends = span, m.batch.Len(), m.changes, m.listing, false
 	return nil
 }
 
@@ -108,7 +109,7 @@ func (m *Modification) End() {
 // Abort forgets the record since Begin and stores those before it.
 func (m *Modification) Abort(ctx context.Context) error {
 	m.batch.Truncate(m.mark)
-	m.changes = m.before
+	m.changes, m.listing = m.before, m.listed
 	err := m.Commit(ctx)
 	m.forget()
 	return err
@@ -121,17 +122,19 @@ func (m *Modification) Commit(ctx context.Context) error {
 		return nil
 	}
 	m.batch.PutImage(page.RecordsKey(m.first), m.first, m.index.Bytes())
-	m.batch.End, m.batch.Prev, m.batch.Relations = m.done.End, m.done.Start, &m.changes
+	m.batch.End, m.batch.Prev, m.batch.Relations, m.batch.RelDirs = m.done.End, m.done.Start, &m.changes, m.listing.change
 	end := m.batch.End
 	err := m.store.Put(ctx, &m.batch)
 	m.batch.Reset()
 	m.index.Reset()
 	m.changes = page.RelationChanges{Dropped: m.changes.Dropped[:0]}
+	m.listing.change = nil
 	clear(m.pending)
 	m.mark = 0
 	if err != nil {
 		m.forget()
 		m.done = RecordSpan{m.store.PrevRecordLSN(), m.store.LastRecordLSN()}
+		m.listing = listing{form: relDirsOf(m.store).At(m.done.End)}
 		return fmt.Errorf("store the records up to %s: %w", end, err)
 	}
 	m.sizes.committed()

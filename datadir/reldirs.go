@@ -11,8 +11,16 @@ import (
 // RelDirs is what a Reader may be besides: one of a timeline whose relations have keys of their own. Without it there is
 // one directory for each database, page.RelDirV1.
 type RelDirs interface {
-	// RelDirs gives the form of the timeline's directories of relations; it never changes.
+	// RelDirs gives the form of the timeline's directories of relations. It changes before anything at its Since can be
+	// read, and what it was before goes for no LSN from there on.
 	RelDirs() page.RelDirs
+}
+
+// RelDirsWanted is what a Store may be besides: one that is to list its relations in another form from its next record on.
+type RelDirsWanted interface {
+	RelDirs
+	// WantedRelDirs gives that form, page.RelDirV1 if there is nothing to do. The Batch that has it done says so.
+	WantedRelDirs() page.RelDirForm
 }
 
 // relDirsOf gives the form of what r reads.
@@ -45,6 +53,11 @@ func (s *Snapshot) relations(ctx context.Context, spc, db uint32) ([]RelFork, er
 		}
 		return s.relEntries(ctx, spc, db)
 	}
+	return s.valueRelations(ctx, spc, db)
+}
+
+// valueRelations gives the relations of a database that its value names, sorted.
+func (s *Snapshot) valueRelations(ctx context.Context, spc, db uint32) ([]RelFork, error) {
 	k := page.RelDirKey(spc, db)
 	b, err := s.get(ctx, k)
 	if err != nil {
@@ -55,9 +68,17 @@ func (s *Snapshot) relations(ctx context.Context, spc, db uint32) ([]RelFork, er
 }
 
 // relEntries gives the relations of a database that keys of their own say exist.
-func (s *Snapshot) relEntries(ctx context.Context, spc, db uint32) ([]RelFork, error) {
-	var out []RelFork
-	err := s.r.GetVectored(ctx, page.NewSet(page.RelEntries(spc, db)), s.lsn, func(k page.Key, v []byte, err error) error {
+func (s *Snapshot) relEntries(ctx context.Context, spc, db uint32) (out []RelFork, err error) {
+	err = s.eachRelEntry(ctx, spc, db, func(f RelFork) error {
+		out = append(out, f)
+		return nil
+	})
+	return out, err
+}
+
+// eachRelEntry calls fn for these relations in order.
+func (s *Snapshot) eachRelEntry(ctx context.Context, spc, db uint32, fn func(RelFork) error) error {
+	return s.r.GetVectored(ctx, page.NewSet(page.RelEntries(spc, db)), s.lsn, func(k page.Key, v []byte, err error) error {
 		rel, ok := k.RelEntry()
 		if err == nil && !ok {
 			err = fmt.Errorf("%w: no relation has this key", ErrCorrupt)
@@ -66,12 +87,11 @@ func (s *Snapshot) relEntries(ctx context.Context, spc, db uint32) ([]RelFork, e
 		if err == nil {
 			exists, err = relEntry(v)
 		}
-		if exists {
-			out = append(out, RelFork{rel.Rel, uint8(rel.Fork)})
+		if err != nil || !exists {
+			return s.named(k, err)
 		}
-		return s.named(k, err)
+		return fn(RelFork{rel.Rel, uint8(rel.Fork)})
 	})
-	return out, err
 }
 
 // listed looks a relation up in the directories.
@@ -105,45 +125,50 @@ func (s *Snapshot) hasDatabase(ctx context.Context, spc, db uint32) (bool, error
 	return slices.ContainsFunc(ds, func(d Database) bool { return d.Spc == spc && d.DB == db }), err
 }
 
-// Differing compares the two directories that a timeline of page.RelDirBoth has of each database, and gives the relations that
-// only one of them has. Reads believe the database's value; the relations' own keys are what a later page.RelDirV2 would
-// believe. It gives none where there is only one directory.
-func (s *Snapshot) Differing(ctx context.Context) ([]page.RelTag, error) {
+// Differing compares the two directories that a timeline of page.RelDirBoth has of each database, and calls fn for each relation
+// that only one of them has, in order: inValue says that it is the database's value, which reads believe, and else it is the
+// relation's own key, which a later page.RelDirV2 would believe. It calls nothing where there is only one directory. Memory is
+// that of the largest database's value, decoded; an error that fn returns ends it.
+func (s *Snapshot) Differing(ctx context.Context, fn func(rel page.RelTag, inValue bool) error) error {
 	if s.dirs.At(s.lsn) != page.RelDirBoth {
-		return nil, nil
+		return nil
 	}
-	dbs, err := s.Databases(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var out []page.RelTag
-	for _, db := range dbs {
-		v1, err := s.relations(ctx, db.Spc, db.DB)
-		if err != nil {
-			return nil, err
-		}
-		v2, err := s.relEntries(ctx, db.Spc, db.DB)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range onlyInOne(v1, v2) {
-			out = append(out, page.RelTag{Spc: db.Spc, DB: db.DB, Rel: f.Rel, Fork: page.Fork(f.Fork)})
-		}
-	}
-	return out, nil
+	return s.differing(ctx, fn)
 }
 
-// onlyInOne gives what only one of two sorted directories has, sorted.
-func onlyInOne(a, b []RelFork) (out []RelFork) {
-	for len(a) > 0 && len(b) > 0 {
-		switch c := compareRelForks(a[0], b[0]); {
-		case c < 0:
-			out, a = append(out, a[0]), a[1:]
-		case c > 0:
-			out, b = append(out, b[0]), b[1:]
-		default:
-			a, b = a[1:], b[1:]
+// differing is Differing whatever form the snapshot has.
+func (s *Snapshot) differing(ctx context.Context, fn func(rel page.RelTag, inValue bool) error) error {
+	dbs, err := s.Databases(ctx)
+	if err != nil {
+		return err
+	}
+	for _, db := range dbs {
+		rels, err := s.valueRelations(ctx, db.Spc, db.DB)
+		if err != nil {
+			return err
+		}
+		tell := func(f RelFork, inValue bool) error {
+			return fn(page.RelTag{Spc: db.Spc, DB: db.DB, Rel: f.Rel, Fork: page.Fork(f.Fork)}, inValue)
+		}
+		err = s.eachRelEntry(ctx, db.Spc, db.DB, func(f RelFork) error {
+			for len(rels) > 0 && compareRelForks(rels[0], f) < 0 {
+				if err := tell(rels[0], true); err != nil {
+					return err
+				}
+				rels = rels[1:]
+			}
+			if len(rels) > 0 && rels[0] == f {
+				rels = rels[1:]
+				return nil
+			}
+			return tell(f, false)
+		})
+		for ; err == nil && len(rels) > 0; rels = rels[1:] {
+			err = tell(rels[0], true)
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return append(append(out, a...), b...)
+	return nil
 }

@@ -111,7 +111,7 @@ func TestRelEntriesAreRead(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []page.RelTag{rel(9)}, rels)
 	}
-	differ, err := datadir.At(s, sound, pg.V17).Differing(ctx)
+	differ, err := differing(ctx, datadir.At(s, sound, pg.V17))
 	require.NoError(t, err)
 	require.Equal(t, []page.RelTag{rel(1), rel(3), rel(9)}, differ)
 }
@@ -161,9 +161,18 @@ func (m relModel) check(t require.TestingT, s *datadir.Snapshot, all []page.RelT
 			require.ErrorIs(t, err, page.ErrNotFound)
 		}
 	}
-	differ, err := s.Differing(ctx)
+	differ, err := differing(ctx, s)
 	require.NoError(t, err)
 	require.Empty(t, differ)
+}
+
+// differing gives what Differing tells.
+func differing(ctx context.Context, s *datadir.Snapshot) (out []page.RelTag, err error) {
+	err = s.Differing(ctx, func(r page.RelTag, _ bool) error {
+		out = append(out, r)
+		return nil
+	})
+	return out, err
 }
 
 // TestFormsOfRelDirsGiveTheSame runs one random history of relations and databases under every form of directories, and
@@ -178,6 +187,7 @@ func TestFormsOfRelDirsGiveTheSame(t *testing.T) {
 	}
 	forms := []page.RelDirForm{page.RelDirV1, page.RelDirBoth, page.RelDirV2}
 	rapid.Check(t, func(t *rapid.T) {
+		forms := append(slices.Clone(forms), page.RelDirV1, page.RelDirV1) // the last two change: in two steps, and at once
 		stores, mods := make([]*datadirtest.Store, len(forms)), make([]*datadir.Modification, len(forms))
 		for i, f := range forms {
 			stores[i] = datadirtest.New(pg.V16, pg.Stock, nil)
@@ -189,20 +199,34 @@ func TestFormsOfRelDirsGiveTheSame(t *testing.T) {
 		history := map[page.LSN]relModel{4096: now.clone()}
 		page0 := make([]byte, pg.BlockSize)
 		steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) [4]uint32 {
-			return [4]uint32{rapid.Uint32Range(0, 9).Draw(t, "what"), rapid.Uint32Range(0, uint32(len(all)-1)).Draw(t, "rel"),
+			return [4]uint32{rapid.Uint32Range(0, 11).Draw(t, "what"), rapid.Uint32Range(0, uint32(len(all)-1)).Draw(t, "rel"),
 				rapid.Uint32Range(0, 9).Draw(t, "blocks"), rapid.Uint32Range(0, 3).Draw(t, "end")}
 		}), 1, 60).Draw(t, "steps")
 		for _, step := range steps {
 			r, n := all[step[1]], step[2]
 			each := func(change func(m *datadir.Modification) error) {
 				for i, m := range mods {
+					due := m.RelDirsDue()
+					if due {
+						require.NoError(t, m.Commit(ctx))
+					}
 					require.NoError(t, m.Begin(datadir.RecordSpan{Start: m.LSN(), End: m.LSN() + 64}), forms[i])
+					if due {
+						require.NoError(t, m.ChangeRelDirs(ctx))
+					}
 					require.NoError(t, change(m), forms[i])
 					m.End()
 				}
 			}
 			_, there := now.rels[r]
 			switch step[0] {
+			case 10, 11:
+				for i, s := range stores[len(forms)-2:] {
+					if s.Dirs.Form != page.RelDirV2 {
+						s.Wanted = []page.RelDirForm{min(s.Dirs.Form+1, page.RelDirV2), page.RelDirV2}[i]
+					}
+				}
+				continue
 			case 0, 1, 2:
 				each(func(m *datadir.Modification) error { return m.PutBlockImage(ctx, r, n, page0) })
 				now.make(r)

@@ -161,13 +161,19 @@ func (i *Ingester) Record(ctx context.Context, rec *wal.Record) error {
 }
 
 func (i *Ingester) record(ctx context.Context, rec *wal.Record) error {
-	if i.readsStore(rec) {
+	change := i.m.RelDirsDue()
+	if change || i.readsStore(rec) {
 		if err := i.m.Commit(ctx); err != nil {
 			return err
 		}
 	}
 	if err := i.m.Begin(datadir.RecordSpan{Start: rec.Start, End: rec.End}); err != nil {
 		return err
+	}
+	if change {
+		if err := i.m.ChangeRelDirs(ctx); err != nil {
+			return errors.Join(err, i.m.Abort(ctx))
+		}
 	}
 	if err := i.apply(ctx, rec); err != nil {
 		return errors.Join(err, i.m.Abort(ctx))

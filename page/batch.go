@@ -20,6 +20,9 @@ type Batch struct {
 	// Relations says what the batch does to the sizes of relations, if whoever fills it keeps count. Without it a
 	// timeline finds out by itself.
 	Relations *RelationChanges
+	// RelDirs, if set, is how the timeline lists its relations from the record on that ends at its Since. All that reads so
+	// needs is in the batch.
+	RelDirs *RelDirs
 }
 
 // RelationChanges sum up what a batch does to the sizes of relations, beside the sizes that it holds.
@@ -47,7 +50,7 @@ type BatchEntry struct {
 
 // Reset empties the batch and keeps its memory.
 func (b *Batch) Reset() {
-	b.raw, b.entries, b.End, b.Prev, b.Relations = b.raw[:0], b.entries[:0], 0, 0, nil
+	b.raw, b.entries, b.End, b.Prev, b.Relations, b.RelDirs = b.raw[:0], b.entries[:0], 0, 0, nil, nil
 }
 
 // Len gives the number of values, Bytes their serialized size.
@@ -60,7 +63,7 @@ func (b *Batch) Entries() []BatchEntry { return b.entries }
 // Data gives the serialized value of e.
 func (b *Batch) Data(e BatchEntry) []byte { return b.raw[e.Offset : e.Offset+e.Size : e.Offset+e.Size] }
 
-// Truncate keeps the first n values and forgets those added later. End, Prev and Relations stay as they are: the
+// Truncate keeps the first n values and forgets those added later. End, Prev, Relations and RelDirs stay as they are: the
 // caller sets them to what the kept values come to.
 func (b *Batch) Truncate(n int) {
 	if n < len(b.entries) {

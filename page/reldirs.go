@@ -26,6 +26,26 @@ func (f RelDirForm) String() string {
 	return fmt.Sprintf("form %d", uint8(f))
 }
 
+// From says why a timeline that lists relations in the form old cannot do so in the form f: it takes one step at a time, and none
+// back. RelDirV1 from RelDirV1, and RelDirBoth from RelDirBoth, change nothing and are no error.
+func (f RelDirForm) From(old RelDirForm) error {
+	switch {
+	case !f.Known():
+		return fmt.Errorf("there is no %s", f)
+	case f < old:
+		return fmt.Errorf("they are %s, and there is no way back to %s: what that reads is not all kept up to date", old, f)
+	case f > old+1:
+		return fmt.Errorf("they are %s: ask for %s first, and for %s once that is done", old, old+1, f)
+	}
+	return nil
+}
+
+// UnmarshalText reads Neon's name.
+func (f *RelDirForm) UnmarshalText(b []byte) (err error) {
+	*f, err = ParseRelDirForm(string(b))
+	return err
+}
+
 // MarshalText gives Neon's name.
 func (f RelDirForm) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
@@ -42,7 +62,9 @@ func ParseRelDirForm(s string) (RelDirForm, error) {
 	return 0, fmt.Errorf("directories of relations are %q: want legacy, migrating or migrated", s)
 }
 
-// RelDirs is the form of a timeline's directories of relations. Below Since they are read as RelDirV1.
+// RelDirs is the form of a timeline's directories of relations. Below Since they are read as RelDirV1, whatever the form: the
+// values of databases were written and believed until then. So one LSN is enough for a timeline that has gone from RelDirV1 to
+// RelDirBoth and on to RelDirV2.
 type RelDirs struct {
 	Form  RelDirForm
 	Since LSN
@@ -56,7 +78,7 @@ func (d RelDirs) At(lsn LSN) RelDirForm {
 	return d.Form
 }
 
-// Of gives what a branch at lsn has: it has no keys of relations where lsn is below Since, and begins with RelDirV1 then.
+// Of gives what a branch at lsn has: it begins with RelDirV1 where lsn is below Since.
 func (d RelDirs) Of(lsn LSN) RelDirs {
 	if d.At(lsn) == RelDirV1 {
 		return RelDirs{}

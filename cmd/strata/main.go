@@ -111,10 +111,10 @@ func newRoot() *cobra.Command {
 	root := group("strata", "Time travel, branches and base backups for PostgreSQL, from its WAL",
 		newImport(), newAttach(), newDetach(), newDownload(), newEvict(), newIngest(), newReceive(), newServe(), newPage(), newBaseBackup(), newCombineBackup(), newBranch(), newSplit(),
 		newTimelines(), newArchive(), newUnarchive(), newOffload(), newDelete(), newDeleteTenant(), newHeatmap(), newSecondary(),
-		newAt(), newRels(), newSize(),
+		newAt(), newRels(), newRelDirs(), newSize(),
 		newLayers(), newCompact(), newGC(), newInfo(), newRedoWorker(), newPGRedoWorker(),
 		group("verify", "Check layers, redo, or a whole cluster against PostgreSQL's own files",
-			newVerifyLayers(), newVerifyCluster(), newVerifyRedo()),
+			newVerifyLayers(), newVerifyDirectories(), newVerifyCluster(), newVerifyRedo()),
 	)
 	root.Long = `Strata takes the write-ahead log of a PostgreSQL cluster, keeps every version of every page in
 immutable layers, and gives back any page or a bootable base backup as of any LSN.

@@ -20,11 +20,12 @@ type Store struct {
 	Version    pg.Version
 	Flavour    pg.Flavour
 	HintBits   bool
-	Dirs       page.RelDirs   // how relations are listed
-	Redo       walredo.Redoer // nil: only images can be read
-	Last, Prev page.LSN       // end and start of the last record
-	Puts       int            // batches stored
-	FailPut    error          // what Put fails with, if not nil
+	Dirs       page.RelDirs    // how relations are listed
+	Wanted     page.RelDirForm // how they are to be listed from the next record on, if that is not page.RelDirV1
+	Redo       walredo.Redoer  // nil: only images can be read
+	Last, Prev page.LSN        // end and start of the last record
+	Puts       int             // batches stored
+	FailPut    error           // what Put fails with, if not nil
 
 	values   map[page.Key][]Version
 	keys     []page.Key // sorted, unless stale
@@ -39,9 +40,12 @@ type Version struct {
 }
 
 var (
-	_ datadir.Store   = (*Store)(nil)
-	_ datadir.RelDirs = (*Store)(nil)
+	_ datadir.Store         = (*Store)(nil)
+	_ datadir.RelDirsWanted = (*Store)(nil)
 )
+
+// WantedRelDirs is Wanted.
+func (s *Store) WantedRelDirs() page.RelDirForm { return s.Wanted }
 
 // RelDirs is Dirs.
 func (s *Store) RelDirs() page.RelDirs { return s.Dirs }
@@ -112,6 +116,9 @@ func (s *Store) Put(_ context.Context, b *page.Batch) error {
 			s.stale = true
 		}
 		s.values[e.Key] = append(vs, v)
+	}
+	if b.RelDirs != nil {
+		s.Dirs, s.Wanted = *b.RelDirs, page.RelDirV1
 	}
 	s.Last, s.Prev = b.End, b.Prev
 	s.Puts++

@@ -91,7 +91,14 @@ func (t *Tenant) made(s *slot, tl *timeline.Timeline, err error) (*timeline.Time
 // given as it is.
 func (t *Tenant) Create(ctx context.Context, m manifest.Meta) (*timeline.Timeline, error) {
 	m.Tenant, m.Shard, m.Ancestor, m.AncestorLSN = t.id, t.shard, page.TimelineID{}, 0
-	ctx, s, there, err := t.reserve(ctx, record{id: m.Timeline, name: m.Name}, Creating, func(tl *timeline.Timeline) bool { return tl.Meta() == m })
+	ctx, s, there, err := t.reserve(ctx, record{id: m.Timeline, name: m.Name}, Creating, func(tl *timeline.Timeline) bool {
+		c := tl.Meta()
+		if c.RelDirs.Form > m.RelDirs.Form { // it may have gone on
+			c.RelDirs = m.RelDirs
+		}
+		c.RelDirsWanted = m.RelDirsWanted
+		return c == m
+	})
 	if s == nil {
 		return there, err
 	}

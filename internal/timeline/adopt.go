@@ -113,7 +113,7 @@ func (a *Adoption) state() (s manifest.State, err error) {
 			return s, fmt.Errorf("flavour %d is unknown", o.Flavour)
 		}
 		s.WALSegSize, s.SystemID, s.Checksums, s.HintBits = o.WALSegSize, o.SystemID, o.Checksums, o.HintBits
-		s.InitialLSN, s.Cutoff = o.InitialLSN, o.Cutoff
+		s.InitialLSN, s.Cutoff, s.RelDirsWanted = o.InitialLSN, o.Cutoff, o.RelDirsWanted
 	}
 	if err := a.inherit(&s); err != nil {
 		return s, err

@@ -70,6 +70,10 @@ func (t *Timeline) Branch(ctx context.Context, parent string, name string, id pa
 	m := t.meta
 	m.Name, m.Timeline, m.InitialLSN = name, id, span.End
 	m.Ancestor, m.AncestorLSN = t.meta.Timeline, span.End
-	m.RelDirs = t.meta.RelDirs.Of(span.End)
+	dirs := t.relDirs.Load()
+	m.RelDirs, m.RelDirsWanted = dirs.Of(span.End), page.RelDirV1
+	if dirs.Wanted > m.RelDirs.Form {
+		m.RelDirsWanted = dirs.Wanted
+	}
 	return Create(ctx, t.env, parent, m, span.Start, t, nil)
 }

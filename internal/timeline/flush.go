@@ -136,7 +136,8 @@ func (t *Timeline) checkDir() error {
 
 func (t *Timeline) publishFrozen(f *frozen) error {
 	at := position{last: f.lsns.End - 1, prev: f.prev}
-	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}, Add: f.written, Chains: f.chains}
+	e := manifest.Edit{Position: &manifest.Position{DiskConsistentLSN: at.last, PrevRecordLSN: at.prev}, Add: f.written, Chains: f.chains,
+		RelDirs: t.flushedRelDirs(f)}
 	layers, err := t.view.Load().layers.Apply(e.Add, nil)
 	if err != nil {
 		return err

@@ -16,10 +16,12 @@ type Info struct {
 	SystemID   uint64          `json:"system_id"`
 	Checksums  bool            `json:"checksums"` // data checksums
 	HintBits   bool            `json:"hint_bits"` // hint bits are WAL-logged: checksums, or wal_log_hints
-	// RelDirs is how relations are listed, and the LSN from which they are.
-	RelDirs      page.RelDirForm  `json:"rel_dirs,omitzero"`
-	RelDirsSince page.LSN         `json:"rel_dirs_since,omitzero"`
-	Ancestor     *page.TimelineID `json:"ancestor,omitempty"`
+	// RelDirs is how relations are listed, and the LSN from which they are; RelDirsWanted how they are to be from the next
+	// record on.
+	RelDirs       page.RelDirForm  `json:"rel_dirs,omitzero"`
+	RelDirsSince  page.LSN         `json:"rel_dirs_since,omitzero"`
+	RelDirsWanted page.RelDirForm  `json:"rel_dirs_wanted,omitzero"`
+	Ancestor      *page.TimelineID `json:"ancestor,omitempty"`
 	// AncestorLSN is where the branch begins, 0 without an ancestor.
 	AncestorLSN page.LSN `json:"ancestor_lsn,omitempty"`
 	// InitialLSN is the timeline's first LSN: of its import, or of the branch.

@@ -64,7 +64,9 @@ type Metrics struct {
 	Blocks cache.Stats
 	// RelSizes is what the caches of relation sizes did.
 	RelSizes relsize.Stats
-	Shares   []ShareStats
+	// RelDirChanges counts the times that a timeline began to list its relations in another form.
+	RelDirChanges int64
+	Shares        []ShareStats
 }
 
 // counters is Metrics while it changes.
@@ -77,6 +79,7 @@ type counters struct {
 	redos, redoRecords, redoErrors                 atomic.Int64
 	fileOpens, heldBytes                           atomic.Int64
 	relSizes                                       relsize.Counters
+	relDirs                                        atomic.Int64
 	removedLayers, removedBytes, removeErrors      atomic.Int64
 	evictedLayers, evictedBytes                    atomic.Int64
 	takenOver, takenOverBytes                      atomic.Int64
@@ -92,8 +95,8 @@ func (c *counters) snapshot() Metrics {
 		ManifestEdits: c.manifestEdits.Load(), ManifestBytes: c.manifestBytes.Load(),
 		ManifestRewrites: c.manifestRewrites.Load(),
 		Reads:            c.reads.Load(), ReadKeys: c.readKeys.Load(), LayerVisits: c.layerVisits.Load(),
-		RelSizes: c.relSizes.Stats(),
-		Redos:    c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
+		RelSizes: c.relSizes.Stats(), RelDirChanges: c.relDirs.Load(),
+		Redos: c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
 		FileOpens:       c.fileOpens.Load(),
 		TakenOverLayers: c.takenOver.Load(), TakenOverBytes: c.takenOverBytes.Load(),
 		EvictedLayers: c.evictedLayers.Load(), EvictedBytes: c.evictedBytes.Load(),

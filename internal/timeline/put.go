@@ -77,6 +77,9 @@ func (t *Timeline) store(ctx context.Context, b *page.Batch) error {
 	if first && b.Len() > 0 {
 		t.beganOpen()
 	}
+	if b.RelDirs != nil {
+		t.relDirsChanged(*b.RelDirs)
+	}
 	next := position{last: b.End, prev: b.Prev, relations: t.at.Load().relations}
 	t.noteSizes(b, &next.relations)
 	t.at.Store(&next)
@@ -168,7 +171,7 @@ func (t *Timeline) freeze() {
 		return
 	}
 	v.open.Freeze(end)
-	f := &frozen{mem: v.open, lsns: page.LSNRange{Start: v.start, End: end}, prev: at.prev}
+	f := &frozen{mem: v.open, lsns: page.LSNRange{Start: v.start, End: end}, prev: at.prev, relDirs: t.RelDirs()}
 	t.update(func(v *view) {
 		v.frozen = append(v.frozen, f)
 		v.open, v.start = layer.NewMem(end, t.env.mems), end

@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"context"
 	"math/rand/v2"
 	"testing"
 
@@ -51,6 +52,7 @@ func (w *relWriter) step(rnd *rand.Rand) {
 	ctx, m := w.Context(), w.mod
 	old, there := w.now[rel]
 	require.NoError(w, m.Begin(datadir.RecordSpan{Start: m.LSN(), End: m.LSN() + 32}))
+	require.NoError(w, m.ChangeRelDirs(ctx)) // if one is asked for
 	switch rnd.IntN(8) {
 	default:
 		require.NoError(w, m.PutBlockImage(ctx, rel, n, make([]byte, pg.BlockSize)))
@@ -114,10 +116,19 @@ func (w *relWriter) check(oldest page.LSN) {
 				require.Equal(w, there, ok, "%s at %s", r, lsn)
 			}
 		}
-		differ, err := s.Differing(ctx)
+		differ, err := differing(ctx, s)
 		require.NoError(w, err)
 		require.Empty(w, differ)
 	}
+}
+
+// differing gives what Differing tells.
+func differing(ctx context.Context, s *datadir.Snapshot) (out []page.RelTag, err error) {
+	err = s.Differing(ctx, func(r page.RelTag, _ bool) error {
+		out = append(out, r)
+		return nil
+	})
+	return out, err
 }
 
 // reopened starts a timeline that was closed.

@@ -48,7 +48,7 @@ func (t *Timeline) noteSizes(b *page.Batch, g *grown) {
 	entries := b.Entries()
 	var dirs []int // those of relations and databases
 	var gone []page.DroppedRelation
-	sized := false
+	sized, form := false, t.RelDirs().Form
 	for i := range entries {
 		e := &entries[i]
 		if rel, ok := e.Key.RelSize(); ok {
@@ -59,10 +59,10 @@ func (t *Timeline) noteSizes(b *page.Batch, g *grown) {
 				t.sizes.Gone(rel, e.LSN+1)
 			}
 		} else if rel, ok := e.Key.RelEntry(); ok {
-			if t.meta.RelDirs.Form == page.RelDirV2 && len(image(b, e)) == 0 {
+			if form == page.RelDirV2 && len(image(b, e)) == 0 {
 				gone = append(gone, page.DroppedRelation{Rel: rel, LSN: e.LSN})
 			}
-		} else if _, _, ok := e.Key.RelDir(); ok && t.meta.RelDirs.Form != page.RelDirV2 || e.Key == page.DBDirKey {
+		} else if _, _, ok := e.Key.RelDir(); ok && form != page.RelDirV2 || e.Key == page.DBDirKey {
 			dirs = append(dirs, i)
 		}
 	}

@@ -40,6 +40,7 @@ type Timeline struct {
 	durable atomic.Pointer[position]
 	// sizes are those of relations that need not be read.
 	sizes   *relsize.Caches
+	relDirs atomic.Pointer[manifest.RelDirs] // how relations are listed; whoever holds the writer's turn changes it, as at
 	logical logicalSize
 	opened  opened
 	// lastLSN and durableLSN follow them, for those who wait; ended is closed at Close.
@@ -87,6 +88,7 @@ type frozen struct {
 	rects   []compaction.Rect
 	records int // that may follow each other in what is written of it; 0 is any number
 	written []layer.Desc
+	relDirs page.RelDirs      // at its end
 	chains  []manifest.Chains // of written
 	placed  bool
 }
@@ -162,6 +164,7 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	p := &position{last: s.DiskConsistentLSN, prev: s.PrevRecordLSN}
 	t.at.Store(p)
 	t.durable.Store(p)
+	t.relDirs.Store(&manifest.RelDirs{RelDirs: s.RelDirs, Wanted: s.RelDirsWanted})
 	t.lastLSN.advance(p.last)
 	t.durableLSN.advance(p.last)
 	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(&s)
@@ -200,7 +203,7 @@ func (t *Timeline) changedLocked() {
 func (t *Timeline) ID() page.TimelineID { return t.meta.Timeline }
 func (t *Timeline) Name() string        { return t.meta.Name }
 
-// Meta is what the timeline was born with.
+// Meta is what the timeline was born with, or how relations were listed when it was opened.
 func (t *Timeline) Meta() manifest.Meta { return t.meta }
 
 // LastRecordLSN is the end of the last record put.
@@ -230,13 +233,13 @@ func (t *Timeline) Layers() []layer.Desc { return t.view.Load().layers.Layers() 
 
 // Info describes the timeline.
 func (t *Timeline) Info() Info {
-	v, at := t.view.Load(), t.at.Load()
+	v, at, dirs := t.view.Load(), t.at.Load(), t.relDirs.Load()
 	i := Info{
 		ID: t.meta.Timeline, Name: t.meta.Name, Tenant: t.meta.Tenant,
 		Version: t.meta.Version, Flavour: t.meta.Flavour,
 		WALSegSize: t.meta.WALSegSize, SystemID: t.meta.SystemID,
 		Checksums: t.meta.Checksums, HintBits: t.meta.HintBits,
-		RelDirs: t.meta.RelDirs.Form, RelDirsSince: t.meta.RelDirs.Since,
+		RelDirs: dirs.Form, RelDirsSince: dirs.Since, RelDirsWanted: dirs.Wanted,
 		InitialLSN: t.meta.InitialLSN, OldestLSN: t.OldestLSN(),
 		LastRecordLSN: at.last, PrevRecordLSN: at.prev, DiskConsistentLSN: t.DiskConsistentLSN(),
 		Layers: v.layers.Len(), MemoryBytes: v.open.Size(),

@@ -293,7 +293,7 @@ func (u *uploads) published(e *manifest.Edit) {
 	if q == nil && u != nil {
 		u.early(e)
 	}
-	if q == nil || len(e.Add)+len(e.Remove)+len(e.Moved) == 0 && e.Position == nil && e.Cutoff == 0 {
+	if q == nil || len(e.Add)+len(e.Remove)+len(e.Moved) == 0 && e.Position == nil && e.Cutoff == 0 && e.RelDirs == nil {
 		return
 	}
 	q.Forget(e.Remove...)

@@ -68,7 +68,7 @@ func describe(p *index.Part, s *manifest.State, initdb page.LSN) {
 		p.Metadata.Ancestor, p.Metadata.AncestorLSN = &ancestor, s.AncestorLSN
 	}
 	p.SetRelDirs(s.RelDirs)
-	p.Origin = &index.Origin{Name: s.Name, Flavour: uint8(s.Flavour), WALSegSize: s.WALSegSize, SystemID: s.SystemID,
+	p.Origin = &index.Origin{RelDirsWanted: s.RelDirsWanted, Name: s.Name, Flavour: uint8(s.Flavour), WALSegSize: s.WALSegSize, SystemID: s.SystemID,
 		Checksums: s.Checksums, HintBits: s.HintBits, InitialLSN: s.InitialLSN, Cutoff: s.Cutoff}
 	for _, m := range s.Moved {
 		addMoved(p.Origin, m)
@@ -97,6 +97,10 @@ func amend(p *index.Part, e *manifest.Edit) {
 	}
 	if e.Cutoff != 0 {
 		p.Metadata.GCCutoffLSN, p.Origin.Cutoff = max(p.Metadata.GCCutoffLSN, e.Cutoff), e.Cutoff
+	}
+	if e.RelDirs != nil {
+		p.SetRelDirs(e.RelDirs.RelDirs)
+		p.Origin.RelDirsWanted = e.RelDirs.Wanted
 	}
 	for _, d := range e.Remove {
 		delete(p.Origin.Moved, d.Name())

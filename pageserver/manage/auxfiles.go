@@ -1,7 +1,6 @@
 package manage
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 
@@ -9,24 +8,6 @@ import (
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/page"
 )
-
-// configRequest is Neon's TenantConfigRequest: a tenant, and the options that differ from the server's.
-type configRequest map[string]json.RawMessage
-
-// configure takes what changes nothing.
-func (c *call) configure(r *configRequest) (none, error) {
-	var id page.TenantShardID
-	if err := json.Unmarshal((*r)["tenant_id"], &id); err != nil {
-		return none{}, badRequest("the body: tenant_id: %w", err)
-	}
-	for _, name := range slices.Sorted(maps.Keys(*r)) {
-		if name != "tenant_id" && string((*r)[name]) != "null" {
-			return none{}, badRequest("option %s: tenants have no options of their own here; give it to strata serve", name)
-		}
-	}
-	_, err := c.s.c.Engine.Shard(c.Context(), id)
-	return none{}, err
-}
 
 // auxRequest and auxListRequest are Neon's IngestAuxFilesRequest and ListAuxFilesRequest.
 type (

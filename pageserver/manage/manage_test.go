@@ -460,7 +460,7 @@ func TestServe(t *testing.T) {
 	e, err := strata.Open(t.Context(), strata.Options{Dir: filepath.Join(t.TempDir(), "store"), CreateIfMissing: true})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, e.Close()) }()
-	s, err := manage.New(manage.Config{Engine: e, Header: 100 * time.Millisecond})
+	s, err := manage.New(manage.Config{Engine: e, Header: time.Second})
 	require.NoError(t, err)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

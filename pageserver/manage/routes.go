@@ -31,7 +31,7 @@ func routes() []route {
 
 		on("GET", "/v1/tenant", manager, "All tenants and shards that are here.", (*call).listTenants),
 		on("POST", "/v1/tenant", manager, "Makes a tenant without timelines.", (*call).createTenant),
-		on("PUT", "/v1/tenant/config", manager, "Takes an empty configuration of a tenant: options are the store's, and given at the start.", (*call).configure),
+		on("PUT", "/v1/tenant/config", manager, "Takes a configuration of a tenant that is empty but for rel_size_v2_enabled: has its timelines list relations in both forms from now on, or takes that back. All other options are the store's, and given at the start.", (*call).configure),
 		on("GET", tenantPath, user, "A tenant with the ids of its timelines.", (*call).tenantDetails),
 		on("PUT", tenantPath+"/location_config", manager, "Attaches a tenant from remote storage, or makes one (AttachedSingle); or detaches it (Detached).", (*call).locate),
 		on("GET", tenantPath+"/synthetic_size", user, "What the tenant's history comes to; with Accept: text/html a drawing.", (*call).syntheticSize),
@@ -42,6 +42,7 @@ func routes() []route {
 		on("GET", timelinePath, user, "A timeline.", (*call).timelineDetails, forceSize...),
 		on("DELETE", timelinePath, user, "Removes a timeline for good, here and remotely; 404 says that it is gone.", (*call).deleteTimeline),
 		on("PUT", timelinePath+"/archival_config", user, `Makes a timeline "Archived" or "Unarchived".`, (*call).archive),
+		on("PUT", timelinePath+"/patch_index_part", user, "Has a timeline list its relations in another form from its next record on: rel_size_migration, migrating and then migrated.", (*call).patch),
 		on("GET", timelinePath+"/keyspace", user, "Which keys exist, at the end or at an LSN.", (*call).keyspace, "at_lsn"),
 		on("GET", timelinePath+"/layer", user, "All layers with their sizes, and whether they are in remote storage only.", (*call).layers, "reset"),
 		on("GET", timelinePath+"/layer/{layer}", user, "Fetches a layer; 304 says that it is here.", (*call).fetchLayer),

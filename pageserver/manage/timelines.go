@@ -35,6 +35,9 @@ type timelineInfo struct {
 	State               string             `json:"state"`
 	WALReceiver         string             `json:"walreceiver_status"`
 	Archived            bool               `json:"is_archived"`
+	RelDirs             page.RelDirForm    `json:"rel_size_migration"`
+	RelDirsSince        *page.LSN          `json:"rel_size_migrated_at"`
+	RelDirsWanted       page.RelDirForm    `json:"rel_size_wanted,omitzero"` // ours: from the next record on
 }
 
 // describe gives what is known of a timeline; with force its size is reckoned where it is not known.
@@ -45,7 +48,10 @@ func (c *call) describe(t *strata.Tenant, tl *strata.Timeline, force bool) (time
 		Cutoff: i.OldestLSN, MinReadable: i.OldestLSN, DiskConsistent: i.DiskConsistentLSN,
 		RemoteConsistent: tl.RemoteConsistentLSN(), RemoteVisible: tl.RemoteConsistentLSN(), Initdb: i.InitialLSN,
 		DirectoryEntries: []uint64{}, PhysicalSize: i.LayerBytes, HistorySize: uint64(i.LastRecordLSN - min(i.OldestLSN, i.LastRecordLSN)),
-		Version: i.Version, State: "Active",
+		Version: i.Version, State: "Active", RelDirs: i.RelDirs, RelDirsWanted: i.RelDirsWanted,
+	}
+	if i.RelDirs != page.RelDirV1 {
+		out.RelDirsSince = &i.RelDirsSince
 	}
 	if i.Ancestor != nil {
 		out.AncestorLSN = &i.AncestorLSN

@@ -63,8 +63,8 @@ func readHeader(b []byte) (version uint32, err error) {
 		return 0, corrupt(0, "checksum of the header is wrong")
 	}
 	version = binary.BigEndian.Uint32(b[8:])
-	if version < plainVersion || version > relDirsVersion {
-		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, relDirsVersion)
+	if version < plainVersion || version > wantedVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, wantedVersion)
 	}
 	return version, nil
 }
@@ -73,8 +73,9 @@ func readHeader(b []byte) (version uint32, err error) {
 type grammar struct {
 	flags uint8 // of layers
 	last  uint8 // the highest tag of a change
-	// shards says that the file is a shard's, or may be one's where relDirs says that it tells how relations are listed.
-	shards, relDirs bool
+	// shards says that the file is a shard's, or may be one's where either says that it tells how relations are listed.
+	shards, either bool
+	relDirs        bool // with the cluster
 }
 
 func grammarOf(version uint32) grammar {
@@ -88,7 +89,11 @@ func grammarOf(version uint32) grammar {
 	case remoteVersion:
 		return grammar{flags: flagImage | flagChecked, last: tagRemote}
 	}
-	return grammar{flagImage | flagChecked, tagChains, version >= shardVersion, version == relDirsVersion}
+	g := grammar{flagImage | flagChecked, tagChains, version >= shardVersion, version >= relDirsVersion, version == relDirsVersion}
+	if version >= wantedVersion {
+		g.last = tagRelDirs
+	}
+	return g
 }
 
 // wholeEdit gives the edit at the start of b, or says why there is none.
@@ -184,13 +189,16 @@ func decodeState(b []byte, g grammar) (s State, err error) {
 	s.DiskConsistentLSN, s.PrevRecordLSN = c.Position.DiskConsistentLSN, c.Position.PrevRecordLSN
 	s.Cutoff, s.Layers, s.Moved, s.Remote = c.Cutoff, c.Add, c.Moved, c.Remote
 	s.Chains = c.Chains
+	if c.RelDirs != nil {
+		s.RelDirs, s.RelDirsWanted = c.RelDirs.RelDirs, c.RelDirs.Wanted
+	}
 	return s, nil
 }
 
 func (s *State) item(tag uint8, v []byte, g grammar) error {
 	be := binary.BigEndian
 	switch {
-	case tag == tagIdentity && (!g.shards || g.relDirs) && len(v) == identitySize:
+	case tag == tagIdentity && (!g.shards || g.either) && len(v) == identitySize:
 		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:])
 	case tag == tagIdentity && g.shards && len(v) == identitySize+shardSize:
 		s.Tenant, s.Timeline = page.TenantID(v[:16]), page.TimelineID(v[16:identitySize])
@@ -268,6 +276,11 @@ func decodeChange(b []byte, g grammar) (e Edit, err error) {
 			c, err := decodeChains(v, g)
 			e.Chains = append(e.Chains, c)
 			return err
+		case tag == tagRelDirs && len(v) == wantedSize && e.RelDirs == nil:
+			e.RelDirs = &RelDirs{page.RelDirs{Form: page.RelDirForm(v[0]), Since: page.LSN(be.Uint64(v[1:]))}, page.RelDirForm(v[relDirsSize])}
+			if !e.RelDirs.Form.Known() || !e.RelDirs.Wanted.Known() {
+				return fmt.Errorf("directories of relations %s, and %s wanted", e.RelDirs.Form, e.RelDirs.Wanted)
+			}
 		default:
 			return unknownItem(tag, v)
 		}

@@ -28,10 +28,12 @@ import (
 const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
-	// relDirsVersion says how relations are listed, and may be a shard's. formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
+	// wantedVersion says how relations are listed where that is to change or has just done so, and relDirsVersion where not;
+	// both may be a shard's. formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
 	// some how many records follow each other, shardVersion where the timeline is a shard's. Files of older versions are read,
 	// and written anew with the next edit: those of trailerVersion know no moved keys, and those of plainVersion no
 	// flagChecked either.
+	wantedVersion  = 8
 	relDirsVersion = 7
 	shardVersion   = 6
 	chainsVersion  = 5
@@ -65,6 +67,7 @@ const (
 	tagMoved    = 10 // layer, without size, then any number of keys 18 18
 	tagRemote   = 11 // layer, without size, then checksum u64, shard u16
 	tagChains   = 12 // layer, without size, then records u32, then any number of keys 18 18, records u32
+	tagRelDirs  = 13 // form of the directories of relations u8, LSN from which it is u64, form that they are to have u8 (0: none)
 
 	identitySize = 32
 	shardSize    = 7
@@ -73,6 +76,7 @@ const (
 	ancestorSize = 16 + lsnSize
 	positionSize = 2 * lsnSize
 	relDirsSize  = 1 + lsnSize
+	wantedSize   = relDirsSize + 1
 	removeSize   = 2*page.KeySize + 2*lsnSize + 1 + 4
 	layerSize    = removeSize + 8
 	remoteSize   = removeSize + 8 + 2
@@ -89,10 +93,21 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// neededAfter is neededBy of a file to which e is appended.
+func neededAfter(m *Meta, e *Edit) uint32 {
+	needed := neededBy(m, len(e.Remote), len(e.Chains))
+	if e.RelDirs != nil {
+		needed = max(needed, wantedVersion)
+	}
+	return needed
+}
+
 // neededBy gives the version of a timeline's file that says of so many layers that they are in remote storage, and how many
 // records follow each other.
 func neededBy(m *Meta, remote, chains int) uint32 {
 	switch {
+	case m.RelDirsWanted != page.RelDirV1:
+		return wantedVersion
 	case m.RelDirs != page.RelDirs{}:
 		return relDirsVersion
 	case m.Shard != page.ShardIdentity{}:
@@ -159,7 +174,10 @@ func appendState(b []byte, s *State) []byte {
 	}
 	b = appendItem(b, tagName, len(s.Name))
 	b = append(b, s.Name...)
-	listed := s.RelDirs != page.RelDirs{}
+	listed, wanted := s.RelDirs != page.RelDirs{}, (*RelDirs)(nil)
+	if s.RelDirsWanted != page.RelDirV1 {
+		listed, wanted = false, &RelDirs{s.RelDirs, s.RelDirsWanted}
+	}
 	if listed {
 		b = appendItem(b, tagCluster, clusterSize+relDirsSize)
 	} else {
@@ -191,6 +209,7 @@ func appendState(b []byte, s *State) []byte {
 		Moved:    s.Moved,
 		Remote:   s.Remote,
 		Chains:   s.Chains,
+		RelDirs:  wanted,
 	})
 }
 
@@ -223,7 +242,12 @@ func appendChange(b []byte, e *Edit) []byte {
 		b = binary.BigEndian.AppendUint64(b, r.Sum)
 		b = binary.BigEndian.AppendUint16(b, r.Shard)
 	}
-	return appendChains(b, e.Chains)
+	b = appendChains(b, e.Chains)
+	if d := e.RelDirs; d != nil {
+		b = appendLSNs(append(appendItem(b, tagRelDirs, wantedSize), uint8(d.Form)), d.Since)
+		b = append(b, uint8(d.Wanted))
+	}
+	return b
 }
 
 func appendLayer(b []byte, d layer.Desc) []byte {

@@ -53,6 +53,48 @@ func TestRelDirsAreKept(t *testing.T) {
 	}
 }
 
+// TestRelDirsChange asks for another form, has it, and asks for the next one, of a shard too: the file says each, and is of the older
+// version again once nothing is asked for and it is written anew. No other version has such an item.
+func TestRelDirsChange(t *testing.T) {
+	for _, shard := range []page.ShardIdentity{{}, page.NewShardIdentity(1, 4, 2048)} {
+		fs := virtualfile.NewMem()
+		s := sampleState()
+		s.Shard = shard
+		require.NoError(t, fs.MkdirAll("tl"))
+		require.NoError(t, Create(fs, "tl", s))
+		l, _, err := Open(fs, "tl", true, DefaultMinRewrite)
+		require.NoError(t, err)
+		read := func() ([]byte, *decoded) {
+			b, err := virtualfile.ReadFile(fs, "tl/"+FileName, maxFileSize)
+			require.NoError(t, err)
+			d, err := decodeFile(b)
+			require.NoError(t, err)
+			return b, d
+		}
+		both := page.RelDirs{Form: page.RelDirBoth, Since: 0x2377B40}
+		for _, d := range []RelDirs{{Wanted: page.RelDirBoth}, {RelDirs: both}, {RelDirs: both, Wanted: page.RelDirV2}, {RelDirs: page.RelDirs{Form: page.RelDirV2, Since: 0x2377B80}}} {
+			_, err := l.Publish(&Edit{RelDirs: &d})
+			require.NoError(t, err)
+			require.Equal(t, d, RelDirs{l.Meta().RelDirs, l.Meta().RelDirsWanted})
+			b, got := read()
+			require.EqualValues(t, wantedVersion, got.version)
+			require.Equal(t, d, RelDirs{got.live.RelDirs, got.live.RelDirsWanted})
+			require.Equal(t, shard, got.live.Shard)
+			for v := uint32(plainVersion); v < wantedVersion; v++ {
+				_, err := decodeFile(append(appendHeader(nil, v), b[headerSize:]...))
+				require.ErrorIs(t, err, ErrCorrupt, "version %d", v)
+			}
+		}
+		_, err = l.Publish(&Edit{RelDirs: &RelDirs{Wanted: 3}})
+		require.ErrorContains(t, err, "form 3")
+		require.NoError(t, l.Renew())
+		require.NoError(t, l.Close())
+		_, got := read()
+		require.EqualValues(t, relDirsVersion, got.version)
+		require.Equal(t, page.RelDirs{Form: page.RelDirV2, Since: 0x2377B80}, got.live.RelDirs)
+	}
+}
+
 // TestShardsIdentity shows that a shard's manifest says which it is, in a version that older programs refuse, and that one
 // without shards stays as it was.
 func TestShardsIdentity(t *testing.T) {

@@ -82,6 +82,9 @@ func (l *Log) Renew() error {
 // State gives a copy of what the manifest says.
 func (l *Log) State() State { return l.live.state() }
 
+// Meta gives what of the state is no list.
+func (l *Log) Meta() Meta { return l.live.Meta }
+
 // Layers gives the layers of the state, without copying them.
 func (l *Log) Layers() *layer.Map { return l.live.layers }
 
@@ -112,7 +115,7 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 			l.file = f
 		}
 	}
-	if l.file == nil || l.version < neededBy(&l.live.Meta, len(e.Remote), len(e.Chains)) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
+	if l.file == nil || l.version < neededAfter(&l.live.Meta, e) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
 		return l.rewrite(e, layers)
 	}
 	err = virtualfile.WriteAll(l.file, b)

@@ -27,7 +27,7 @@ const FileName = "MANIFEST"
 // ErrCorrupt marks a manifest that cannot be what was written. The error names file and offset.
 var ErrCorrupt = errors.New("corrupt manifest")
 
-// Meta is what a timeline is born with and keeps.
+// Meta is what a timeline is born with.
 type Meta struct {
 	Tenant   page.TenantID
 	Timeline page.TimelineID
@@ -44,8 +44,10 @@ type Meta struct {
 	// Ancestor is where a branch comes from; AncestorLSN 0 says that there is none.
 	Ancestor    page.TimelineID
 	AncestorLSN page.LSN
-	// RelDirs is how the timeline says which relations there are.
-	RelDirs page.RelDirs
+	// RelDirs is how the timeline says which relations there are, and RelDirsWanted how it is to do so from its next record on:
+	// page.RelDirV1 if as before. Unlike the rest these may change.
+	RelDirs       page.RelDirs
+	RelDirsWanted page.RelDirForm
 }
 
 // Owner is the tenant, or the shard of it, whose timeline it is.
@@ -101,6 +103,14 @@ type Edit struct {
 	Cutoff   page.LSN
 	// Remote adds what is known of layers that are there after the edit. That of a layer goes with it.
 	Remote []Remote
+	// RelDirs, if set, replaces how relations are listed.
+	RelDirs *RelDirs
+}
+
+// RelDirs is Meta's RelDirs and RelDirsWanted.
+type RelDirs struct {
+	page.RelDirs
+	Wanted page.RelDirForm
 }
 
 // Position is how far a timeline is durable.
@@ -204,6 +214,9 @@ func (l *live) check(e *Edit) (*layer.Map, error) {
 			return nil, fmt.Errorf("layer %s is said to be in remote storage, and it is not there", x.Layer.FileName())
 		}
 	}
+	if d := e.RelDirs; d != nil && !(d.Form.Known() && d.Wanted.Known()) {
+		return nil, fmt.Errorf("directories of relations %s, and %s wanted", d.Form, d.Wanted)
+	}
 	if p := e.Position; p != nil && p.DiskConsistentLSN < l.DiskConsistentLSN {
 		return nil, fmt.Errorf("disk_consistent_lsn would go back from %s to %s", l.DiskConsistentLSN, p.DiskConsistentLSN)
 	}
@@ -231,6 +244,9 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 	}
 	if e.Cutoff != 0 {
 		l.Cutoff = e.Cutoff
+	}
+	if e.RelDirs != nil {
+		l.RelDirs, l.RelDirsWanted = e.RelDirs.RelDirs, e.RelDirs.Wanted
 	}
 	for _, m := range e.Moved {
 		l.moved[idOf(m.Layer)] = l.moved[idOf(m.Layer)].Union(page.NewSet(m.Keys...))

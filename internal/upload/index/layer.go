@@ -120,6 +120,8 @@ type Origin struct {
 	HintBits   bool     `json:"hint_bits"`
 	InitialLSN page.LSN `json:"initial_lsn"`
 	Cutoff     page.LSN `json:"cutoff,omitempty"`
+	// RelDirsWanted is how relations are to be listed from the next record on, by Neon's name; none if as before.
+	RelDirsWanted page.RelDirForm `json:"rel_dirs_wanted,omitzero"`
 	// Moved are keys of layers that other layers hold too, by the layers' names; sorted and disjoint.
 	Moved map[string][]page.Range `json:"moved,omitempty"`
 	// Import is there while the timeline is being imported.
