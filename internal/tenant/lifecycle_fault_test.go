@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -201,9 +202,9 @@ func lifeFaultAt(t *testing.T, n int, file *virtualfile.Fault, request *faultsto
 		crash()
 	} else {
 		for at < len(steps) {
-			ctx, cancel := context.WithTimeout(t.Context(), lifeTime)
+			ctx, done := hurried(t.Context(), hits)
 			err := steps[at].do(ctx, s)
-			cancel()
+			done()
 			if err != nil {
 				require.True(t, hits(), "%v", err)
 				break
@@ -222,6 +223,30 @@ func lifeFaultAt(t *testing.T, n int, file *virtualfile.Fault, request *faultsto
 	}
 	lifeGoOn(t, left, objects, steps[at:])
 	return hits()
+}
+
+// hurried ends a step after lifeTime once something has failed; a machine that is slow is no fault.
+func hurried(ctx context.Context, hits func() bool) (_ context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		tick := time.NewTicker(lifeTime)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if hits() {
+					cancel()
+				}
+			}
+		}
+	})
+	return ctx, func() {
+		cancel()
+		watch.Wait()
+	}
 }
 
 // copyOf gives a copy of all objects.

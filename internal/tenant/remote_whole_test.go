@@ -60,7 +60,7 @@ func TestReplacedOnTheWay(t *testing.T) {
 			}
 		}}
 		o.Config.Remote = s
-		o.Config.Download.Stall = 20 * time.Millisecond
+		o.Config.Download.Stall = 500 * time.Millisecond // what a busy machine is not late by
 	})
 	requirePage(t, t.Context(), tl, 1, tl.LastRecordLSN(), firstLSN+8)
 	require.Equal(t, []int64{0, 1000, 0}, s.from)

@@ -2,6 +2,8 @@ package testkit
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -111,15 +113,21 @@ func setenv(t testing.TB, vars map[string]string) {
 	}
 }
 
-// freeAddress gives a port of loopback that was free just now.
+// freeAddress gives an address of loopback at which nobody listens. Its port is none of those that systems give to who connects
+// somewhere, so that a server that was stopped can start there again: clients that ask for it meanwhile do not take it.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, ports, tries = 10_000, 20_000, 100
+	var err error
+	for range tries {
+		var l net.Listener
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(ports))); err == nil {
+			_ = l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal(err)
+	return ""
 }
 
 // findS3 looks for the program in the places to which scripts/s3server.sh builds it.

@@ -138,8 +138,12 @@ func TestEachMisbehaviour(t *testing.T) {
 		"answers-early": "answered",
 	} {
 		t.Run(how, func(t *testing.T) {
+			stall := time.Minute // a slow machine is no fault
+			if how == "stops" {
+				stall = 100 * time.Millisecond
+			}
 			p := open(t, Options{
-				Worker: behaving(how, 1), StallTimeout: 100 * time.Millisecond, Policy: Policy{Attempts: 2},
+				Worker: behaving(how, 1), StallTimeout: stall, Policy: Policy{Attempts: 2},
 				MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond,
 			})
 			_, err := p.Redo(context.Background(), nil, all[0].req)
@@ -158,7 +162,7 @@ func TestEachMisbehaviour(t *testing.T) {
 // TestStoppedProcess shows that callers behind a process that was stopped get their pages from another one.
 func TestStoppedProcess(t *testing.T) {
 	all := jobs(t)
-	p := open(t, Options{Worker: behaving("well", 0), StallTimeout: 100 * time.Millisecond})
+	p := open(t, Options{Worker: behaving("well", 0), StallTimeout: 2 * time.Second})
 	all[0].run(t, p)
 	hurtAll(p, syscall.SIGSTOP)
 	var wg sync.WaitGroup

@@ -133,7 +133,7 @@ func TestPerTenant(t *testing.T) {
 // their answers come.
 func TestReadersTakeTurns(t *testing.T) {
 	for _, callers := range []int{2, 3} {
-		p := open(t, Options{Worker: behaving("well", 0), StallTimeout: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+		p := open(t, Options{Worker: behaving("well", 0), StallTimeout: 20 * time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 		require.NoError(t, p.Ping(context.Background(), testKind))
 		var wg sync.WaitGroup
 		for caller := range callers {
@@ -303,8 +303,12 @@ func TestWorkerThatCannotStart(t *testing.T) {
 		"no kinds": {Worker{Command: func(k walredo.Kind) (Command, error) { return Command{}, unsupported("version %d", k.Version) }}, "version 14"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			launch := time.Minute // a slow machine is no fault
+			if name == "mute" || name == "echoes" {
+				launch = 300 * time.Millisecond
+			}
 			p := open(t, Options{
-				Worker: c.w, LaunchTimeout: 300 * time.Millisecond, Clock: clock, Policy: Policy{Attempts: 1},
+				Worker: c.w, LaunchTimeout: launch, Clock: clock, Policy: Policy{Attempts: 1},
 				MinBackoff: time.Second, MaxBackoff: 3 * time.Second,
 			})
 			launches := func(want int64) {
