@@ -75,7 +75,7 @@ type BaseBackupResult struct {
 
 // BaseBackup writes the whole cluster as of an LSN to w, as a tar from which a stock PostgreSQL of its
 // version starts, or what Format says. After an error what was written is of no use. Where Options.BackupCache has the backup,
-// a w that is an io.ReaderFrom gets its open file as an *io.LimitedReader, so that a socket may send it unread.
+// a w that is a BackupSender may get its file, so that a socket may send it unread.
 func (tl *Timeline) BaseBackup(ctx context.Context, w io.Writer, o BaseBackupOptions) (BaseBackupResult, error) {
 	if s := tl.Shard(); !s.Alone() {
 		return BaseBackupResult{}, fmt.Errorf("base backup of one shard: %w: all of the tenant's %d have to be asked; use a ShardSet", ErrWrongShard, s.Count)

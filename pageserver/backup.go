@@ -85,7 +85,6 @@ func (b backupCommand) run(ctx context.Context, c *conn) error {
 	}
 	w := bufio.NewWriterSize(copyData{c}, backupChunk)
 	if _, err := tl.BaseBackup(ctx, c.backupWriter(w), b.o); err != nil {
-		c.letGo()
 		return err
 	}
 	if err := w.Flush(); err != nil {
@@ -116,20 +115,18 @@ func (d copyData) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// syncMessage is the length of Sync, which a client sends behind Execute at once.
-const syncMessage = 5
-
-// backupWriter gives what a backup is written to: w, or one that can send files, too, where there is no TLS between. What a client asks
-// next tells that it has read its backup, unless it has asked for more than one thing at once.
+// backupWriter gives what a backup is written to: w, or one that can send files, too, where there is no TLS between.
 func (c *conn) backupWriter(w *bufio.Writer) io.Writer {
-	if tcp, ok := c.nc.(*net.TCPConn); ok && c.be.in.Buffered() <= syncMessage {
+	if tcp, ok := c.nc.(*net.TCPConn); ok {
 		return fileSender{w, c, tcp}
 	}
 	return w
 }
 
 // fileSender sends a file without reading it: the header of each message is written apart, and its content goes from the file to the socket
-// within the kernel.
+// within the kernel. What waits in the sockets then are the file's own pages, until the client reads them. The end of the file is
+// copied, as much as the sockets can hold: once it is in them, the client has read what went before it, and nothing
+// depends on the file any more.
 type fileSender struct {
 	*bufio.Writer
 	c   *conn
@@ -138,27 +135,45 @@ type fileSender struct {
 
 var _ strata.BackupSender = fileSender{}
 
-// SendFile sends a file, and keeps it until the client has shown that it has read all of it, or is gone: what waits in the sockets are the
-// file's own pages.
+// SendFile sends a file.
 func (s fileSender) SendFile(ctx context.Context, f *strata.BackupFile) (n int64, err error) {
-	s.c.sent = f
+	defer func() { err = errors.Join(err, f.Close()) }()
 	if err := s.Flush(); err != nil {
 		return 0, err
 	}
-	for n < f.Size() && err == nil {
-		if err = ctx.Err(); err == nil {
-			err = f.Held()
-		}
-		if err == nil {
+	for own := f.Size() - s.c.s.socketRoom; n < own && err == nil; {
+		if err = held(ctx, f); err == nil {
 			var sent int64
-			sent, err = s.message(f.Reader(), min(f.Size()-n, fileChunk))
+			sent, err = s.message(f.Reader(), min(own-n, fileChunk))
 			n += sent
 		}
 	}
+	b := make([]byte, backupChunk)
+	for n < f.Size() && err == nil {
+		part := b[:min(f.Size()-n, backupChunk)]
+		if _, err = io.ReadFull(f.Reader(), part); err == nil {
+			err = held(ctx, f)
+		}
+		if err == nil {
+			_, err = s.Write(part)
+			n += int64(len(part))
+		}
+	}
 	if err == nil {
-		err = f.Held()
+		err = s.Flush()
+	}
+	if err == nil {
+		err = held(ctx, f) // until all that was not copied was read
 	}
 	return n, err
+}
+
+// held says why a file is not to be sent any more.
+func held(ctx context.Context, f *strata.BackupFile) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return f.Held()
 }
 
 // message sends a message whose content is the next length bytes of a file. After an error the client waits for the rest of
@@ -180,21 +195,4 @@ func (s fileSender) message(r io.Reader, length int64) (int64, error) {
 		return n, connError{err}
 	}
 	return n, nil
-}
-
-// heard lets a file go that was sent before, once the client asks for something else: then it has read all of it.
-func (c *conn) heard(m pgproto3.FrontendMessage) {
-	switch m.(type) {
-	case *pgproto3.Sync, *pgproto3.Flush: // they belong to what was asked before
-	default:
-		c.letGo()
-	}
-}
-
-// letGo closes a file that was sent: the client has all of it, or will not take it for whole.
-func (c *conn) letGo() {
-	if c.sent != nil {
-		_ = c.sent.Close() // it was read only
-		c.sent = nil
-	}
 }

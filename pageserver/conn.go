@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	strata "github.com/stratapg/strata"
 	"github.com/stratapg/strata/pageserver/auth"
 )
 
@@ -34,8 +33,6 @@ type conn struct {
 	stopped atomic.Bool
 	// query is what Parse or Bind left for Execute.
 	query string
-	// sent is a backup's file that the client may not have read whole yet.
-	sent *strata.BackupFile
 }
 
 var errShutdown = errors.New("the server shuts down")
@@ -57,13 +54,11 @@ func (c *conn) serve(ctx context.Context) error {
 		return ended(ctx, err)
 	}
 	_ = c.nc.SetDeadline(time.Time{})
-	defer c.letGo()
 	for {
 		m, err := c.receive(ctx)
 		if err != nil {
 			return c.bye(ctx, err)
 		}
-		c.heard(m)
 		done, err := c.message(ctx, m)
 		if done || err != nil {
 			return c.bye(ctx, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,16 +25,36 @@ func leases(t *testing.T) bool {
 }
 
 // writerWaits reports whether the kernel has somebody wait for the end of a lease on a file.
-func writerWaits(t *testing.T, name string) bool {
+func writerWaits(t *testing.T, name string) bool { return hasLock(t, name, "BREAKING") }
+
+// isLeased reports whether there is a lease on a file.
+func isLeased(t *testing.T, name string) bool { return hasLock(t, name, "LEASE") }
+
+func hasLock(t *testing.T, name, word string) bool {
 	t.Helper()
 	var st unix.Stat_t
 	require.NoError(t, unix.Stat(name, &st))
 	locks, err := os.ReadFile("/proc/locks")
 	require.NoError(t, err)
 	for line := range strings.Lines(string(locks)) {
-		if strings.Contains(line, "BREAKING") && strings.Contains(line, fmt.Sprintf(":%d ", st.Ino)) {
+		if strings.Contains(line, word) && strings.Contains(line, fmt.Sprintf(":%d ", st.Ino)) {
 			return true
 		}
 	}
 	return false
+}
+
+// dropLeases ends the leases that this process has on a file.
+func dropLeases(t *testing.T, name string) {
+	t.Helper()
+	const dir = "/proc/self/fd"
+	all, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	for _, e := range all {
+		fd, err := strconv.Atoi(e.Name())
+		require.NoError(t, err)
+		if at, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && at == name {
+			_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETLEASE, unix.F_UNLCK) // others have none
+		}
+	}
 }

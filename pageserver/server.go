@@ -75,6 +75,8 @@ type Server struct {
 	c       Config
 	metrics metrics
 	memory  *answer.Memory
+	// socketRoom is how much of what is sent a client may not have read yet.
+	socketRoom int64
 
 	mu    sync.Mutex
 	conns map[*conn]struct{}
@@ -89,7 +91,7 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("a page server that requires TLS needs a certificate")
 	}
 	c = c.withDefaults()
-	return &Server{c: c, conns: map[*conn]struct{}{}, memory: answer.NewMemory(c.Memory, c.Slow)}, nil
+	return &Server{c: c, conns: map[*conn]struct{}{}, memory: answer.NewMemory(c.Memory, c.Slow), socketRoom: roomOfSockets()}, nil
 }
 
 // Serve accepts connections until ctx ends, and then closes them: what a stream is reading just then is answered, what

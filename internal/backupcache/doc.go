@@ -33,10 +33,9 @@
 // longer the one that was verified, as inode, length and times of change show. Otherwise a Sender gets the file as it is, for sendfile.
 // That hands the file's own pages to the socket, where they wait, uncopied, until the client reads them: a look at the file behind the last byte
 // would come too early. So the file has a lease from before its identity is compared until the sender closes it. Who opens it for writing, or cuts
-// it, waits so long; the sender sees that (LeasedFile.Held), and breaks off what it has not sent whole. Where the kernel grants no lease, as
-// where somebody has the file open for writing already, and where the last change is so late that the kernel's clock might not show a further
-// one, the backup is copied, and verified behind its last byte. What is left: after fs.lease-break-time, 45 seconds by default, the kernel lets
-// who writes in although the client has not read yet; and a lease ends with its process. What a medium does to bytes that were verified, and that the kernel has dropped from memory since, is found at
+// it, waits so long, or for fs.lease-break-time, 45 seconds by default; the sender sees either (LeasedFile.Held), and breaks off what it has not sent whole. Where
+// the kernel grants no lease, as where somebody has the file open for writing already, and where the last change is so late that the kernel's clock
+// might not show a further one, the backup is copied, and verified behind its last byte. What a medium does to bytes that were verified, and that the kernel has dropped from memory since, is found at
 // the next Open only, or by what is in the backup: the checksums of gzip and zstd, those of pages.
 //
 // The lock of a Cache guards its maps and is never held over I/O; a channel of one place has files deleted one after

@@ -13,8 +13,8 @@ import (
 // the file's own pages, not copies, until the one at the other end has read them.
 type Sender interface {
 	io.Writer
-	// SendFile sends all of a file. The file is the sender's: it closes it once who receives can have read everything, also after
-	// an error.
+	// SendFile sends all of a file. The file is the sender's, who closes it. It gives no error only if LeasedFile.Held has given none
+	// after who receives had read all that was not copied.
 	SendFile(ctx context.Context, f *LeasedFile) (n int64, err error)
 }
 

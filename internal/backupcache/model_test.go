@@ -26,6 +26,8 @@ type model struct {
 	entries int
 	bytes   int64
 	recent  []modelEntry
+	// tooLarge are those that were found to be since the cache was opened: nothing gives way for them any more.
+	tooLarge map[int]bool
 }
 
 type modelEntry struct {
@@ -54,10 +56,14 @@ func (m *model) use(n, length int) {
 		m.recent = append(slices.Delete(m.recent, at, at+1), e)
 		return
 	}
+	if m.tooLarge[n] {
+		return
+	}
 	size := fileSize(n, length)
 	// The content asks for room first, and then the trailer.
 	for _, want := range []int64{int64(length), size} {
 		if want > m.bytes {
+			m.tooLarge[n] = true
 			return
 		}
 		for m.used()+want > m.bytes {
@@ -81,6 +87,7 @@ func TestModel(t *testing.T) {
 		start := func() {
 			m.entries = rapid.IntRange(1, 6).Draw(rt, "entries")
 			m.bytes = rapid.Int64Range(1, 60_000).Draw(rt, "bytes")
+			m.tooLarge = map[int]bool{}
 			var err error
 			c, err = backupcache.Open(backupcache.Options{Dir: "/cache", FS: fs, Entries: m.entries, Bytes: m.bytes})
 			require.NoError(rt, err)
