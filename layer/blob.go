@@ -40,7 +40,7 @@ func (s Stored) Plain(room []byte) ([]byte, error) {
 	if !s.Zstd {
 		return s.Data, nil
 	}
-	return decompress(s.Data, func(n int) []byte { return slices.Grow(room[:0], n)[:n] })
+	return decompress(s.Data, false, func(n int) []byte { return slices.Grow(room[:0], n)[:n] })
 }
 
 // appendBlobHeader appends the header of a blob of n stored bytes. Compressed ones have the long form.
@@ -86,30 +86,40 @@ func parseBlob(b []byte) (s Stored, size int, err error) {
 	return Stored{Data: b[h : h+n : h+n], Zstd: isZstd}, h + n, nil
 }
 
-// decoders are kept because a zstd decoder is some 100 KiB of tables.
-var decoders = sync.Pool{New: func() any {
-	d, err := zstd.NewReader(nil,
-		zstd.WithDecoderConcurrency(1),
-		zstd.WithDecoderMaxMemory(maxBlob+1),
-		zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		return err
+// decoders are kept because a zstd decoder is some 100 KiB of tables. The second ones leave the checksums of contents alone.
+var decoders = [2]sync.Pool{{New: newDecoder(false)}, {New: newDecoder(true)}}
+
+func newDecoder(verified bool) func() any {
+	return func() any {
+		d, err := zstd.NewReader(nil,
+			zstd.IgnoreChecksum(verified),
+			zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxMemory(maxBlob+1),
+			zstd.WithDecodeAllCapLimit(true))
+		if err != nil {
+			return err
+		}
+		return d
 	}
-	return d
-}}
+}
 
 // usualImage is room for what most images are: a page, or a commit log page with its time stamp.
 const usualImage = blockSize + 8
 
 // decompress gives the content of a zstd frame in a buffer from alloc. Frames need not say how long their
-// content is: then the room grows until it fits or is beyond what a value may be.
-func decompress(src []byte, alloc func(int) []byte) ([]byte, error) {
-	got := decoders.Get()
+// content is: then the room grows until it fits or is beyond what a value may be. verified says that src is what was
+// written, by other checksums than the frame's.
+func decompress(src []byte, verified bool, alloc func(int) []byte) ([]byte, error) {
+	pool := &decoders[0]
+	if verified {
+		pool = &decoders[1]
+	}
+	got := pool.Get()
 	d, ok := got.(*zstd.Decoder)
 	if !ok {
 		return nil, got.(error)
 	}
-	defer decoders.Put(d)
+	defer pool.Put(d)
 	room, most := usualImage, mostContent(len(src))
 	var h zstd.Header
 	if err := h.Decode(src); err == nil && h.HasFCS {

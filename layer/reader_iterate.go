@@ -25,7 +25,7 @@ func (r *Reader) Iterate(ctx context.Context, fn func(k page.Key, lsn page.LSN, 
 		v := s.Data
 		if s.Zstd {
 			var err error
-			if v, err = decompress(s.Data, alloc); err != nil {
+			if v, err = decompress(s.Data, false, alloc); err != nil {
 				return corruptf(r.file.Name(), e.start, "%s at LSN %s: %v", e.key, e.lsn, err)
 			}
 		}

@@ -60,7 +60,7 @@ func (r *Reader) value(lsn page.LSN, start int64, raw []byte, room *arena) ([]by
 	if err != nil || !s.Zstd {
 		return s.Data, err
 	}
-	out, err := decompress(s.Data, room.alloc)
+	out, err := decompress(s.Data, r.desc.Checked, room.alloc)
 	if err != nil {
 		return nil, corruptf(r.file.Name(), start, "value at LSN %s: %v", lsn, err)
 	}
