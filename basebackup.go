@@ -11,6 +11,7 @@ import (
 	"github.com/stratapg/strata/basebackup"
 	"github.com/stratapg/strata/datadir"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg/control"
 )
 
 // BackupFormat says for whom a base backup is.
@@ -212,6 +213,9 @@ func backupOptions(tl *Timeline, o BaseBackupOptions, lsn page.LSN) (bo baseback
 	m := tl.t.Meta()
 	bo = basebackup.Options{LSN: lsn, Version: m.Version, Format: o.Format, Replica: o.Replica, NoSLRUs: o.NoSLRUs, Compression: o.Compression,
 		Manifest: o.Manifest, Parent: o.IncrementalFrom, WAL: o.WAL}
+	if o.Format == BackupFull {
+		bo.Mark = control.MarkOf(m.Timeline)
+	}
 	if o.Format == BackupCompute {
 		bo.BranchPoint = m.AncestorLSN != 0 && lsn == m.AncestorLSN
 		if bo.PrevLSN, err = prevOf(tl, lsn, o.PrevLSN); err != nil {

@@ -1,6 +1,7 @@
 package strata
 
 import (
+	"github.com/stratapg/strata/ingest"
 	"github.com/stratapg/strata/internal/tenant"
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/page"
@@ -33,6 +34,8 @@ var (
 	ErrTooManyLeases = timeline.ErrTooManyLeases
 	// ErrRelDirs: relations cannot be listed in the form asked for.
 	ErrRelDirs = timeline.ErrRelDirs
+	// ErrOrigin: WAL that continues a timeline and is that of another one, from or to which it branches.
+	ErrOrigin = ingest.ErrOrigin
 	// ErrLocked: another process has the store open.
 	ErrLocked = virtualfile.ErrLocked
 	// ErrNotAStore: the directory holds no store.

@@ -17,6 +17,8 @@ type ReceiveOptions struct {
 	Slot string
 	// Until, if not 0, is where to stop: at the last record that ends at or before it.
 	Until page.LSN
+	// AncestorWAL is IngestOptions.AncestorWAL.
+	AncestorWAL bool
 	// Progress, if set, is called about once a second, from the goroutine that called Receive.
 	Progress func(ReceiveProgress)
 	// Logger gets a line for each connection made and lost; default: none.
@@ -45,6 +47,7 @@ func (tl *Timeline) Receive(ctx context.Context, o ReceiveOptions) (ReceiveResul
 	ro := receive.Options{
 		Store: tl, ConnInfo: o.Source, Slot: o.Slot, Until: o.Until, Logger: o.Logger,
 		Version: i.Version, Flavour: i.Flavour, SegSize: i.WALSegSize, SystemID: i.SystemID, Shutdown: tl.backups.shutdownOf(tl),
+		Origin: tl.origin(o.AncestorWAL),
 	}
 	if o.Progress != nil {
 		ro.Progress = func(p receive.Progress) {

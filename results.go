@@ -11,6 +11,10 @@ type IngestOptions struct {
 	Dir string
 	// Until, if not 0, is where to stop: at the last record that ends at or before it.
 	Until page.LSN
+	// AncestorWAL takes WAL whoever wrote it. Without it a branch to which nothing was written takes that of a server started
+	// from its base backup, not that of the server whose WAL the timeline has that it branches from; and none takes that of a
+	// server started from another timeline's backup (ErrOrigin). With it a branch may go the way of its ancestor.
+	AncestorWAL bool
 	// Progress, if set, is called now and then, from the goroutine that called Ingest.
 	Progress func(IngestProgress)
 }

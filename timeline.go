@@ -9,6 +9,7 @@ import (
 	"github.com/stratapg/strata/internal/timeline"
 	"github.com/stratapg/strata/layer"
 	"github.com/stratapg/strata/page"
+	"github.com/stratapg/strata/pg/control"
 )
 
 type (
@@ -136,17 +137,34 @@ func (tl *Timeline) ResolveLSN(ctx context.Context, lsn page.LSN) (page.LSN, err
 // NewIngester gives what takes WAL records into the timeline one by one, for those who have their own source
 // of WAL. Only one may be used at a time, and nothing else may Put meanwhile.
 func (tl *Timeline) NewIngester(ctx context.Context) (*ingest.Ingester, error) {
+	return tl.newIngester(ctx, false)
+}
+
+func (tl *Timeline) newIngester(ctx context.Context, ancestors bool) (*ingest.Ingester, error) {
 	m := tl.t.Meta()
 	return ingest.NewIngester(ctx, tl, ingest.Options{
 		Version: m.Version, Flavour: m.Flavour, SegSize: m.WALSegSize, SystemID: m.SystemID, Shutdown: tl.backups.shutdownOf(tl),
+		Origin: tl.origin(ancestors),
 	})
+}
+
+// origin says whose WAL the timeline takes: with ancestors anybody's.
+func (tl *Timeline) origin(ancestors bool) (o ingest.Origin) {
+	if ancestors {
+		return o
+	}
+	for _, id := range tl.t.Line() {
+		o.Marks = append(o.Marks, control.MarkOf(id))
+	}
+	o.Branch = tl.t.Meta().AncestorLSN
+	return o
 }
 
 // Ingest takes in the WAL segments of a directory, from where the timeline ends. A missing or half-filled
 // end is no error: it stops at the last whole record, and called again it goes on from there. After an error
 // the records before it are there, and LSN says up to where. Nothing of it is durable before Flush.
 func (tl *Timeline) Ingest(ctx context.Context, o IngestOptions) (IngestResult, error) {
-	i, err := tl.NewIngester(ctx)
+	i, err := tl.newIngester(ctx, o.AncestorWAL)
 	if err != nil {
 		return IngestResult{LSN: tl.LastRecordLSN()}, err
 	}

@@ -18,6 +18,7 @@ func (b *backup) planControl() error {
 	b.next = nextNumbersOf(cp)
 	cp.SetPrevTimeline(b.tli)
 	cp.SetOldestActiveXid(0) // nothing runs after a shutdown
+	cp.SetMark(b.o.Mark)
 	if ok, err := b.hasTimestamps(cp.OldestCommitTsXid(), cp.NewestCommitTsXid()); err != nil {
 		return err
 	} else if !ok {

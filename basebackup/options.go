@@ -12,7 +12,7 @@ import (
 
 // Revision goes up with every change of the bytes that Write makes of the same state and the same Options: whoever keeps them
 // may give them as long as it stays.
-const Revision = 1
+const Revision = 2
 
 // Options say which state to write and how. LSN and Version must be set; the rest have useful zeros.
 type Options struct {
@@ -39,6 +39,9 @@ type Options struct {
 	// Manifest makes the backup one that incremental ones can follow: with a backup_manifest and a backup_label. FormatFull
 	// only.
 	Manifest bool
+	// Mark, if not 0, is put into the generated checkpoint, so that WAL that begins with it tells from which timeline's backup its
+	// server was started (control.MarkOf). FormatFull only.
+	Mark uint32
 	// Parent, if set, makes an incremental backup: of the LSN of the one that it follows, full or incremental, as
 	// Result.LSN said it. Of relations it has the blocks that have changed since; it has a manifest, too. The
 	// source must be Changes. FormatFull only.
@@ -134,6 +137,9 @@ func (o Options) validate() error {
 	}
 	if o.Format < FormatFull || o.Format > FormatStandby {
 		errs = append(errs, fmt.Errorf("basebackup.Options.Format is %d: want 0 to %d", o.Format, FormatStandby))
+	}
+	if o.Format != FormatFull && o.Mark != 0 {
+		errs = append(errs, fmt.Errorf("basebackup.Options.Mark is for a generated checkpoint, and Format is %s", o.Format))
 	}
 	if o.Format != FormatCompute && (o.Replica || o.NoSLRUs || o.PrevLSN != 0 || o.BranchPoint) {
 		errs = append(errs, fmt.Errorf("basebackup.Options.Replica, NoSLRUs, PrevLSN and BranchPoint are for a compute, and Format is %s", o.Format))

@@ -111,7 +111,7 @@ func openEngine(tb testing.TB, dir string, o strata.Options) (*strata.Engine, *s
 }
 
 func importOnce(tb testing.TB, t *strata.Tenant, dir, name string) (*strata.Timeline, strata.ImportResult) {
-	tl, r, err := t.Import(context.Background(), strata.ImportOptions{PGData: dir, Name: name})
+	tl, r, err := t.Import(context.Background(), strata.ImportOptions{PGData: dir, Name: name, ID: page.TimelineID{0x44}})
 	require.NoError(tb, err)
 	return tl, r
 }

@@ -24,6 +24,8 @@ type Options struct {
 	// History, if set, gives the content of a timeline's history file where PostgreSQL's timeline changes;
 	// an error that wraps fs.ErrNotExist says that there is none. Dir takes it from the directory.
 	History func(timeline uint32) ([]byte, error)
+	// Origin says whose WAL it is to be; by default anybody's.
+	Origin Origin
 	// Shutdown, if set, is told where the checkpoint of a shutdown ends, once the store has it. It must not wait.
 	Shutdown func(end page.LSN)
 	// BatchBytes and BatchRecords bound what gathers before it is stored; 0 means 1 MiB and 4096. Larger
@@ -199,6 +201,9 @@ func (i *Ingester) Commit(ctx context.Context) error {
 
 // apply puts all that a record changes.
 func (i *Ingester) apply(ctx context.Context, rec *wal.Record) error {
+	if err := i.checkOrigin(rec); err != nil {
+		return err
+	}
 	i.cp.advanceXid(rec.Xid)
 	i.cp.advanceXid(rec.TopXid)
 	if err := i.special(ctx, rec); err != nil {

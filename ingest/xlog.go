@@ -72,6 +72,7 @@ func (i *Ingester) checkpointRecord(ctx context.Context, rec *wal.Record) error 
 	if i.o.Version >= pg.V17 && c.WALLevel() == control.Minimal {
 		return ErrMinimalWAL
 	}
+	c.SetMark(0) // it has said what it had to, see Origin
 	if err := i.timeline(ctx, c.Timeline()); err != nil {
 		return err
 	}

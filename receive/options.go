@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stratapg/strata/datadir"
+	"github.com/stratapg/strata/ingest"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 )
@@ -43,7 +44,8 @@ type Options struct {
 	// MaxRetries is how many connections in a row may break without a record in between before Run gives
 	// up; default 0, which means that it never does. The first connection is never tried again.
 	MaxRetries int
-	// Shutdown is that of ingest.Options.
+	// Origin and Shutdown are those of ingest.Options.
+	Origin   ingest.Origin
 	Shutdown func(end page.LSN)
 	// Progress, if set, is called about once a second and at the end, from Run's goroutine.
 	Progress func(Progress)

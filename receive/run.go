@@ -79,7 +79,7 @@ func (r *receiver) run(ctx context.Context) error {
 // gathered and not committed is received again.
 func (r *receiver) newIngester(ctx context.Context) (err error) {
 	r.ingester, err = ingest.NewIngester(ctx, r.o.Store, ingest.Options{
-		Version: r.o.Version, Flavour: r.o.Flavour, SegSize: r.o.SegSize, SystemID: r.o.SystemID, Shutdown: r.o.Shutdown,
+		Version: r.o.Version, Flavour: r.o.Flavour, SegSize: r.o.SegSize, SystemID: r.o.SystemID, Shutdown: r.o.Shutdown, Origin: r.o.Origin,
 		History: func(tli uint32) ([]byte, error) {
 			if h, ok := r.histories[tli]; ok {
 				return h, nil

@@ -18,7 +18,7 @@ import (
 
 // TestBranchOfASecondServer has a server start from a branch's full backup and write to it while the parent's server goes on. Its WAL begins
 // with the checkpoint that was generated for the backup, which is the branch's first record; each timeline comes to what its own server
-// has, and once they have gone apart neither takes the other's WAL.
+// has, and neither takes the other's WAL, where they go apart and behind that.
 func TestBranchOfASecondServer(t *testing.T) {
 	if !testkit.WithoutRace(t) {
 		return
@@ -65,18 +65,21 @@ func writtenByTwo(t *testing.T, v pg.Version) {
 	require.Equal(t, "CHECKPOINT_SHUTDOWN", ends[0].name)
 	all := recordsFrom(t, v, theirs, point)
 	half := point + (min(ends[len(ends)-1].end, all[len(all)-1].end)-point)/2 // both go on behind it
-	must(t, on("side", "ingest", "--wal", mine, "--until", half.String())...)
-	refused := func(timeline, wal string, at page.LSN) {
+	refused := func(timeline, wal string, at page.LSN, says string) {
 		t.Helper()
 		code, _, errs := command(t, on(timeline, "ingest", "--wal", wal)...)
 		require.Equal(t, exitFailed, code, "the other's WAL was taken")
-		require.Contains(t, errs, "this is not where the log ends")
+		require.Contains(t, errs, says)
 		require.Equal(t, at, lastLSN(t, store, timeline))
 	}
-	refused("side", theirs, lastBefore(ends, half))
+	// Where they come apart, the WAL of both fits onto either.
+	refused("side", theirs, point, "Start a server from a base backup of the branch")
+	refused("main", mine, point, "another timeline's base backup")
+	must(t, on("side", "ingest", "--wal", mine, "--until", half.String())...)
+	refused("side", theirs, lastBefore(ends, half), "this is not where the log ends")
 	must(t, on("side", "ingest", "--wal", mine)...)
 	must(t, on("main", "ingest", "--wal", theirs, "--until", half.String())...)
-	refused("main", mine, lastBefore(all, half))
+	refused("main", mine, lastBefore(all, half), "this is not where the log ends")
 	must(t, on("main", "ingest", "--wal", theirs)...)
 	require.Contains(t, must(t, on("side", "verify", "cluster", "--pgdata", second.Data)...), "different=0")
 	require.Contains(t, must(t, on("main", "verify", "cluster", "--pgdata", parent.Data)...), "different=0")

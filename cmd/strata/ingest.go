@@ -17,6 +17,7 @@ func newIngest() *cobra.Command {
 	var f storeFlags
 	var wal, strategy string
 	var until lsnValue
+	var ancestors bool
 	distance := sizeValue(defaultCheckpointDistance)
 	c := &cobra.Command{
 		Use:   "ingest --wal DIR",
@@ -24,13 +25,18 @@ func newIngest() *cobra.Command {
 		Long: `Reads the WAL segments of a directory from where the timeline ends, and makes new versions of every page
 they touch. A missing or half-filled end is no error: it stops at the last whole record, and called again
 it goes on from there. WAL of another cluster, a gap, or a damaged record in the middle is an error, and
-what came before stays.`,
+what came before stays.
+
+A branch takes the WAL of a server that was started from a base backup of it, which begins with the checkpoint made for that
+backup. WAL of the server that its ancestor has WAL of continues at the same LSN; it is refused unless --ancestor-wal says that
+the branch is to go its ancestor's way.`,
 		Example: "  strata ingest --wal /var/lib/postgresql/15/main/pg_wal\n  strata ingest --wal /archive --until 0/3A000028",
 		Args:    exactArgs(0),
 	}
 	f.register(c.Flags())
 	c.Flags().StringVar(&wal, "wal", "", "directory with WAL segments (required)")
 	c.Flags().Var(&until, "until", "stop at the last record that ends at or before this LSN")
+	c.Flags().BoolVar(&ancestors, "ancestor-wal", false, "take WAL of the server whose WAL an ancestor has, into a branch that goes its way")
 	c.Flags().Var(&distance, "checkpoint-distance", "WAL kept in memory before it is written as a layer")
 	registerStrategy(c, &strategy)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +46,7 @@ what came before stays.`,
 		if wal == "" {
 			return usageError{errors.New("ingest: --wal is required")}
 		}
-		return runIngest(cmd, f, strata.IngestOptions{Dir: wal, Until: until.lsn}, int64(distance), strategy)
+		return runIngest(cmd, f, strata.IngestOptions{Dir: wal, Until: until.lsn, AncestorWAL: ancestors}, int64(distance), strategy)
 	}
 	return c
 }

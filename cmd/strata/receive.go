@@ -14,6 +14,7 @@ func newReceive() *cobra.Command {
 	var f storeFlags
 	var source, slot string
 	var until lsnValue
+	var ancestors bool
 	distance := sizeValue(defaultCheckpointDistance)
 	c := &cobra.Command{
 		Use:   "receive --source CONNINFO --slot NAME",
@@ -29,12 +30,13 @@ again at any time.`,
 	c.Flags().StringVar(&source, "source", "", "connection string of the server (required)")
 	c.Flags().StringVar(&slot, "slot", "", "name of the physical replication slot (required)")
 	c.Flags().Var(&until, "until", "stop at the last record that ends at or before this LSN")
+	c.Flags().BoolVar(&ancestors, "ancestor-wal", false, "take WAL of the server whose WAL an ancestor has, into a branch that goes its way")
 	c.Flags().Var(&distance, "checkpoint-distance", "WAL kept in memory before it is written as a layer")
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if source == "" || slot == "" {
 			return usageError{errors.New("receive: --source and --slot are required")}
 		}
-		return runReceive(cmd, f, strata.ReceiveOptions{Source: source, Slot: slot, Until: until.lsn}, int64(distance))
+		return runReceive(cmd, f, strata.ReceiveOptions{Source: source, Slot: slot, Until: until.lsn, AncestorWAL: ancestors}, int64(distance))
 	}
 	return c
 }

@@ -107,6 +107,21 @@ func pageRoad(t *testing.T, at func(...string) []string, lsns []page.LSN) {
 	}
 }
 
+// requireSameBackup compares backups of two timelines, which say in pg_control and in their WAL's checkpoint whose they are.
+func requireSameBackup(t *testing.T, a, b []byte) {
+	t.Helper()
+	require.Len(t, b, len(a))
+	other := 0
+	for i := range a {
+		if a[i] != b[i] {
+			other++
+		}
+	}
+	const mark, crc = 4, 4
+	require.LessOrEqual(t, other, 2*(mark+crc))
+	require.NotZero(t, other)
+}
+
 // backupRoad writes a backup to a file and to stdout, which must be the same, and imports it again.
 func backupRoad(t *testing.T, at func(...string) []string, work string, lsns []page.LSN) {
 	name := filepath.Join(work, "b.tar")
@@ -118,7 +133,7 @@ func backupRoad(t *testing.T, at func(...string) []string, work string, lsns []p
 	code, stdout, stderr := command(t, at("basebackup", "--lsn", lsns[3].String(), "--output", "-")...)
 	require.Zero(t, code)
 	require.Regexp(t, `^basebackup: lsn=`, lastLine(stderr))
-	require.True(t, bytes.Equal(file, []byte(stdout)), "the branch's backup is its ancestor's at that LSN")
+	requireSameBackup(t, file, []byte(stdout)) // the branch's is its ancestor's at that LSN
 
 	dir := filepath.Join(work, "restored")
 	require.NoError(t, untar(dir, bytes.NewReader(file)))

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"testing"
@@ -56,5 +55,5 @@ func TestTheRoadOfAShardedTenant(t *testing.T) {
 			require.Contains(t, errs, "there are its shards")
 		}
 	}
-	require.True(t, bytes.Equal(backups[0], backups[1]))
+	requireSameBackup(t, backups[0], backups[1])
 }

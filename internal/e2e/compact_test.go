@@ -201,7 +201,12 @@ func (c *compacted) live(t *testing.T, strategy string, distance int64) {
 	c.same(t, branch, c.lsns[0])
 
 	// The branch goes the way of its ancestor.
-	c.ingest(t, branch, 0)
+	_, err = branch.Ingest(t.Context(), strata.IngestOptions{Dir: c.wal})
+	require.ErrorIs(t, err, strata.ErrOrigin)
+	require.Equal(t, c.lsns[0], branch.LastRecordLSN())
+	_, err = branch.Ingest(t.Context(), strata.IngestOptions{Dir: c.wal, AncestorWAL: true})
+	require.NoError(t, err)
+	require.NoError(t, branch.Flush(t.Context()))
 	c.compact(t, branch, "")
 	for _, lsn := range c.lsns {
 		c.same(t, branch, lsn)

@@ -137,7 +137,7 @@ func TestShardedClusterIsTheSame(t *testing.T) {
 			ctx, dir := t.Context(), t.TempDir()
 			e := shardStore(t, dir)
 			set := newShards(t, e, f.count, f.stripe)
-			tl, _, err := set.Import(ctx, strata.ImportOptions{PGData: s.pgdata, Name: "main"})
+			tl, _, err := set.Import(ctx, strata.ImportOptions{PGData: s.pgdata, Name: "main", ID: page.TimelineID{0x44}})
 			require.NoError(t, err)
 			_, err = tl.Ingest(ctx, strata.IngestOptions{Dir: s.wal})
 			require.NoError(t, err)

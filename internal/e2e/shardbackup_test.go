@@ -33,7 +33,7 @@ func TestShardedIncrementalIsTheSame(t *testing.T) {
 	var want [][]byte
 	for _, count := range []uint8{0, 3} {
 		set := newShards(t, shardStore(t, t.TempDir()), count, 8)
-		tl, r, err := set.Import(t.Context(), strata.ImportOptions{PGData: s.pgdata, Name: "main"})
+		tl, r, err := set.Import(t.Context(), strata.ImportOptions{PGData: s.pgdata, Name: "main", ID: page.TimelineID{0x44}})
 		require.NoError(t, err)
 		_, err = tl.Ingest(t.Context(), strata.IngestOptions{Dir: s.wal})
 		require.NoError(t, err)

@@ -49,6 +49,14 @@ func (t *Timeline) RecordBefore(ctx context.Context, lsn page.LSN) (datadir.Reco
 	return span, err
 }
 
+// Line gives the ids of the timeline and of what it branches from, in that order.
+func (t *Timeline) Line() (ids []page.TimelineID) {
+	for ; t != nil; t = t.ancestor {
+		ids = append(ids, t.meta.Timeline)
+	}
+	return ids
+}
+
 // Branch makes a child of t in the folder parent that begins at the last whole record at or before lsn. What
 // the child relies on is made durable first.
 func (t *Timeline) Branch(ctx context.Context, parent string, name string, id page.TimelineID, lsn page.LSN) (*Timeline, error) {

@@ -3,6 +3,7 @@ package control
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 
 	"github.com/stratapg/strata/page"
 )
@@ -132,3 +133,13 @@ func (c *CheckPoint) OldestActiveXid() uint32 { return c.u32(offOldestActiveXid)
 
 // SetOldestActiveXid sets OldestActiveXid.
 func (c *CheckPoint) SetOldestActiveXid(x uint32) { c.setU32(offOldestActiveXid, x) }
+
+// Mark says for which timeline Strata made the checkpoint that a base backup begins with: MarkOf its id. It lies in padding, which
+// is 0 in what a server writes.
+func (c *CheckPoint) Mark() uint32 { return c.u32(offMark) }
+
+// SetMark sets Mark.
+func (c *CheckPoint) SetMark(m uint32) { c.setU32(offMark, m) }
+
+// MarkOf is the mark of a timeline, never 0. It is the CRC-32C of its id, or 1 if that is 0.
+func MarkOf(id page.TimelineID) uint32 { return max(crc32.Checksum(id[:], castagnoli), 1) }

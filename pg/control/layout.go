@@ -79,4 +79,5 @@ const (
 	offOldestCommitTsXid = 72
 	offNewestCommitTsXid = 76
 	offOldestActiveXid   = 80
+	offMark              = 84 // padding, which servers leave zero
 )
