@@ -217,7 +217,7 @@ func backupOptions(tl *Timeline, o BaseBackupOptions, lsn page.LSN) (bo baseback
 		bo.Mark = control.MarkOf(m.Timeline)
 	}
 	if o.Format == BackupCompute {
-		bo.BranchPoint = m.AncestorLSN != 0 && lsn == m.AncestorLSN
+		bo.BranchPoint = lsn == tl.t.Joint()
 		if bo.PrevLSN, err = prevOf(tl, lsn, o.PrevLSN); err != nil {
 			return bo, err
 		}

@@ -66,6 +66,14 @@ var (
 	ErrNotActive = tenant.ErrNotActive
 	// ErrHasBranches: other timelines branch from it, and go first.
 	ErrHasBranches = tenant.ErrHasBranches
+	// ErrNoAncestor: a timeline that was to be detached from its ancestor is no branch.
+	ErrNoAncestor = timeline.ErrNoAncestor
+	// ErrTooManyAncestors: a timeline that was to be detached from its ancestor branches from a branch.
+	ErrTooManyAncestors = timeline.ErrTooManyAncestors
+	// ErrDetachOngoing: another timeline of the tenant is being detached from its ancestor; try again later.
+	ErrDetachOngoing = tenant.ErrDetachOngoing
+	// ErrUnsettled: a detachment from an ancestor was not ended yet; repeat it.
+	ErrUnsettled = timeline.ErrUnsettled
 	// ErrArchived: a timeline can be read and nothing else.
 	ErrArchived = timeline.ErrArchived
 	// ErrOnlyHere: what is to leave the local disk is nowhere else.

@@ -156,7 +156,7 @@ func (tl *Timeline) origin(ancestors bool) (o ingest.Origin) {
 	for _, id := range tl.t.Line() {
 		o.Marks = append(o.Marks, control.MarkOf(id))
 	}
-	o.Branch = tl.t.Meta().AncestorLSN
+	o.Branch = tl.t.Joint()
 	return o
 }
 

@@ -109,7 +109,7 @@ func group(use, short string, children ...*cobra.Command) *cobra.Command {
 
 func newRoot() *cobra.Command {
 	root := group("strata", "Time travel, branches and base backups for PostgreSQL, from its WAL",
-		newImport(), newAttach(), newDetach(), newDownload(), newEvict(), newIngest(), newReceive(), newServe(), newPage(), newBaseBackup(), newCombineBackup(), newBranch(), newSplit(),
+		newImport(), newAttach(), newDetach(), newDownload(), newEvict(), newIngest(), newReceive(), newServe(), newPage(), newBaseBackup(), newCombineBackup(), newBranch(), newDetachAncestor(), newSplit(),
 		newTimelines(), newArchive(), newUnarchive(), newOffload(), newDelete(), newDeleteTenant(), newHeatmap(), newSecondary(),
 		newAt(), newRels(), newRelDirs(), newSize(),
 		newLayers(), newCompact(), newGC(), newInfo(), newRedoWorker(), newPGRedoWorker(),

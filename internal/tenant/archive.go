@@ -149,6 +149,7 @@ func (t *Tenant) bringBack(ctx context.Context, s *slot) (*timeline.Timeline, er
 			up.tl.KeepHere(s.id)
 		}
 	})
+	t.resumeDetaching()
 	return tl, nil
 }
 

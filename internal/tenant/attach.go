@@ -55,6 +55,7 @@ func (t *Tenant) attachAll(ctx context.Context, wanted []page.TimelineID) ([]*ti
 		return nil, err
 	}
 	defer t.resumeDeletions()
+	defer t.resumeDetaching()
 	defer t.give()
 	t.setState(Attaching)
 	defer t.setState(Active)

@@ -42,6 +42,9 @@ func (t *Tenant) Delete(ctx context.Context, nameOrID string) error {
 		if err := t.branchesOf(s, func(*slot) bool { return false }); err != nil {
 			return fmt.Errorf("%w: delete them first", err)
 		}
+		if err := t.neededUnsettled(s.id); err != nil {
+			return err
+		}
 		return t.delete(ctx, s)
 	})
 }
@@ -182,6 +185,7 @@ func (s *Store) resume() {
 	}
 	for _, t := range s.allTenants() {
 		t.resumeDeletions()
+		t.resumeDetaching()
 	}
 }
 

@@ -195,6 +195,7 @@ func (t *Tenant) settle(ctx context.Context) error {
 	for _, s := range t.mu.slots {
 		t.keepLocked(s)
 	}
+	t.keepUnsettledLocked()
 	return nil
 }
 

@@ -48,6 +48,8 @@ type Tenant struct {
 		closed bool
 		// splitting says that no timelines can be made.
 		splitting bool
+		// detaching says that a timeline is being detached from its ancestor.
+		detaching bool
 	}
 }
 

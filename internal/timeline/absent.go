@@ -15,7 +15,7 @@ var ErrKeepsAll = errors.New("nothing is collected while a timeline is broken an
 
 // KeepFor keeps what a branch that is not here, or not any more, needs of t and of t's ancestors, until Forget or KeepHere.
 func (t *Timeline) KeepFor(branch page.TimelineID, lsn page.LSN) {
-	for x := t; x != nil; x = x.ancestor {
+	for x := t; x != nil; x = x.ancestor() {
 		x.kept.mu.Lock()
 		if x.kept.mu.absent == nil {
 			x.kept.mu.absent = map[page.TimelineID]page.LSN{}
@@ -23,7 +23,7 @@ func (t *Timeline) KeepFor(branch page.TimelineID, lsn page.LSN) {
 		x.kept.mu.absent[branch] = lsn
 		x.dropChildLocked(branch)
 		x.kept.mu.Unlock()
-		if lsn >= x.meta.AncestorLSN {
+		if lsn >= x.from().lsn {
 			return
 		}
 	}
@@ -31,7 +31,7 @@ func (t *Timeline) KeepFor(branch page.TimelineID, lsn page.LSN) {
 
 // Forget keeps nothing any more for a branch that is gone for good, or has become another's to keep.
 func (t *Timeline) Forget(branch page.TimelineID) {
-	for x := t; x != nil; x = x.ancestor {
+	for x := t; x != nil; x = x.ancestor() {
 		x.kept.mu.Lock()
 		delete(x.kept.mu.absent, branch)
 		x.dropChildLocked(branch)
@@ -59,8 +59,8 @@ func (t *Timeline) absent() []page.LSN {
 
 // planFrom is the oldest LSN that plans must keep whole.
 func (t *Timeline) planFrom() page.LSN {
-	if t.kept.all.Load() {
-		return t.meta.InitialLSN
+	if t.kept.all.Load() || t.kept.settling.Load() {
+		return t.from().initial
 	}
 	return t.begin()
 }
@@ -69,12 +69,15 @@ func (t *Timeline) checkKeepsAll() error {
 	if t.kept.all.Load() {
 		return fmt.Errorf("%w: repair it, or delete it", ErrKeepsAll)
 	}
+	if t.kept.settling.Load() {
+		return fmt.Errorf("%w: nothing is collected meanwhile; repeat it", ErrUnsettled)
+	}
 	return nil
 }
 
 // KeepHere says that a branch is here which was not: it says itself what it needs.
 func (t *Timeline) KeepHere(branch page.TimelineID) {
-	for x := t; x != nil; x = x.ancestor {
+	for x := t; x != nil; x = x.ancestor() {
 		x.kept.mu.Lock()
 		delete(x.kept.mu.absent, branch)
 		x.kept.mu.Unlock()

@@ -118,9 +118,33 @@ func (a *Adoption) state() (s manifest.State, err error) {
 	if err := a.inherit(&s); err != nil {
 		return s, err
 	}
+	if s.Lineage, err = a.lineage(); err != nil {
+		return s, err
+	}
 	s.Layers = slices.DeleteFunc(a.Index.Descs(), func(d layer.Desc) bool { return fromTheFuture(d, m.DiskConsistentLSN) })
 	s.Moved, err = a.moved()
 	return s, err
+}
+
+// lineage takes over what the timeline came from before.
+func (a *Adoption) lineage() (l manifest.Lineage, err error) {
+	x, err := a.Index.Lineage()
+	if err != nil {
+		return l, err
+	}
+	unsettled, err := a.Index.Detaching()
+	if err != nil {
+		return l, err
+	}
+	l = manifest.Lineage{Former: x.Former, Truncated: x.Truncated}
+	if n := len(l.Former) - manifest.MaxFormer; n > 0 {
+		l.Former, l.Truncated = l.Former[n:], true
+	}
+	if a.Index.Metadata.Ancestor == nil {
+		l.Original, l.OriginalLSN, l.DetachedAt = x.Original, x.OriginalLSN, x.DetachedAt
+		l.Unsettled = unsettled && l.OriginalLSN != 0
+	}
+	return l, nil
 }
 
 // moved takes over which keys of layers other layers hold too.
@@ -167,7 +191,7 @@ func (a *Adoption) inherit(s *manifest.State) error {
 	if last := a.Ancestor.LastRecordLSN(); m.AncestorLSN > last {
 		return fmt.Errorf("%w: it branches at LSN %s from timeline %s, which ends at %s", ErrCorrupt, m.AncestorLSN, a.Ancestor.Name(), last)
 	}
-	from := a.Ancestor.meta
+	from := a.Ancestor.Meta()
 	s.Flavour, s.WALSegSize, s.SystemID, s.Checksums, s.HintBits = from.Flavour, from.WALSegSize, from.SystemID, from.Checksums, from.HintBits
 	s.Ancestor, s.AncestorLSN = *m.Ancestor, m.AncestorLSN
 	// Neon keeps the first LSN of the whole history; a branch begins at its branch point.

@@ -27,15 +27,22 @@ func (t *Timeline) RecordBefore(ctx context.Context, lsn page.LSN) (datadir.Reco
 	if err := t.checkLSN(lsn); err != nil {
 		return datadir.RecordSpan{}, err
 	}
+	return t.recordBefore(ctx, lsn)
+}
+
+func (t *Timeline) recordBefore(ctx context.Context, lsn page.LSN) (datadir.RecordSpan, error) {
 	if at := t.at.Load(); lsn == at.last && at.prev != 0 {
 		return datadir.RecordSpan{Start: at.prev, End: at.last}, nil
 	}
-	for t.ancestor != nil && lsn <= t.meta.AncestorLSN {
-		t = t.ancestor
+	from := t.from()
+	for from.ancestor != nil && lsn <= from.lsn {
+		t = from.ancestor
+		from = t.from()
 	}
-	// A branch sees the index entry of its ancestor's last batch whole, with records behind the branch point.
-	// Where the record looked for would be among those, the one before the branch point is meant.
+	// Behind its joint a timeline sees the index entry of its ancestor's last batch whole, with records that are none of its own.
+	// Where the record looked for would be among those, the one before the joint is meant.
 	span, batch, err := datadir.At(t, t.LastRecordLSN(), t.meta.Version).RecordBefore(ctx, lsn)
+	joint := from.joint()
 	switch {
 	case errors.Is(err, page.ErrNotFound):
 		span, err = datadir.RecordSpan{End: lsn &^ (recordAlign - 1)}, nil
@@ -43,19 +50,27 @@ func (t *Timeline) RecordBefore(ctx context.Context, lsn page.LSN) (datadir.Reco
 			span.End = oldest
 		}
 	case err != nil:
-	case t.ancestor != nil && batch <= t.meta.AncestorLSN:
-		return t.ancestor.RecordBefore(ctx, t.meta.AncestorLSN)
+	case batch <= joint && joint < lsn:
+		return t.recordBefore(ctx, joint)
 	}
 	return span, err
 }
 
-// Line gives the ids of the timeline and of what it branches from, in that order.
+// Line gives the ids of the timeline and of what it branches from, or did before it was detached from that, in that order.
 func (t *Timeline) Line() (ids []page.TimelineID) {
-	for ; t != nil; t = t.ancestor {
+	for t != nil {
+		d := t.from()
 		ids = append(ids, t.meta.Timeline)
+		if d.lineage.OriginalLSN != 0 {
+			ids = append(ids, d.lineage.Original)
+		}
+		t = d.ancestor
 	}
 	return ids
 }
+
+// Joint is where the timeline branches, or branched before it was detached from its ancestor; 0 if it never did.
+func (t *Timeline) Joint() page.LSN { return t.from().joint() }
 
 // Branch makes a child of t in the folder parent that begins at the last whole record at or before lsn. What
 // the child relies on is made durable first.

@@ -23,8 +23,8 @@ func (t *Timeline) EachChanged(ctx context.Context, keys page.Range, from, to pa
 		}
 	}
 	if !t.env.ReadOnly {
-		for a := t; a != nil; a = a.ancestor { // what a branch inherits may be in its ancestor's memory
-			if a.DiskConsistentLSN() >= to || a != t && a.DiskConsistentLSN() >= t.meta.AncestorLSN {
+		for a, needed := t, to; a != nil; a, needed = a.ancestor(), a.from().lsn { // what a branch inherits may be in its ancestor's memory
+			if a.DiskConsistentLSN() >= min(needed, to) {
 				continue
 			}
 			if err := a.Flush(ctx); err != nil {

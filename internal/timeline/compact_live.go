@@ -97,8 +97,8 @@ func (t *Timeline) heldKeys(ctx context.Context) (page.Set, error) {
 		all = append(all, keys.Ranges()...)
 	}
 	t.compact.contents.of = held
-	if t.ancestor != nil {
-		keys, err := t.ancestor.heldKeys(ctx)
+	if a := v.from.ancestor; a != nil {
+		keys, err := a.heldKeys(ctx)
 		if err != nil {
 			return page.Set{}, err
 		}

@@ -84,6 +84,12 @@ func (t *Timeline) publishLayers(e *manifest.Edit) error {
 	if len(e.Add)+len(e.Remove)+len(e.Moved) == 0 {
 		return nil
 	}
+	return t.publishStep(e, nil, nil)
+}
+
+// publishStep is publishLayers of any edit: ready is called once it is durable, and more changes the view that is shown. Either may be
+// nil.
+func (t *Timeline) publishStep(e *manifest.Edit, more func(v *view), ready func()) error {
 	layers, err := t.view.Load().layers.Apply(e.Add, e.Remove)
 	if err == nil {
 		err = t.publish(e)
@@ -96,7 +102,15 @@ func (t *Timeline) publishLayers(e *manifest.Edit) error {
 	t.compact.moved = movedAfter(t.compact.moved, e)
 	t.compact.doom(e.Remove...)
 	t.compact.chains.note(e)
-	t.update(func(v *view) { v.layers, v.moved = layers, t.compact.moved }, e.Remove...)
+	if ready != nil {
+		ready()
+	}
+	t.update(func(v *view) {
+		v.layers, v.moved = layers, t.compact.moved
+		if more != nil {
+			more(v)
+		}
+	}, e.Remove...)
 	return nil
 }
 

@@ -31,7 +31,7 @@ func (t *Timeline) layersSnapshot(v *view) (*compaction.Snapshot, []layer.Desc) 
 	s := &compaction.Snapshot{
 		Layers: make([]compaction.Layer, len(descs)), Doomed: t.compact.doomed(), Generation: t.generation,
 		LastRecordLSN: t.LastRecordLSN(), DiskConsistentLSN: v.start - 1,
-		InitialLSN: t.meta.InitialLSN, AncestorLSN: t.meta.AncestorLSN,
+		InitialLSN: v.from.initial, AncestorLSN: v.from.lsn,
 		UnflushedBytes: v.unflushed(), Options: t.compactOptions(),
 	}
 	if len(v.frozen) > 0 {

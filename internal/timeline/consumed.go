@@ -17,7 +17,7 @@ type opened struct {
 // Consumption gives what the timeline has used, with what is known of it without reading relations.
 func (t *Timeline) Consumption(ctx context.Context) (consumption.State, error) {
 	s := consumption.State{
-		Now: t.env.Clock(), LastRecord: t.LastRecordLSN(), Ancestor: t.meta.AncestorLSN,
+		Now: t.env.Clock(), LastRecord: t.LastRecordLSN(), Ancestor: t.from().lsn,
 		Opened: t.opened.lsn, OpenedAt: t.opened.at, PITR: t.env.GC.PITR > 0,
 	}
 	if size, ok := t.KnownLogicalSize(); ok {

@@ -22,7 +22,9 @@ type kept struct {
 	grace atomic.Int64
 	// all says that nothing may be collected.
 	all atomic.Bool
-	mu  struct {
+	// settling says likewise, until the timeline's detachment from an ancestor has ended.
+	settling atomic.Bool
+	mu       struct {
 		sync.Mutex
 		planned  page.LSN // at least the cutoff
 		held     []*held  // ascending
@@ -44,12 +46,12 @@ func (t *Timeline) ownCutoff() page.LSN { return page.LSN(t.kept.cutoff.Load()) 
 func (t *Timeline) Cutoff() page.LSN { return t.begin() }
 
 // begin is the first LSN of the timeline's own history that can be read.
-func (t *Timeline) begin() page.LSN { return max(t.ownCutoff(), t.meta.InitialLSN) }
+func (t *Timeline) begin() page.LSN { return max(t.ownCutoff(), t.from().initial) }
 
 // home gives the timeline of the ancestry whose history lsn belongs to.
 func (t *Timeline) home(lsn page.LSN) *Timeline {
-	for t.ancestor != nil && lsn < t.meta.InitialLSN {
-		t = t.ancestor
+	for d := t.from(); d.ancestor != nil && lsn < d.initial; d = t.from() {
+		t = d.ancestor
 	}
 	return t
 }
@@ -59,9 +61,9 @@ func (t *Timeline) oldestBelow(lsn page.LSN) page.LSN { return t.home(lsn).begin
 
 // OldestLSN is the first LSN from which on all can be read, in the timeline or its ancestors.
 func (t *Timeline) OldestLSN() page.LSN {
-	for t.ancestor != nil && t.ownCutoff() <= t.meta.InitialLSN {
-		a := t.ancestor.home(t.meta.AncestorLSN)
-		if a.begin() > t.meta.AncestorLSN {
+	for d := t.from(); d.ancestor != nil && t.ownCutoff() <= d.initial; d = t.from() {
+		a := d.ancestor.home(d.lsn)
+		if a.begin() > d.lsn {
 			break // what lies below is a branch point that was held
 		}
 		t = a
@@ -78,7 +80,7 @@ func (t *Timeline) checkKept(lsn page.LSN) error {
 		return nil
 	}
 	t.env.counters.gcRefused.Add(1)
-	if oldest == home.meta.InitialLSN {
+	if oldest == home.from().initial {
 		return fmt.Errorf("%w: LSN %s of timeline %s, which begins at %s%s", ErrBeforeHistory, lsn, t.meta.Name, oldest, home.whyThere())
 	}
 	return fmt.Errorf("%w: LSN %s of timeline %s: garbage collection has freed what lies below %s; ask for that LSN or a later one, and lease LSNs that are to stay",
@@ -87,7 +89,7 @@ func (t *Timeline) checkKept(lsn page.LSN) error {
 
 // whyThere says why a timeline begins where it does.
 func (t *Timeline) whyThere() string {
-	if t.ancestor != nil || len(t.Layers()) == 0 {
+	if t.ancestor() != nil || len(t.Layers()) == 0 {
 		return ""
 	}
 	return ": what it was imported from is one state only there, at the end of the shutdown checkpoint or of the base backup"

@@ -62,7 +62,7 @@ func (t *Timeline) hidden(v *view) map[string]bool {
 	out := map[string]bool{}
 	points := []page.LSN{t.LastRecordLSN()}
 	for _, c := range t.branches() {
-		points = append(points, c.meta.AncestorLSN)
+		points = append(points, c.from().lsn)
 	}
 	for _, r := range v.layers.Visibility(points).Covered {
 		out[r.Desc().FileName()] = true

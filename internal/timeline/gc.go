@@ -92,6 +92,9 @@ func (t *Timeline) gc(ctx context.Context, req GCRequest) (r GCReport, err error
 		return r, err
 	}
 	defer t.compact.turn.give()
+	if err := t.checkKeepsAll(); err != nil { // again, now that no detachment is on its way
+		return r, err
+	}
 	r.Before = t.begin()
 	if r.Cutoff, r.Limit, err = t.newCutoff(ctx, req); err != nil {
 		return r, err
@@ -233,7 +236,7 @@ func (t *Timeline) collectNow(ctx context.Context) {
 		return
 	}
 	_, err := t.gc(ctx, GCRequest{Horizon: t.env.GC.Horizon, PITR: t.env.GC.PITR})
-	if errors.Is(err, ErrLeaseGrace) || errors.Is(err, ErrKeepsAll) || ctx.Err() != nil {
+	if errors.Is(err, ErrLeaseGrace) || errors.Is(err, ErrKeepsAll) || errors.Is(err, ErrUnsettled) || ctx.Err() != nil {
 		return
 	}
 	if t.plans.breakers.note(causeGC, err) {

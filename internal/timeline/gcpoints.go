@@ -12,13 +12,15 @@ import (
 func (t *Timeline) addChild(c *Timeline) {
 	t.kept.mu.Lock()
 	defer t.kept.mu.Unlock()
-	t.kept.mu.children = append(t.kept.mu.children, c)
+	if !slices.Contains(t.kept.mu.children, c) {
+		t.kept.mu.children = append(t.kept.mu.children, c)
+	}
 }
 
 func (t *Timeline) branches() []*Timeline {
 	t.kept.mu.Lock()
 	defer t.kept.mu.Unlock()
-	return slices.Clone(t.kept.mu.children)
+	return slices.DeleteFunc(slices.Clone(t.kept.mu.children), func(c *Timeline) bool { return c.ancestor() != t })
 }
 
 // readPoints gives the LSNs, in ascending order and each once, at which reads are served even below the cutoff: of
@@ -33,7 +35,7 @@ func (t *Timeline) readPoints() []compaction.ReadPoint {
 		released[lsn] = page.Set{}
 	}
 	for _, c := range t.branches() {
-		c.addPointsBelow(c.meta.AncestorLSN, released)
+		c.addPointsBelow(c.from().lsn, released)
 	}
 	out := make([]compaction.ReadPoint, 0, len(released))
 	for lsn, keys := range released {
@@ -59,8 +61,8 @@ func (t *Timeline) addPointsBelow(lsn page.LSN, released map[page.LSN]page.Set) 
 // not what branched from it: that may begin below.
 func (t *Timeline) addBranchesBelow(lsn page.LSN, released map[page.LSN]page.Set) {
 	for _, c := range t.branches() {
-		if c.meta.AncestorLSN < lsn {
-			c.addPointsBelow(c.meta.AncestorLSN, released)
+		if at := c.from().lsn; at < lsn {
+			c.addPointsBelow(at, released)
 		} else {
 			c.addBranchesBelow(lsn, released)
 		}
@@ -74,7 +76,7 @@ func (t *Timeline) addBranchesBelow(lsn page.LSN, released map[page.LSN]page.Set
 func (t *Timeline) covered() page.Set {
 	lowest := t.surelyFrom()
 	for _, p := range t.readPoints() {
-		if p.LSN >= t.meta.InitialLSN && !releasedAll(p) {
+		if p.LSN >= t.from().initial && !releasedAll(p) {
 			lowest = min(lowest, p.LSN)
 		}
 	}

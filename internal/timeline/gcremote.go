@@ -34,7 +34,7 @@ func (t *Timeline) surelyFrom() page.LSN {
 	if there < t.ownCutoff() {
 		t.askRemote()
 	}
-	return min(t.begin(), max(there, t.meta.InitialLSN))
+	return min(t.begin(), max(there, t.from().initial))
 }
 
 // askRemote waits, beside all else, until remote storage has the present cutoff.

@@ -47,7 +47,7 @@ func ImportedAway(shard page.ShardIdentity, d layer.Desc, sum uint64) manifest.R
 // isAway has the next index name a layer that left the disk before there was an index. It reports whether it is one.
 func (u *uploads) isAway(q *upload.Queue, d layer.Desc) bool {
 	r, ok := u.t.log.Remote(d)
-	if !ok || r.Sum == 0 {
+	if !ok {
 		return false
 	}
 	if _, err := u.t.env.FS.Stat(filepath.Join(u.t.dir, d.FileName())); !errors.Is(err, fs.ErrNotExist) {

@@ -34,6 +34,9 @@ type Info struct {
 	Layers            int      `json:"layers"`
 	LayerBytes        int64    `json:"layer_bytes"`
 	MemoryBytes       int64    `json:"memory_bytes"` // in layers not yet written
+	// DetachedFrom is what it branched from, at DetachedAtLSN, before it was detached from that; nil and 0 if it never was.
+	DetachedFrom  *page.TimelineID `json:"detached_from,omitempty"`
+	DetachedAtLSN page.LSN         `json:"detached_at_lsn,omitempty"`
 	// WriteError is why nothing can be written at present, or empty. Reads go on; DiskConsistentLSN does not.
 	WriteError string `json:"write_error,omitempty"`
 }

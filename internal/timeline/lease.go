@@ -83,7 +83,7 @@ func (t *Timeline) holdState(lsn, top page.LSN) (release func(), err error) {
 	if there && !k.mu.held[i].live(now) {
 		k.mu.held, there = slices.Delete(k.mu.held, i, i+1), false
 	}
-	if planned := max(k.mu.planned, t.meta.InitialLSN); !there && lsn < planned {
+	if planned := max(k.mu.planned, t.from().initial); !there && lsn < planned {
 		return nil, fmt.Errorf("%w: LSN %s of timeline %s: what lies below %s is collected; ask for that LSN or a later one",
 			ErrBeforeHistory, lsn, t.meta.Name, planned)
 	}

@@ -14,6 +14,7 @@ import (
 type lineage struct {
 	timelines []*Timeline
 	views     []*view // the timeline's own first
+	descents  []*descent
 	lsns      []page.LSN
 }
 
@@ -23,31 +24,64 @@ var lineages = sync.Pool{New: func() any { return new(lineage) }}
 // has covered itself, and then the branch's view must be one that covers it.
 func (t *Timeline) pin(lsn page.LSN) (*lineage, error) {
 	l := lineages.Get().(*lineage)
-	for ; t != nil; t = t.ancestor {
-		l.timelines = append(l.timelines, t)
-		l.lsns = append(l.lsns, lsn)
-		lsn = min(lsn, t.meta.AncestorLSN)
-	}
-	l.views = slices.Grow(l.views, len(l.timelines))[:len(l.timelines)]
-	for i, t := range slices.Backward(l.timelines) {
-		v, err := t.pinView()
-		if err != nil {
-			l.release()
-			return nil, err
+	for again := true; again; {
+		l.trace(t, lsn)
+		for i, t := range slices.Backward(l.timelines) {
+			v, err := t.pinView()
+			if err != nil && !l.changed(nil) {
+				l.release()
+				return nil, err
+			}
+			l.views[i] = v
 		}
-		l.views[i] = v
+		if again = l.changed(l.views); again {
+			l.clear()
+		}
 	}
 	return l, nil
 }
 
+// trace notes the timelines that a read at lsn sees.
+func (l *lineage) trace(t *Timeline, lsn page.LSN) {
+	for t != nil {
+		d := t.from()
+		l.timelines = append(l.timelines, t)
+		l.descents = append(l.descents, d)
+		l.lsns = append(l.lsns, lsn)
+		lsn = min(lsn, d.lsn)
+		t = d.ancestor
+	}
+	l.views = slices.Grow(l.views, len(l.timelines))[:len(l.timelines)]
+}
+
+// changed reports whether a timeline comes from elsewhere by now: by the views that were pinned or, without those, by the present
+// ones. What was pinned does not belong together then.
+func (l *lineage) changed(views []*view) bool {
+	for i, t := range l.timelines {
+		v := t.view.Load()
+		if views != nil {
+			v = views[i]
+		}
+		if v == nil || v.from != l.descents[i] {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *lineage) release() {
+	l.clear()
+	lineages.Put(l)
+}
+
+func (l *lineage) clear() {
 	for _, v := range l.views {
 		v.release()
 	}
 	clear(l.views)
 	clear(l.timelines)
-	l.views, l.lsns, l.timelines = l.views[:0], l.lsns[:0], l.timelines[:0]
-	lineages.Put(l)
+	clear(l.descents)
+	l.views, l.lsns, l.timelines, l.descents = l.views[:0], l.lsns[:0], l.timelines[:0], l.descents[:0]
 }
 
 // gather fills c from the timeline and, if they are inherited, from its ancestors, and then reads all values
@@ -59,6 +93,9 @@ func (l *lineage) gather(ctx context.Context, c *layer.Collector, inherited bool
 	}
 	if l.lacksFiles() {
 		defer l.fetchAhead(ctx, c, inherited).leave(ctx, c)
+	}
+	if !inherited && min(c.LSN(), l.lsns[0]) <= l.descents[0].joint() {
+		return c.Fetch(ctx)
 	}
 	for i, v := range l.views {
 		n, err := v.collect(ctx, c, min(c.LSN(), l.lsns[i]))

@@ -46,6 +46,9 @@ type Metrics struct {
 	EvictedLayers, EvictedBytes int64
 	// TakenOverLayers and TakenOverBytes count layers of a shard that was split which its shards have written anew.
 	TakenOverLayers, TakenOverBytes int64
+	// DetachedAncestors counts timelines that were detached from their ancestors, AdoptedLayers and AdoptedBytes what they got of
+	// those.
+	DetachedAncestors, AdoptedLayers, AdoptedBytes int64
 	// Downloads is what was fetched from remote storage.
 	Downloads DownloadMetrics
 	// Uploads is what was brought there.
@@ -83,6 +86,7 @@ type counters struct {
 	removedLayers, removedBytes, removeErrors      atomic.Int64
 	evictedLayers, evictedBytes                    atomic.Int64
 	takenOver, takenOverBytes                      atomic.Int64
+	detached, adopted, adoptedBytes                atomic.Int64
 	compactionCounters
 	gcCounters
 }
@@ -99,6 +103,7 @@ func (c *counters) snapshot() Metrics {
 		Redos: c.redos.Load(), RedoRecords: c.redoRecords.Load(), RedoErrors: c.redoErrors.Load(),
 		FileOpens:       c.fileOpens.Load(),
 		TakenOverLayers: c.takenOver.Load(), TakenOverBytes: c.takenOverBytes.Load(),
+		DetachedAncestors: c.detached.Load(), AdoptedLayers: c.adopted.Load(), AdoptedBytes: c.adoptedBytes.Load(),
 		EvictedLayers: c.evictedLayers.Load(), EvictedBytes: c.evictedBytes.Load(),
 		RemovedLayers: c.removedLayers.Load(), RemovedBytes: c.removedBytes.Load(), RemoveErrors: c.removeErrors.Load(),
 	}

@@ -112,7 +112,7 @@ func (l *lineage) getVectored(ctx context.Context, keys page.Set, lsn page.LSN, 
 		}
 		return l.readSteps(ctx, keys, !page.NotInherited.Contains(k), lsn, fn)
 	}
-	if len(l.views) == 1 || !keys.Overlaps(page.NotInherited) {
+	if l.descents[0].joint() == 0 || !keys.Overlaps(page.NotInherited) {
 		return l.readPart(ctx, part{keys, true}, lsn, fn)
 	}
 	for _, p := range parts(keys) {

@@ -18,6 +18,9 @@ func (l *lineage) readImage(ctx context.Context, k page.Key, lsn page.LSN, fn fu
 	if layer.TraceOf(ctx) != nil || v.inMemory(k) {
 		return false, nil
 	}
+	if lsn <= l.descents[0].joint() && page.NotInherited.Contains(k) {
+		return false, nil
+	}
 	hit, ok := v.layers.Search(k, min(lsn, l.lsns[0])+1)
 	if !ok {
 		return false, nil

@@ -18,6 +18,7 @@ import (
 type Snapshot struct {
 	t      *Timeline
 	l      *lineage
+	reads  []*Timeline // of l
 	lsn    page.LSN
 	oldest page.LSN
 	begun  time.Time
@@ -34,7 +35,7 @@ func (t *Timeline) Snapshot(ctx context.Context, lsn page.LSN) (*Snapshot, error
 	if err != nil {
 		return nil, err
 	}
-	s := &Snapshot{t: t, l: l, lsn: lsn, oldest: min(lsn, t.oldestBelow(lsn), t.OldestLSN()), begun: t.env.Clock()}
+	s := &Snapshot{t: t, l: l, reads: slices.Clone(l.timelines), lsn: lsn, oldest: min(lsn, t.oldestBelow(lsn), t.OldestLSN()), begun: t.env.Clock()}
 	s.refs.Store(1)
 	t.env.snapshots.add(s)
 	t.env.endOldSnapshots()

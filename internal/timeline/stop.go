@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/stratapg/strata/page"
@@ -81,11 +82,8 @@ func (t *Timeline) releaseMemory() {
 // endSnapshots ends those of the timeline and of its branches.
 func (t *Timeline) endSnapshots() {
 	for _, s := range t.env.snapshots.list() {
-		for x := s.t; x != nil; x = x.ancestor {
-			if x == t {
-				s.end(fmt.Errorf("snapshot of timeline %s at LSN %s: %w", s.t.meta.Name, s.lsn, ErrClosed))
-				break
-			}
+		if slices.Contains(s.reads, t) {
+			s.end(fmt.Errorf("snapshot of timeline %s at LSN %s: %w", s.t.meta.Name, s.lsn, ErrClosed))
 		}
 	}
 }

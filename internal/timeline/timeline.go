@@ -17,11 +17,10 @@ import (
 
 // Timeline is one line of history.
 type Timeline struct {
-	env      *Env
-	dir      string
-	id       layer.Identity
-	meta     manifest.Meta
-	ancestor *Timeline // nil if meta.AncestorLSN is 0
+	env  *Env
+	dir  string
+	id   layer.Identity
+	meta manifest.Meta // but for where it comes from, which is from's
 	// generation is that of the layers it writes.
 	generation uint32
 	importing  bool // it is none yet: see OpenImport
@@ -152,13 +151,14 @@ func newTimeline(env *Env, dir string, log *manifest.Log, ancestor *Timeline, ar
 func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote remoteLookup, ancestor *Timeline) (*Timeline, error) {
 	tellFaults(env, s.Name, m.L0().Faults())
 	t := &Timeline{
-		env: env, dir: dir, meta: s.Meta, ancestor: ancestor, generation: env.Generation(s.Owner()),
+		env: env, dir: dir, meta: s.Meta, generation: env.Generation(s.Owner()),
 		id:     layer.Identity{Tenant: s.Tenant, Timeline: s.Timeline},
 		writer: newTurn(), flusher: newTurn(), tasks: tasks.New(),
 		ended: make(chan struct{}), gone: make(chan struct{}),
 	}
 	t.mu.changed = make(chan struct{})
 	t.kept.start(s.Cutoff)
+	t.kept.settling.Store(s.Lineage.Unsettled)
 	t.opened = opened{s.DiskConsistentLSN, env.Clock()}
 	t.sizes, t.logical.asking = relsize.New(env.Shares.Sizes, &env.counters.relSizes), newTurn()
 	p := &position{last: s.DiskConsistentLSN, prev: s.PrevRecordLSN}
@@ -170,7 +170,8 @@ func (env *Env) timelineOf(dir string, s manifest.State, m *layer.Map, remote re
 	t.files, t.compact = newLayerFiles(env, dir, t.id, remote), newCompactor(&s)
 	t.plans.breakers = newBreakers(env.Clock)
 	v := newView(t, layer.NewMem(p.last+1, env.mems), p.last+1, m)
-	v.moved = t.compact.moved
+	v.moved, v.from = t.compact.moved, newDescent(&s, ancestor)
+	t.meta.Ancestor, t.meta.AncestorLSN, t.meta.InitialLSN = page.TimelineID{}, 0, 0 // nobody is to ask here
 	t.view.Store(v)
 	env.holds.Add(1)
 	env.heights.set(t, m.L0().Height())
@@ -202,9 +203,6 @@ func (t *Timeline) changedLocked() {
 // ID is the timeline's id, Name its name.
 func (t *Timeline) ID() page.TimelineID { return t.meta.Timeline }
 func (t *Timeline) Name() string        { return t.meta.Name }
-
-// Meta is what the timeline was born with, or how relations were listed when it was opened.
-func (t *Timeline) Meta() manifest.Meta { return t.meta }
 
 // LastRecordLSN is the end of the last record put.
 func (t *Timeline) LastRecordLSN() page.LSN { return t.at.Load().last }
@@ -240,16 +238,19 @@ func (t *Timeline) Info() Info {
 		WALSegSize: t.meta.WALSegSize, SystemID: t.meta.SystemID,
 		Checksums: t.meta.Checksums, HintBits: t.meta.HintBits,
 		RelDirs: dirs.Form, RelDirsSince: dirs.Since, RelDirsWanted: dirs.Wanted,
-		InitialLSN: t.meta.InitialLSN, OldestLSN: t.OldestLSN(),
+		InitialLSN: v.from.initial, OldestLSN: t.OldestLSN(),
 		LastRecordLSN: at.last, PrevRecordLSN: at.prev, DiskConsistentLSN: t.DiskConsistentLSN(),
 		Layers: v.layers.Len(), MemoryBytes: v.open.Size(),
 	}
 	if err := t.flushError(); err != nil {
 		i.WriteError = err.Error()
 	}
-	if t.ancestor != nil {
-		a := t.meta.Ancestor
-		i.Ancestor, i.AncestorLSN = &a, t.meta.AncestorLSN
+	if d := v.from; d.ancestor != nil {
+		a := d.id
+		i.Ancestor, i.AncestorLSN = &a, d.lsn
+	}
+	if l := v.from.lineage; l.OriginalLSN != 0 {
+		i.DetachedFrom, i.DetachedAtLSN = &l.Original, l.OriginalLSN
 	}
 	for _, d := range v.layers.Layers() {
 		i.LayerBytes += d.Size

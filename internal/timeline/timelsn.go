@@ -114,9 +114,24 @@ const pageHeaders = 40
 // endAfter finds the first end of a transaction in (from, to] with a later time: by the index of records, and among
 // commits where that does not reach.
 func (t *Timeline) endAfter(ctx context.Context, after int64, from, to page.LSN) (datadir.LaterEnd, error) {
+	joint := t.from().joint()
+	if joint <= from || to <= joint {
+		return t.endAfterIn(ctx, after, from, to, joint)
+	}
+	below, err := t.endAfterIn(ctx, after, from, joint, joint)
+	if err != nil || below.Found {
+		return below, err
+	}
+	end, err := t.endAfterIn(ctx, after, joint, to, joint)
+	end.Earlier = end.Earlier || below.Earlier
+	return end, err
+}
+
+// endAfterIn is endAfter where the joint of the timeline and what it branched from is not between the bounds.
+func (t *Timeline) endAfterIn(ctx context.Context, after int64, from, to, joint page.LSN) (datadir.LaterEnd, error) {
 	s := datadir.At(t, to, t.meta.Version)
 	_, batch, err := s.RecordBefore(ctx, from)
-	if errors.Is(err, page.ErrNotFound) || t.ancestor != nil && batch <= t.meta.AncestorLSN {
+	if errors.Is(err, page.ErrNotFound) || batch <= joint && joint <= from {
 		batch, err = from+1, nil // the records of an earlier batch above from are none of this timeline's
 	}
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/stratapg/strata/compaction"
 	"github.com/stratapg/strata/internal/clock"
 	"github.com/stratapg/strata/internal/tasks"
 	"github.com/stratapg/strata/internal/timeline/manifest"
@@ -293,16 +294,30 @@ func (u *uploads) published(e *manifest.Edit) {
 	if q == nil && u != nil {
 		u.early(e)
 	}
-	if q == nil || len(e.Add)+len(e.Remove)+len(e.Moved) == 0 && e.Position == nil && e.Cutoff == 0 && e.RelDirs == nil {
+	if q == nil || len(e.Add)+len(e.Remove)+len(e.Moved) == 0 && e.Position == nil && e.Cutoff == 0 && e.RelDirs == nil && e.Descent == nil {
 		return
 	}
 	q.Forget(e.Remove...)
+	there := remoteOf(e)
 	for _, d := range e.Add {
+		if r, ok := there[idOf(&d)]; ok {
+			q.Inherit(d, shardText(r.Shard), index.Sum(r.Sum))
+			continue
+		}
 		if err := q.Layer(d, filepath.Join(u.t.dir, d.FileName())); err != nil {
 			u.t.env.Logger.Error("a layer is not uploaded before the timeline is opened again", "timeline", u.t.meta.Name, "layer", d.FileName(), "err", err)
 		}
 	}
 	q.Index(func(p *index.Part) { amend(p, e) })
+}
+
+// remoteOf gives the layers of which an edit says that remote storage has them.
+func remoteOf(e *manifest.Edit) map[compaction.ID]manifest.Remote {
+	there := make(map[compaction.ID]manifest.Remote, len(e.Remote))
+	for _, r := range e.Remote {
+		there[idOf(&r.Layer)] = r
+	}
+	return there
 }
 
 // early counts what is published before there is a queue, which finds it in the manifest then.

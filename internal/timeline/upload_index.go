@@ -48,10 +48,11 @@ func namesObject(layers *layer.Map, o upload.Object) bool {
 
 // initdbLSN is where the whole history begins, which is what Neon keeps.
 func (t *Timeline) initdbLSN() page.LSN {
-	for t.ancestor != nil {
-		t = t.ancestor
+	d := t.from()
+	for d.ancestor != nil {
+		d = d.ancestor.from()
 	}
-	return t.meta.InitialLSN
+	return d.initial
 }
 
 // describe writes what a manifest says into an index, but for its layers.
@@ -62,16 +63,30 @@ func describe(p *index.Part, s *manifest.State, initdb page.LSN) {
 	if p.Metadata.GCCutoffLSN == 0 {
 		p.Metadata.GCCutoffLSN = initdb
 	}
-	p.Metadata.Ancestor, p.Metadata.AncestorLSN = nil, 0
-	if s.AncestorLSN != 0 {
-		ancestor := s.Ancestor
-		p.Metadata.Ancestor, p.Metadata.AncestorLSN = &ancestor, s.AncestorLSN
-	}
+	describeDescent(p, &manifest.Descent{Ancestor: s.Ancestor, AncestorLSN: s.AncestorLSN, Lineage: s.Lineage})
 	p.SetRelDirs(s.RelDirs)
 	p.Origin = &index.Origin{RelDirsWanted: s.RelDirsWanted, Name: s.Name, Flavour: uint8(s.Flavour), WALSegSize: s.WALSegSize, SystemID: s.SystemID,
 		Checksums: s.Checksums, HintBits: s.HintBits, InitialLSN: s.InitialLSN, Cutoff: s.Cutoff}
 	for _, m := range s.Moved {
 		addMoved(p.Origin, m)
+	}
+}
+
+// describeDescent writes where a timeline comes from into an index.
+func describeDescent(p *index.Part, d *manifest.Descent) {
+	p.Metadata.Ancestor, p.Metadata.AncestorLSN = nil, 0
+	if d.AncestorLSN != 0 {
+		ancestor := d.Ancestor
+		p.Metadata.Ancestor, p.Metadata.AncestorLSN = &ancestor, d.AncestorLSN
+	}
+	l := &d.Lineage
+	if l.None() {
+		return
+	}
+	// Neither fails but on what Adopt refuses.
+	_ = p.SetLineage(index.Lineage{Original: l.Original, OriginalLSN: l.OriginalLSN, DetachedAt: l.DetachedAt, Former: l.Former, Truncated: l.Truncated})
+	if l.OriginalLSN != 0 {
+		_ = p.SetDetaching(l.Unsettled, l.DetachedAt)
 	}
 }
 
@@ -101,6 +116,10 @@ func amend(p *index.Part, e *manifest.Edit) {
 	if e.RelDirs != nil {
 		p.SetRelDirs(e.RelDirs.RelDirs)
 		p.Origin.RelDirsWanted = e.RelDirs.Wanted
+	}
+	if d := e.Descent; d != nil {
+		describeDescent(p, d)
+		p.Origin.InitialLSN = d.InitialLSN
 	}
 	for _, d := range e.Remove {
 		delete(p.Origin.Moved, d.Name())

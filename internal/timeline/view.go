@@ -22,6 +22,7 @@ type view struct {
 	moved map[compaction.ID]page.Set
 	// flushes is how many have made layers since the timeline was opened.
 	flushes int64
+	from    *descent // where the timeline comes from
 
 	t    *Timeline
 	refs atomic.Int64
@@ -108,7 +109,7 @@ func (t *Timeline) replaceView(fn func(v *view), gone retired) {
 	t.mu.Lock()
 	old := t.view.Load()
 	v := newView(t, old.open, old.start, old.layers)
-	v.frozen, v.flushes, v.moved = slices.Clone(old.frozen), old.flushes, old.moved
+	v.frozen, v.flushes, v.moved, v.from = slices.Clone(old.frozen), old.flushes, old.moved, old.from
 	fn(v)
 	kept := v.mems()
 	for _, m := range old.mems() {

@@ -43,6 +43,7 @@ func routes() []route {
 		on("DELETE", timelinePath, user, "Removes a timeline for good, here and remotely; 404 says that it is gone.", (*call).deleteTimeline),
 		on("PUT", timelinePath+"/archival_config", user, `Makes a timeline "Archived" or "Unarchived".`, (*call).archive),
 		on("PUT", timelinePath+"/patch_index_part", user, "Has a timeline list its relations in another form from its next record on: rel_size_migration, migrating and then migrated.", (*call).patch),
+		on("PUT", timelinePath+"/detach_ancestor", user, "Makes a branch independent of what it branches from; again: 200 again.", (*call).detachAncestor, "detach_behavior"),
 		on("GET", timelinePath+"/keyspace", user, "Which keys exist, at the end or at an LSN.", (*call).keyspace, "at_lsn"),
 		on("GET", timelinePath+"/layer", user, "All layers with their sizes, and whether they are in remote storage only.", (*call).layers, "reset"),
 		on("GET", timelinePath+"/layer/{layer}", user, "Fetches a layer; 304 says that it is here.", (*call).fetchLayer),

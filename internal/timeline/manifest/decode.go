@@ -63,8 +63,8 @@ func readHeader(b []byte) (version uint32, err error) {
 		return 0, corrupt(0, "checksum of the header is wrong")
 	}
 	version = binary.BigEndian.Uint32(b[8:])
-	if version < plainVersion || version > wantedVersion {
-		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, wantedVersion)
+	if version < plainVersion || version > lineageVersion {
+		return 0, fmt.Errorf("manifest format version %d: this program knows %d to %d", version, plainVersion, lineageVersion)
 	}
 	return version, nil
 }
@@ -76,6 +76,7 @@ type grammar struct {
 	// shards says that the file is a shard's, or may be one's where either says that it tells how relations are listed.
 	shards, either bool
 	relDirs        bool // with the cluster
+	lineage        bool // the file tells what the timeline came from before, and may tell of relations with the cluster
 }
 
 func grammarOf(version uint32) grammar {
@@ -89,7 +90,7 @@ func grammarOf(version uint32) grammar {
 	case remoteVersion:
 		return grammar{flags: flagImage | flagChecked, last: tagRemote}
 	}
-	g := grammar{flagImage | flagChecked, tagChains, version >= shardVersion, version >= relDirsVersion, version == relDirsVersion}
+	g := grammar{flagImage | flagChecked, tagChains, version >= shardVersion, version >= relDirsVersion, version == relDirsVersion, version == lineageVersion}
 	if version >= wantedVersion {
 		g.last = tagRelDirs
 	}
@@ -187,6 +188,9 @@ func decodeState(b []byte, g grammar) (s State, err error) {
 		return s, fmt.Errorf("state without position, or with removed layers")
 	}
 	s.DiskConsistentLSN, s.PrevRecordLSN = c.Position.DiskConsistentLSN, c.Position.PrevRecordLSN
+	if g.lineage && s.Lineage.None() {
+		return s, fmt.Errorf("no lineage in a file of version %d", lineageVersion)
+	}
 	s.Cutoff, s.Layers, s.Moved, s.Remote = c.Cutoff, c.Add, c.Moved, c.Remote
 	s.Chains = c.Chains
 	if c.RelDirs != nil {
@@ -210,7 +214,7 @@ func (s *State) item(tag uint8, v []byte, g grammar) error {
 		return s.Shard.Validate()
 	case tag == tagName && len(v) <= MaxNameLen:
 		s.Name = string(v)
-	case tag == tagCluster && !g.relDirs && len(v) == clusterSize || tag == tagCluster && g.relDirs && len(v) == clusterSize+relDirsSize:
+	case tag == tagCluster && !g.relDirs && len(v) == clusterSize || tag == tagCluster && (g.relDirs || g.lineage) && len(v) == clusterSize+relDirsSize:
 		s.Version, s.Flavour = pg.Version(be.Uint16(v)), pg.Flavour(v[2])
 		if v[2] > uint8(pg.Neon) || v[3]&^(flagChecksums|flagHintBits) != 0 {
 			return fmt.Errorf("flavour %d with flags %02X is unknown", v[2], v[3])
@@ -220,11 +224,8 @@ func (s *State) item(tag uint8, v []byte, g grammar) error {
 		return s.listed(v[clusterSize:])
 	case tag == tagInitial && len(v) == lsnSize:
 		s.InitialLSN = page.LSN(be.Uint64(v))
-	case tag == tagAncestor && len(v) == ancestorSize:
-		s.Ancestor, s.AncestorLSN = page.TimelineID(v[:16]), page.LSN(be.Uint64(v[16:]))
-		if s.AncestorLSN == 0 {
-			return fmt.Errorf("ancestor without LSN")
-		}
+	case tag == tagAncestor:
+		return s.descent(v, g.lineage)
 	default:
 		return unknownItem(tag, v)
 	}

@@ -28,11 +28,13 @@ import (
 const (
 	fileMagic  = "STRATAMF"
 	headerSize = 16
-	// wantedVersion says how relations are listed where that is to change or has just done so, and relDirsVersion where not;
+	// lineageVersion tells what the timeline came from before. All else in it may be as in any version below. wantedVersion says
+	// how relations are listed where that is to change or has just done so, and relDirsVersion where not;
 	// both may be a shard's. formatVersion is what is written, remoteVersion where layers are in remote storage too, chainsVersion where it is told of
 	// some how many records follow each other, shardVersion where the timeline is a shard's. Files of older versions are read,
 	// and written anew with the next edit: those of trailerVersion know no moved keys, and those of plainVersion no
 	// flagChecked either.
+	lineageVersion = 9
 	wantedVersion  = 8
 	relDirsVersion = 7
 	shardVersion   = 6
@@ -59,7 +61,7 @@ const (
 	// directories of relations u8, the LSN from which it is u64
 	tagCluster  = 3
 	tagInitial  = 4  // LSN u64
-	tagAncestor = 5  // timeline 16, LSN u64
+	tagAncestor = 5  // timeline 16, LSN u64; of lineageVersion see appendAncestor
 	tagPosition = 6  // disk_consistent_lsn u64, prev_record_lsn u64
 	tagCutoff   = 7  // LSN u64
 	tagRemove   = 8  // layer, without size
@@ -94,8 +96,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // neededAfter is neededBy of a file to which e is appended.
-func neededAfter(m *Meta, e *Edit) uint32 {
-	needed := neededBy(m, len(e.Remote), len(e.Chains))
+func neededAfter(s *State, e *Edit) uint32 {
+	needed := neededBy(s, len(e.Remote), len(e.Chains))
 	if e.RelDirs != nil {
 		needed = max(needed, wantedVersion)
 	}
@@ -104,8 +106,11 @@ func neededAfter(m *Meta, e *Edit) uint32 {
 
 // neededBy gives the version of a timeline's file that says of so many layers that they are in remote storage, and how many
 // records follow each other.
-func neededBy(m *Meta, remote, chains int) uint32 {
+func neededBy(s *State, remote, chains int) uint32 {
+	m := &s.Meta
 	switch {
+	case !s.Lineage.None():
+		return lineageVersion
 	case m.RelDirsWanted != page.RelDirV1:
 		return wantedVersion
 	case m.RelDirs != page.RelDirs{}:
@@ -198,10 +203,7 @@ func appendState(b []byte, s *State) []byte {
 		b = appendLSNs(append(b, uint8(s.RelDirs.Form)), s.RelDirs.Since)
 	}
 	b = appendLSNs(appendItem(b, tagInitial, lsnSize), s.InitialLSN)
-	if s.AncestorLSN != 0 {
-		b = append(appendItem(b, tagAncestor, ancestorSize), s.Ancestor[:]...)
-		b = appendLSNs(b, s.AncestorLSN)
-	}
+	b = appendAncestor(b, s)
 	return appendChange(b, &Edit{
 		Position: &Position{s.DiskConsistentLSN, s.PrevRecordLSN},
 		Cutoff:   s.Cutoff,
@@ -266,5 +268,5 @@ func appendLayer(b []byte, d layer.Desc) []byte {
 // encodeFile gives a whole file of one state edit.
 func encodeFile(s *State, seq uint64) []byte {
 	b := make([]byte, 0, headerSize+editHeaderSize+256+len(s.Layers)*(itemHeaderSize+layerSize)+len(s.Remote)*(itemHeaderSize+remoteSize))
-	return appendEdit(appendHeader(b, neededBy(&s.Meta, len(s.Remote), len(s.Chains))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
+	return appendEdit(appendHeader(b, neededBy(s, len(s.Remote), len(s.Chains))), typeState, seq, func(b []byte) []byte { return appendState(b, s) })
 }

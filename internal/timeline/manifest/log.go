@@ -115,7 +115,7 @@ func (l *Log) Publish(e *Edit) (p Published, err error) {
 			l.file = f
 		}
 	}
-	if l.file == nil || l.version < neededAfter(&l.live.Meta, e) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
+	if e.Descent != nil || l.file == nil || l.version < neededAfter(&l.live.State, e) || l.editSize+int64(len(b))+sealSize > max(l.stateSize, l.minRewrite) {
 		return l.rewrite(e, layers)
 	}
 	err = virtualfile.WriteAll(l.file, b)
@@ -172,7 +172,7 @@ func (l *Log) rewrite(e *Edit, layers *layer.Map) (p Published, err error) {
 	l.mu.Lock()
 	l.live = next
 	l.mu.Unlock()
-	l.version, l.stateSize, l.editSize = neededBy(&s.Meta, len(s.Remote), len(s.Chains)), int64(len(b)), 0
+	l.version, l.stateSize, l.editSize = neededBy(&s, len(s.Remote), len(s.Chains)), int64(len(b)), 0
 	l.seq++
 	l.whole = true
 	return Published{Bytes: int64(len(b)), Rewritten: true}, nil

@@ -58,6 +58,7 @@ func (m *Meta) Owner() page.TenantShardID {
 // State is everything a manifest says.
 type State struct {
 	Meta
+	Lineage Lineage
 	// DiskConsistentLSN is the last LSN that is durable, PrevRecordLSN where the record ending there begins
 	// (0 if unknown).
 	DiskConsistentLSN page.LSN
@@ -103,6 +104,8 @@ type Edit struct {
 	Cutoff   page.LSN
 	// Remote adds what is known of layers that are there after the edit. That of a layer goes with it.
 	Remote []Remote
+	// Descent, if set, says where the timeline comes from.
+	Descent *Descent
 	// RelDirs, if set, replaces how relations are listed.
 	RelDirs *RelDirs
 }
@@ -247,6 +250,9 @@ func (l *live) apply(e *Edit, layers *layer.Map) {
 	}
 	if e.RelDirs != nil {
 		l.RelDirs, l.RelDirsWanted = e.RelDirs.RelDirs, e.RelDirs.Wanted
+	}
+	if d := e.Descent; d != nil {
+		l.Ancestor, l.AncestorLSN, l.InitialLSN, l.Lineage = d.Ancestor, d.AncestorLSN, d.InitialLSN, d.Lineage
 	}
 	for _, m := range e.Moved {
 		l.moved[idOf(m.Layer)] = l.moved[idOf(m.Layer)].Union(page.NewSet(m.Keys...))
