@@ -68,10 +68,9 @@ func sources(t *testing.T, dir string) map[string]source.Source {
 		content, err := os.ReadFile(name)
 		require.NoError(t, err)
 		_, err = w.Write(content)
-		require.NoError(t, err)
-		_, err = store.Put(t.Context(), "a/cluster/"+filepath.ToSlash(rel), bytes.NewReader(content), int64(len(content)), remote.PutOptions{})
 		return err
 	}))
+	copyTo(t, store, "a/cluster/", dir)
 	require.NoError(t, w.Close())
 	plain := filepath.Join(t.TempDir(), "base.tar")
 	require.NoError(t, os.WriteFile(plain, b.Bytes(), 0o600))
@@ -91,6 +90,22 @@ func sources(t *testing.T, dir string) map[string]source.Source {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, tars.Close()) })
 	return map[string]source.Source{"folder": source.Dir(dir), "tar": tars, "objects": source.Objects(store, "a/cluster", "objects")}
+}
+
+// copyTo puts all files of a folder under a prefix.
+func copyTo(t *testing.T, store remote.Storage, prefix, dir string) {
+	t.Helper()
+	require.NoError(t, filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(name)
+		require.NoError(t, err)
+		rel, err := filepath.Rel(dir, name)
+		require.NoError(t, err)
+		_, err = store.Put(t.Context(), prefix+filepath.ToSlash(rel), bytes.NewReader(content), int64(len(content)), remote.PutOptions{})
+		return err
+	}))
 }
 
 // TestPlan: a plan follows from the contents alone, whatever they come from; its jobs tile the keys, are as large as asked for,

@@ -42,7 +42,8 @@ type recovery struct {
 	suspect map[page.Key]struct{}
 	// open are blocks that records changed and that are not there, by relation; the LSN is that of the first such record.
 	open  map[page.RelTag]map[uint32]page.LSN
-	count int
+	count int // of open; most is how many may be
+	most  int
 	// seen are the blocks of which a record has been met: one bit each, in words of 64 blocks.
 	seen map[seenWord]uint64
 	end  page.LSN // where the state is whole; 0 until then
@@ -57,7 +58,7 @@ type seenWord struct {
 const maxOpen = 4 << 20
 
 func newRecovery(r Recovery) *recovery {
-	v := &recovery{Recovery: r, suspect: map[page.Key]struct{}{}, open: map[page.RelTag]map[uint32]page.LSN{}, seen: map[seenWord]uint64{}}
+	v := &recovery{Recovery: r, suspect: map[page.Key]struct{}{}, open: map[page.RelTag]map[uint32]page.LSN{}, most: maxOpen, seen: map[seenWord]uint64{}}
 	for _, k := range r.Suspect {
 		v.suspect[k] = struct{}{}
 	}
@@ -138,10 +139,11 @@ func (r *recovery) remember(rel page.RelTag, block uint32, lsn page.LSN) error {
 	if _, ok := blocks[block]; ok {
 		return nil
 	}
-	if r.count++; r.count > maxOpen {
-		return fmt.Errorf("%w: over %d blocks that records change are not there", ErrIncomplete, maxOpen)
+	if r.count >= r.most {
+		return fmt.Errorf("%w: over %d blocks that records change are not there", ErrIncomplete, r.most)
 	}
 	blocks[block] = lsn
+	r.count++
 	return nil
 }
 

@@ -114,6 +114,37 @@ func (c *crafted) dropDatabase(db uint32) {
 	c.put(wal.Record{Rmgr: pg.RmDBase, Info: drop, Main: le(db, uint32(1), uint32(1663))})
 }
 
+// TestRecoveryRemembersSoManyBlocks: a backup that lacks more than that many blocks is refused; what is cut or dropped makes room.
+func TestRecoveryRemembersSoManyBlocks(t *testing.T) {
+	other := page.RelTag{Spc: 1663, DB: 5, Rel: 20000}
+	c := recovering(t, Recovery{})
+	require.Equal(t, maxOpen, c.i.recovery.most)
+	start := c.lsn
+	c.i.recovery.most = 3
+	for n := range uint32(3) {
+		c.change(testRel, 5+n)
+		c.change(testRel, 5+n) // again is no further one
+	}
+	c.truncate(testRel, 6)
+	c.change(other, 1)
+	c.change(other, 2)
+	err := c.try(wal.Record{Rmgr: pg.RmGeneric, Blocks: []wal.Block{block(other, 3, false)}})
+	require.ErrorIs(t, err, ErrIncomplete)
+	require.ErrorContains(t, err, "over 3 blocks")
+	require.ErrorIs(t, c.endBackup(start), ErrIncomplete)
+
+	c = recovering(t, Recovery{})
+	start = c.lsn
+	c.i.recovery.most = 3
+	for range 5 {
+		for n := range uint32(3) {
+			c.change(other, n)
+		}
+		c.drop(other)
+	}
+	require.NoError(t, c.endBackup(start))
+}
+
 // TestRecoveryLeavesSizes: such a record does not make or extend a relation.
 func TestRecoveryLeavesSizes(t *testing.T) {
 	c := recovering(t, Recovery{})

@@ -298,8 +298,11 @@ func TestImportUnfinished(t *testing.T) {
 		}
 		return nil
 	}
+	var last ImportProgress
+	o.Progress = func(p ImportProgress) { last = p }
 	tl, _, err := c.importInto(ctx, tn, o)
 	require.NoError(t, err)
+	require.Equal(t, ImportProgress{Jobs: 4, JobsDone: 4, Pages: 40, PagesDone: 40, Bytes: 8000, BytesDone: 8000, Retries: 2}, last, "attempts that failed do not count")
 	require.Equal(t, c.undisturbed(t), sum(t, tl))
 	require.Equal(t, ImportStats{Finished: 1, Failed: 3, JobsDone: 8, PagesDone: 80, Retries: 6}, s.Imports())
 	require.NoError(t, s.Close())

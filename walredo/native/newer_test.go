@@ -28,3 +28,33 @@ func TestPagesThatAreNewer(t *testing.T) {
 		}
 	}
 }
+
+// TestImagesOfPagesThatAreNewer: the whole page that a record has takes the place of any, also of one that is newer, since that may be torn.
+func TestImagesOfPagesThatAreNewer(t *testing.T) {
+	const image, apply = 0x10, 0x02 // of the block's flags and of its image's, since 15
+	whole := bufpage.Page(make([]byte, pg.BlockSize))
+	whole.Init(0)
+	whole.SetLSN(0x1000)
+	whole[pg.BlockSize-1] = 7
+	record := make([]byte, 24)
+	record[17] = uint8(pg.RmGeneric)
+	record = append(record, 0, image)
+	for _, v := range []uint16{0, pg.BlockSize, 0} { // lengths of data and image, offset of the hole
+		record = le.AppendUint16(record, v)
+	}
+	record = append(record, apply)
+	for _, v := range []uint32{testRel.Spc, testRel.DB, testRel.Rel, 3} {
+		record = le.AppendUint32(record, v)
+	}
+	record = append(record, whole...)
+	le.PutUint32(record, uint32(len(record)))
+	whole.SetLSN(0x2000) // the record's end
+	for _, lsn := range []page.LSN{0x1FF8, 0x2000, 0x2008} {
+		p := bufpage.Page(make([]byte, pg.BlockSize))
+		p.Init(0)
+		p.SetLSN(lsn)
+		got, err := redoOne(pg.V17, page.ForkMain, 3, p, record)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(whole, got), "page at %s", lsn)
+	}
+}
