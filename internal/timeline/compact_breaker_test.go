@@ -3,6 +3,8 @@ package timeline
 import (
 	"context"
 	"errors"
+	"fmt"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,6 +54,26 @@ func TestBreaker(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, b.note("a", broken), "it begins anew")
 	require.True(t, b.allow("a"))
+}
+
+// TestBreakerOfAFullDisk: somebody makes room some day, so that the rests do not grow; and of several causes that one counts which is worth
+// another try first, in whatever order they are named.
+func TestBreakerOfAFullDisk(t *testing.T) {
+	clock := newHandClock()
+	b := newBreakers(clock.Now)
+	for n := range 3 * breakerDoublings {
+		require.Equal(t, n+1 >= breakerFailures, b.note("full", fmt.Errorf("write: %w", syscall.ENOSPC)))
+	}
+	again, err := b.failing("full")
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.Equal(t, breakerRest, again)
+	other := errors.New("other")
+	require.False(t, b.note("other", other))
+	for _, causes := range [][]string{{"full", "other"}, {"other", "full"}} {
+		again, err = b.failing(causes...)
+		require.Equal(t, other, err, "%v", causes)
+		require.Equal(t, compactRetry, again, "%v", causes)
+	}
 }
 
 // wanting is a strategy that wants what it is told to.

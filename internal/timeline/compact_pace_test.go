@@ -69,6 +69,25 @@ func TestPaceGivesWayToReads(t *testing.T) {
 	require.Equal(t, slowed, p.slowed.Load())
 }
 
+// TestPaceKnowsTheIdleLatency: what reads take beside background work is not what they take without it, neither for another job that begins
+// meanwhile nor for the next one.
+func TestPaceKnowsTheIdleLatency(t *testing.T) {
+	p := newPaced(0)
+	p.read(100 * time.Microsecond)
+	p.begin()
+	idle := p.mu.idle
+	require.NotZero(t, idle)
+	p.read(10 * time.Millisecond)
+	p.begin()
+	require.Equal(t, idle, p.mu.idle, "one runs already")
+	p.end()
+	p.read(10 * time.Millisecond)
+	p.end()
+	p.begin()
+	require.Equal(t, idle, p.mu.idle, "those were beside the work")
+	require.False(t, p.gentle(), "nobody has read since")
+}
+
 func TestPaceKeepsToItsLimit(t *testing.T) {
 	const limit = 40 << 20
 	p := newPaced(limit)

@@ -50,6 +50,7 @@ func TestPauseBounds(t *testing.T) {
 	require.Zero(t, pause(0, 1<<20, 1e6))
 	require.Zero(t, pause(0.5, 1<<20, 0), "no flush measured yet")
 	require.Equal(t, maxPause, pause(1, 1, 1e9))
+	require.Equal(t, maxPause, pause(1.5, 1, 1e9), "beyond the stop")
 	require.Equal(t, maxPause, pause(0.999, 1<<30, 1e6))
 	require.Equal(t, 100*time.Millisecond, pause(0.5, 1e6, 1e7))
 }
