@@ -2,6 +2,7 @@ package manage_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -126,6 +127,26 @@ func TestAuxFiles(t *testing.T) {
 	ask("PUT", "/v1/tenant/config", `{"tenant_id":"`+tenant+`","gc_horizon":7}`, 400, nil)
 	ask("PUT", "/v1/tenant/config", `{}`, 400, nil)
 	ask("PUT", "/v1/tenant/config", `{"tenant_id":"`+page.TenantID{9}.String()+`"}`, 404, nil)
+
+	// rel_size_v2_enabled has its timelines list relations in both forms from the next record on.
+	details := func() string {
+		var raw map[string]any
+		ask("GET", "/v1/tenant/"+tenant+"/timeline/"+tl.Info().ID.String(), "", 200, &raw)
+		return fmt.Sprint(raw["rel_size_migration"], " ", raw["rel_size_migrated_at"], " ", raw["rel_size_wanted"])
+	}
+	option := func(v string) { ask("PUT", "/v1/tenant/config", `{"tenant_id":"`+tenant+`","rel_size_v2_enabled":`+v+`}`, 200, nil) }
+	require.Equal(t, "legacy <nil> <nil>", details())
+	option("true")
+	require.Equal(t, "legacy <nil> migrating", details())
+	option("false")
+	require.Equal(t, "legacy <nil> <nil>", details())
+	option("null")
+	ask("PUT", "./patch_index_part", `{"rel_size_migration":"migrated"}`, 409, nil)
+	ask("PUT", "./patch_index_part", `{"rel_size_migration":"migrating","rel_size_migrated_at":"0/8"}`, 400, nil)
+	ask("PUT", "./patch_index_part", `{}`, 400, nil)
+	ask("PUT", "./patch_index_part", `{"rel_size_migration":"migrating"}`, 200, nil)
+	require.Equal(t, "legacy <nil> migrating", details())
+	ask("PUT", "/v1/tenant/config", `{"tenant_id":"`+tenant+`","rel_size_v2_enabled":7}`, 400, nil)
 
 	_, refuses := serveEmpty(t, "", false)
 	refuses("POST", "./ingest_aux_files", `{"aux_files":{"a":"b"}}`, 400, nil)
