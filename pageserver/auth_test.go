@@ -9,11 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -108,6 +110,28 @@ func TestWhoMay(t *testing.T) {
 		}
 	}
 	require.Equal(t, denied, s.s.Metrics().Denied)
+}
+
+// TestRefusedIsLeft: who is refused and goes on as if he were not is heard no more.
+func TestRefusedIsLeft(t *testing.T) {
+	_, keys := signer(t)
+	s := serve(t, pageserver.Config{Auth: keys})
+	nc, err := net.Dial("tcp", s.addr)
+	require.NoError(t, err)
+	defer nc.Close()
+	fe := pgproto3.NewFrontend(nc, nc)
+	fe.Send(&pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber, Parameters: map[string]string{"user": "postgres"}})
+	require.NoError(t, fe.Flush())
+	m, err := fe.Receive()
+	require.NoError(t, err)
+	require.IsType(t, &pgproto3.AuthenticationCleartextPassword{}, m)
+	fe.Send(&pgproto3.PasswordMessage{Password: "no token"})
+	require.NoError(t, fe.Flush())
+	m, err = fe.Receive()
+	require.NoError(t, err)
+	require.IsType(t, &pgproto3.ErrorResponse{}, m)
+	_, err = fe.Receive()
+	require.Error(t, err, "the connection has been closed")
 }
 
 // TestDeniedBeforeLooked: who may not use a tenant does not learn whether it is here.

@@ -8,6 +8,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/stratapg/strata/pageserver/pageapi/pb"
 )
 
 // replay sends a request as Neon's Rust client does: with a body of JSON, null where there is none; and gives the status and the
@@ -129,6 +134,23 @@ func TestCallsOfNeonsPagebench(t *testing.T) {
 	good("POST", path+"/ingest_aux_files", map[string]any{"aux_files": map[string]string{"pg_logical/mappings/000.000": "00000000"}})
 	files := good("POST", path+"/list_aux_files", map[string]any{"lsn": "FFFFFFFF/FFFFFFFE"})
 	require.Equal(t, map[string]any{"pg_logical/mappings/000.000": []any{48.0, 48.0, 48.0, 48.0, 48.0, 48.0, 48.0, 48.0}}, files)
+
+	// idle-streams, with --send-request: one request on a stream, of a relation that each cluster has.
+	conn, err := grpc.NewClient("passthrough:///"+strings.TrimPrefix(s.grpc, "grpc://"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	require.NoError(t, err)
+	defer conn.Close()
+	st, err := pb.NewPageServiceClient(conn).GetPages(metadata.AppendToOutgoingContext(t.Context(), "neon-tenant-id", tenant, "neon-timeline-id", timeline, "neon-shard-id", "0000"))
+	require.NoError(t, err)
+	request := &pb.GetPageRequest{RequestId: &pb.RequestID{Id: 1}, RequestClass: pb.GetPageClass_GET_PAGE_CLASS_NORMAL,
+		ReadLsn: &pb.ReadLsn{RequestLsn: 1<<64 - 1, NotModifiedSinceLsn: 1}, Rel: &pb.RelTag{SpcOid: 1664, RelNumber: 1262}, BlockNumber: []uint32{0}}
+	require.NoError(t, st.Send(request))
+	page, err := st.Recv()
+	require.NoError(t, err)
+	require.Equal(t, pb.GetPageStatusCode_GET_PAGE_STATUS_CODE_OK, page.StatusCode, page.Reason)
+	require.EqualValues(t, 1, page.RequestId.Id)
+	require.Len(t, page.Page, 1)
+	require.Len(t, page.Page[0].Image, 8192)
+	require.NoError(t, st.CloseSend())
 
 	// An error is a message, with a status of errors.
 	code, out := s.replay(t, "GET", "/v1/tenant/"+strings.Repeat("1", 32), nil)

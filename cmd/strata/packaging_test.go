@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"debug/elf"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,4 +46,36 @@ func TestPackaging(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), analyze, "verify", unit).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.NotContains(t, string(out), "strata.service:", "%s", out)
+}
+
+// TestContainersBuild runs the build of the container file, and what comes of it, which has to do without libraries. It makes all
+// packages anew, and belongs to long runs for that.
+func TestContainersBuild(t *testing.T) {
+	if testkit.Size(0, 0, 1) == 0 {
+		return
+	}
+	root := testkit.RepoRoot(t)
+	text, err := os.ReadFile(filepath.Join(root, "packaging", "Containerfile"))
+	require.NoError(t, err)
+	m := regexp.MustCompile(`(?m)^RUN (CGO_ENABLED=0 go build .*)-o /strata (\./cmd/strata)$`).FindSubmatch(text)
+	require.NotNil(t, m)
+	version := regexp.MustCompile(`(?m)^FROM .*golang:([0-9.]+)-`).FindSubmatch(text)
+	require.NotNil(t, version)
+	mod, err := os.ReadFile(filepath.Join(root, "go.mod"))
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^go `+regexp.QuoteMeta(string(version[1])), string(mod), "the image's Go is the module's")
+	program := filepath.Join(t.TempDir(), "strata")
+	build := exec.CommandContext(t.Context(), "sh", "-c", string(m[1])+`-o "$1" `+string(m[2]), "sh", program)
+	build.Dir = root
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	f, err := elf.Open(program)
+	require.NoError(t, err)
+	defer f.Close()
+	for _, p := range f.Progs {
+		require.NotEqual(t, elf.PT_INTERP, p.Type, "it wants a loader")
+	}
+	out, err = exec.CommandContext(t.Context(), program, "serve", "--help").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "--store")
 }

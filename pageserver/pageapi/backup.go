@@ -46,11 +46,14 @@ func (s *Server) GetBaseBackup(r *pb.GetBaseBackupRequest, g grpc.ServerStreamin
 	if err != nil {
 		return err
 	}
-	send, _ := s.sender(call)
+	to := s.sender(g)
 	done := s.metrics.begin(tally.BaseBackup)
 	ctx, cancel := s.until(call)
 	defer cancel()
-	err = s.backup(ctx, src, r, chunks{g, send})
+	err = s.backup(ctx, src, r, chunks{ctx, to})
+	if err == nil {
+		err = to.wait()
+	}
 	done(err != nil)
 	return s.status(call, err)
 }
@@ -74,14 +77,21 @@ func (s *Server) backup(ctx context.Context, src *answer.Shards, r *pb.GetBaseBa
 
 // chunks sends what is written as messages of a backup.
 type chunks struct {
-	g    grpc.ServerStreamingServer[pb.GetBaseBackupResponseChunk]
-	send func(func() error) error
+	ctx context.Context // of the backup's one Write after another
+	to  *sender
 }
 
 // Write implements io.Writer.
 func (c chunks) Write(b []byte) (int, error) {
 	for part := range slices.Chunk(b, backupChunk) {
-		if err := c.send(func() error { return c.g.Send(&pb.GetBaseBackupResponseChunk{Chunk: part}) }); err != nil {
+		if err := c.to.wait(); err != nil { // nobody has memory while he waits for some
+			return 0, err
+		}
+		held, err := c.to.s.memory.Take(c.ctx, int64(len(part)))
+		if err != nil {
+			return 0, err
+		}
+		if err := c.to.send(&pb.GetBaseBackupResponseChunk{Chunk: part}, &held); err != nil {
 			return 0, err
 		}
 	}

@@ -17,7 +17,10 @@
 // # Limits
 //
 // Messages that are received have at most Config.MaxMessage bytes; a connection has at most Config.Streams calls, a server
-// Config.Connections connections, and pages have Config.Memory bytes together until they are sent. Half-open connections
+// Config.Connections connections, and pages and backups have Config.Memory bytes together until they are written to sockets:
+// one answer of a call at a time lies in the transport's buffers, and a call does not end before that has gone. What a client
+// wants compressed counts until it is compressed, and what is asked for by calls with one answer, at most a segment of 256 KiB,
+// does not count; a transport keeps one such message of each of its Config.Streams. Half-open connections
 // are found by pings. A client that does not take an answer within Config.Idle loses its connection.
 //
 // # Who may

@@ -1,16 +1,16 @@
 package pageapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/stratapg/strata/pageserver/answer"
 	"github.com/stratapg/strata/pageserver/pageapi/pb"
@@ -31,7 +31,7 @@ type batch struct {
 var batches = sync.Pool{New: func() any { return new(batch) }}
 
 // GetPages implements the service.
-func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPageResponse]) error {
+func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPageResponse]) (err error) {
 	call := g.Context()
 	src, err := s.find(call)
 	if err != nil {
@@ -39,7 +39,8 @@ func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPa
 	}
 	ctx, cancel := s.until(call)
 	defer cancel()
-	send, drop := s.sender(call)
+	to := s.sender(g)
+	defer func() { err = cmp.Or(err, to.wait()) }()
 	for {
 		r, err := g.Recv()
 		if errors.Is(err, io.EOF) {
@@ -48,36 +49,14 @@ func (s *Server) GetPages(g grpc.BidiStreamingServer[pb.GetPageRequest, pb.GetPa
 		if err != nil {
 			return err
 		}
-		if err := s.answer(ctx, call, src, r, func(m *pb.GetPageResponse, held *answer.Hold) error {
-			held.Sending(drop)
-			return send(func() error { return g.Send(m) })
-		}); err != nil {
+		if err := s.answer(ctx, call, src, r, to.send); err != nil {
 			return err
 		}
 	}
 }
 
-// sender gives what sends to a client, and what breaks its connection off, which the former does where it does not take it.
-func (s *Server) sender(call context.Context) (send func(func() error) error, drop func()) {
-	client := ""
-	if p, ok := peer.FromContext(call); ok {
-		client = p.Addr.String()
-	}
-	drop = func() {
-		s.metrics.late.Add(1)
-		s.conns.breakOff(client)
-	}
-	late := time.AfterFunc(time.Hour, drop)
-	late.Stop()
-	return func(send func() error) error {
-		late.Reset(s.c.Idle)
-		defer late.Stop()
-		return send()
-	}, drop
-}
-
 // answer answers one request of a stream. Its error ends the stream.
-func (s *Server) answer(ctx, call context.Context, src *answer.Shards, r *pb.GetPageRequest, send func(*pb.GetPageResponse, *answer.Hold) error) error {
+func (s *Server) answer(ctx, call context.Context, src *answer.Shards, r *pb.GetPageRequest, send func(proto.Message, *answer.Hold) error) error {
 	done := s.metrics.begin(tally.Page)
 	b := batches.Get().(*batch)
 	defer batches.Put(b)

@@ -156,7 +156,7 @@ func (s *Server) options() []grpc.ServerOption {
 		grpc.UnaryInterceptor(s.calls.unary), grpc.StreamInterceptor(s.calls.stream),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: s.c.Ping, Timeout: s.c.Pong}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: pingsAtMost, PermitWithoutStream: true}),
-		grpc.WaitForHandlers(true),
+		grpc.WaitForHandlers(true), grpc.ForceServerCodecV2(newCodec()),
 	}
 	if s.c.TLS != nil {
 		o = append(o, grpc.Creds(credentials.NewTLS(s.c.TLS)))
