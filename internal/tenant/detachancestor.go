@@ -103,39 +103,45 @@ func (t *Tenant) commitDetached(ctx context.Context, nameOrID string, tl *timeli
 	})
 }
 
-// settleDetached has what branches from the original ancestor branch from the timeline, and waits until remote storage says so.
+// settleDetached has what branches from the original ancestor branch from the timeline, and waits until remote storage says so. It has
+// not the tenant's turn while it waits.
 func (t *Tenant) settleDetached(ctx context.Context, tl *timeline.Timeline) (out DetachedAncestor, err error) {
 	l := tl.Lineage()
 	out = DetachedAncestor{Ancestor: l.Original, LSN: l.OriginalLSN}
-	err = t.change(ctx, "detach", tl.ID().String(), func(s *slot) error {
-		if state, now := t.stateOf(s); state != Active || now != tl {
-			return errors.Join(timeline.ErrClosed, s.unusable())
-		}
-		all, err := t.reparentAll(ctx, s, tl)
-		if err != nil {
-			return err
-		}
-		for _, x := range append(all, tl) {
-			if err := x.WaitUploads(ctx); err != nil {
-				return err
+	step := func(do func(s *slot) error) error {
+		return t.change(ctx, "detach", tl.ID().String(), func(s *slot) error {
+			if state, now := t.stateOf(s); state != Active || now != tl {
+				return errors.Join(timeline.ErrClosed, s.unusable())
 			}
+			return do(s)
+		})
+	}
+	var all []*timeline.Timeline
+	err = step(func(s *slot) (err error) {
+		all, err = t.reparentAll(ctx, s, tl)
+		return err
+	})
+	if err != nil {
+		return out, err
+	}
+	for _, x := range all {
+		out.Reparented = append(out.Reparented, x.ID())
+	}
+	slices.SortFunc(out.Reparented, func(a, b page.TimelineID) int { return bytes.Compare(a[:], b[:]) })
+	for _, x := range append(all, tl) {
+		if err := x.WaitUploads(ctx); err != nil {
+			return out, err
 		}
+	}
+	return out, step(func(*slot) error {
 		t.mu.Lock()
 		var original *timeline.Timeline
 		if up := t.mu.slots[l.Original]; up != nil {
 			original = up.tl
 		}
 		t.mu.Unlock()
-		if err := tl.Settled(ctx, original); err != nil {
-			return err
-		}
-		for _, x := range all {
-			out.Reparented = append(out.Reparented, x.ID())
-		}
-		slices.SortFunc(out.Reparented, func(a, b page.TimelineID) int { return bytes.Compare(a[:], b[:]) })
-		return nil
+		return tl.Settled(ctx, original)
 	})
-	return out, err
 }
 
 // reparentAll has the active timelines that branch from the original ancestor, at the same LSN or below, branch from the

@@ -172,6 +172,9 @@ func (k *kin) detached(tn *Tenant, out DetachedAncestor) {
 	require.Equal(k, kinID("main"), l.Original)
 	require.False(k, l.Unsettled)
 	for name, from := range map[string]string{"early": "child", "twin": "child", "late": "main", "low": "child", "high": "child"} {
+		if k.hs[name] == nil { // deleted
+			continue
+		}
 		tl, err := tn.Timeline(name)
 		require.NoError(k, err)
 		require.Equal(k, kinID(from), tl.Meta().Ancestor, name)
@@ -316,8 +319,10 @@ func TestDetachAncestorWhileInUse(t *testing.T) {
 	k := newKin(t, tn, 33)
 	busy, stop := context.WithCancel(ctx)
 	var users sync.WaitGroup
+	seed, user := k.rnd.Uint64(), uint64(0)
 	use := func(do func(rnd *rand.Rand) error) {
-		rnd := rand.New(rand.NewPCG(k.rnd.Uint64(), 1))
+		user++
+		rnd := rand.New(rand.NewPCG(seed, user))
 		users.Go(func() {
 			for busy.Err() == nil {
 				if err := do(rnd); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, timeline.ErrUnsettled) {
@@ -336,8 +341,13 @@ func TestDetachAncestorWhileInUse(t *testing.T) {
 		tl, err := tn.Timeline(name)
 		require.NoError(t, err)
 		h := k.hs[name]
-		if name == "child" {
+		switch name {
+		case "child":
 			h = &frozen
+		case "low":
+			low := *h
+			low.parent = &frozen
+			h = &low
 		}
 		use(func(rnd *rand.Rand) error {
 			lsn := firstLSN + page.LSN(rnd.IntN(int(h.last-firstLSN)+1))
