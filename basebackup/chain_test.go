@@ -90,6 +90,21 @@ func entriesOf(t *testing.T, raw []byte) map[string]string {
 	return out
 }
 
+// TestWhatTheParentHasNotIsChanged: blocks behind the end that a relation had are in an incremental backup whether or not anything names them.
+func TestWhatTheParentHasNotIsChanged(t *testing.T) {
+	c := &changedFork{blocks: 200, before: 130}
+	require.EqualValues(t, 70, c.count(0, 200))
+	c.mark(5)
+	c.mark(131)
+	c.mark(300) // it was there in between
+	require.EqualValues(t, 71, c.count(0, 200))
+	runs := map[uint32]uint32{}
+	for first, n := range c.runs(0, 200) {
+		runs[first] = n
+	}
+	require.Equal(t, map[uint32]uint32{5: 1, 130: 70}, runs)
+}
+
 // TestCombineRefuses gives what is no chain, and archives that are not whole.
 func TestCombineRefuses(t *testing.T) {
 	full, inc := chainOf(t, pg.V17)

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -271,6 +272,25 @@ START TIMELINE: 3
 		_, err := parseLabel([]byte(bad))
 		require.Error(t, err, "%q", bad)
 	}
+}
+
+// TestLabelOfAnotherCheckpoint: the record that a label names must be the checkpoint that it describes.
+func TestLabelOfAnotherCheckpoint(t *testing.T) {
+	dir := smallDataDir(t)
+	stopped, err := OpenDataDir(dir)
+	require.NoError(t, err)
+	at := stopped.Control.CheckPointLSN()
+	open := func(start, checkpoint page.LSN) (*DataDir, error) {
+		putFile(t, dir, labelName, fmt.Sprintf("START WAL LOCATION: %s (file x)\nCHECKPOINT LOCATION: %s\n", start, checkpoint))
+		return OpenDataDir(dir)
+	}
+	d, err := open(at, at)
+	require.NoError(t, err)
+	require.Equal(t, at, d.LSN)
+	_, err = open(at-8, at)
+	require.ErrorContains(t, err, fmt.Sprintf("it says that WAL begins at %s", at-8))
+	_, err = open(at, at+8)
+	require.Error(t, err, "no record begins there")
 }
 
 func FuzzLabel(f *testing.F) {
