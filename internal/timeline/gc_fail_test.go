@@ -95,3 +95,16 @@ func TestReportsAfterAFailedCollection(t *testing.T) {
 	require.Equal(t, []page.LSN{last - 8, last - 8}, []page.LSN{r.Before, r.Cutoff})
 	require.NotContains(t, r.Limit, "failed")
 }
+
+// TestKeepingAllIsNoFailure: where nothing may be collected the background does not count that as a failure, which would have it rest.
+func TestKeepingAllIsNoFailure(t *testing.T) {
+	p := newPublished(t, nil)
+	p.tl.KeepAll()
+	for range breakerFailures {
+		p.tl.collectNow(t.Context())
+	}
+	_, err := p.tl.plans.breakers.failing(causeGC)
+	require.NoError(t, err)
+	_, err = p.tl.GC(t.Context(), GCRequest{})
+	require.ErrorIs(t, err, ErrKeepsAll)
+}

@@ -264,3 +264,34 @@ func TestLSNOfATime(t *testing.T) {
 		require.NoError(t, e.Close())
 	}
 }
+
+// TestLeaseOfWhatLiesWithinARecord: a lease holds every LSN that means its state, and what it held below the cutoff cannot be leased again
+// once it has run out.
+func TestLeaseOfWhatLiesWithinARecord(t *testing.T) {
+	ctx, clock := t.Context(), newHandClock()
+	tl := newTestTimeline(t, readEnv(t, virtualfile.NewMem(), "store", func(c *Config) { c.Clock = clock.Now }), "store", "main", readFirst, nil)
+	defer func() { require.NoError(t, tl.Close()) }()
+	first := putLayer(t, tl, 2, true)
+	for range 3 {
+		putLayer(t, tl, 2, true)
+	}
+	within := first + 4
+	l, err := tl.Lease(ctx, within, time.Minute)
+	require.NoError(t, err)
+	require.Equal(t, first, l.LSN)
+	r, err := tl.GC(ctx, GCRequest{})
+	require.NoError(t, err)
+	require.Greater(t, r.Cutoff, within)
+	require.Equal(t, []page.LSN{first}, r.Held)
+	for _, lsn := range []page.LSN{first, within} {
+		_, err = tl.Get(ctx, blockKey(0), lsn)
+		require.NoError(t, err, lsn)
+	}
+	_, err = tl.Get(ctx, blockKey(0), within+1)
+	require.ErrorIs(t, err, ErrBeforeHistory, "it may mean the same state, but nobody has asked for it")
+	clock.pass(time.Minute)
+	_, err = tl.Get(ctx, blockKey(0), within)
+	require.ErrorIs(t, err, ErrBeforeHistory)
+	_, err = tl.Lease(ctx, within, time.Minute)
+	require.ErrorIs(t, err, ErrBeforeHistory)
+}
