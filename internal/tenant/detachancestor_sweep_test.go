@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/stratapg/strata/internal/testkit"
+	"github.com/stratapg/strata/internal/timeline/manifest"
 	"github.com/stratapg/strata/internal/upload"
 	"github.com/stratapg/strata/remote"
 	"github.com/stratapg/strata/remote/faultstore"
@@ -238,4 +239,49 @@ func (k *kin) namedAlone(s *Store, tn *Tenant, far remote.Storage) {
 		}
 		require.Empty(k, named)
 	}
+}
+
+// renames tells of files that have got new names, before that is durable.
+type renames struct {
+	virtualfile.FS
+	done func(name string)
+}
+
+func (r *renames) Rename(from, to string) error {
+	err := r.FS.Rename(from, to)
+	r.done(to)
+	return err
+}
+
+// TestDetachAncestorDurable crashes a store at the moment of the step that counts, when it is not certain yet: what is found has the
+// layers that it names.
+func TestDetachAncestorDurable(t *testing.T) {
+	noLeaks(t)
+	ctx, mem := t.Context(), virtualfile.NewMem()
+	var crashed []*virtualfile.MemFS
+	on := false
+	s, tn := openLife(t, ctx, kinOptions(&renames{mem, func(name string) {
+		if on && strings.HasSuffix(name, kinID("child").String()+"/"+manifest.FileName) {
+			for seed := range uint64(12) {
+				crashed = append(crashed, mem.CrashClone(seed))
+			}
+		}
+	}}, nil))
+	k := newKin(t, tn, 45)
+	on = true
+	_, err := tn.DetachAncestor(ctx, "child", DetachAncestorOptions{})
+	require.NoError(t, err)
+	on = false
+	require.NoError(t, s.Close())
+	require.NotEmpty(t, crashed)
+	found := map[bool]int{}
+	for _, fs := range crashed {
+		s, tn := openLife(t, ctx, kinOptions(fs, nil))
+		child, err := tn.Timeline("child")
+		require.NoError(t, err)
+		found[child.Meta().AncestorLSN == 0]++
+		k.check(tn, "child", "low", "early")
+		require.NoError(t, s.Close())
+	}
+	require.Len(t, found, 2, "before or after: %v", found)
 }

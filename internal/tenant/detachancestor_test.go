@@ -496,3 +496,49 @@ func TestDetachAncestorAway(t *testing.T) {
 	require.Empty(t, named)
 	require.NoError(t, s.Close())
 }
+
+// TestDetachAncestorOfShards: each shard does its part, with layers too that are objects of what it was split from.
+func TestDetachAncestorOfShards(t *testing.T) {
+	noLeaks(t)
+	ctx := t.Context()
+	far, mem := memstore.New(), virtualfile.NewMem()
+	m := &splitModel{TB: t}
+	s := m.open(mem, far)
+	m.fill(s)
+	m.uploaded(s)
+	_, err := s.Split(ctx, page.TenantShardID{Tenant: splitTenant}, SplitOptions{Shards: 2, StripeSize: 2})
+	require.NoError(t, err)
+	ids := s.Shards(splitTenant)
+	require.Len(t, ids, 2)
+	for _, id := range ids {
+		tn, err := s.Shard(id)
+		require.NoError(t, err)
+		out, err := tn.DetachAncestor(ctx, "child", DetachAncestorOptions{})
+		require.NoError(t, err)
+		require.Equal(t, m.main[3].lsn, out.LSN)
+		m.check(s, true) // the other one is as it was
+	}
+	for _, id := range ids {
+		tn, err := s.Shard(id)
+		require.NoError(t, err)
+		require.NoError(t, tn.Delete(ctx, "main"))
+	}
+	m.compare(m.timelines(s, "child"), m.main[:4], m.child)
+	for _, tl := range m.timelines(s, "child") {
+		require.NoError(t, tl.WaitUploads(ctx))
+	}
+	require.NoError(t, s.Close())
+	s = m.open(mem, far)
+	m.compare(m.timelines(s, "child"), m.main[:4], m.child)
+	require.NoError(t, s.Close())
+	o := splitStoreOptions(virtualfile.NewMem(), far)
+	o.DefaultTenant = page.TenantID{1}
+	s, err = Open(ctx, o)
+	require.NoError(t, err)
+	for _, id := range ids {
+		_, _, err := s.Attach(ctx, AttachOptions{Tenant: splitTenant, Shard: page.ShardIdentity{ShardIndex: id.Shard}})
+		require.NoError(t, err)
+	}
+	m.compare(m.timelines(s, "child"), m.main[:4], m.child)
+	require.NoError(t, s.Close())
+}

@@ -1,8 +1,10 @@
 package manage_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -69,4 +71,37 @@ func TestDetachAncestor(t *testing.T) {
 	var out object
 	s.get("GET", s.tenant+"/timeline/"+made["child"].Info().ID.String(), "", 200, &out)
 	require.Nil(t, out["ancestor_timeline_id"])
+}
+
+// TestDetachAncestorBackup: the base backup at the LSN where a timeline branched says that it is that, also once the timeline is
+// no branch any more.
+func TestDetachAncestorBackup(t *testing.T) {
+	ctx := t.Context()
+	s := serve(t, manage.Config{})
+	at := s.tl.LastRecordLSN()
+	child, err := s.tn.Branch(ctx, s.tl, strata.BranchOptions{Name: "leaves", At: at})
+	require.NoError(t, err)
+	path := s.tenant + "/timeline/" + child.Info().ID.String()
+	defer func() { s.get("DELETE", path, "", 200, nil) }()
+	var b page.Batch
+	b.PutImage(page.RelTag{Spc: 1663, DB: 5, Rel: 1 << 30}.Block(0), at+8, make([]byte, 8192))
+	require.NoError(t, child.Put(ctx, &b))
+	signal := func() string {
+		var out bytes.Buffer
+		_, err := child.BaseBackup(ctx, &out, strata.BaseBackupOptions{LSN: at, Format: strata.BackupCompute})
+		require.NoError(t, err)
+		for r := tar.NewReader(&out); ; {
+			h, err := r.Next()
+			require.NoError(t, err)
+			if h.Name == "neon.signal" || h.Name == "zenith.signal" {
+				text, err := io.ReadAll(r)
+				require.NoError(t, err)
+				return string(text)
+			}
+		}
+	}
+	require.Equal(t, "PREV LSN: none", signal())
+	s.get("PUT", path+"/detach_ancestor", "", 200, nil)
+	require.Nil(t, child.Info().Ancestor)
+	require.Equal(t, "PREV LSN: none", signal())
 }
