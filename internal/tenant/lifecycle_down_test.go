@@ -80,3 +80,22 @@ func TestNothingLeavesTheDiskAlone(t *testing.T) {
 	}
 	require.NoError(t, s.Close())
 }
+
+// TestNothingIsEvictedThatIsOnlyHere: whoever asks for all layers to be evicted gets those that remote storage has.
+func TestNothingIsEvictedThatIsOnlyHere(t *testing.T) {
+	noLeaks(t)
+	faulty := faultstore.New(memstore.New(), 1)
+	s, tn := openLife(t, t.Context(), lifeOptions(virtualfile.NewMem(), faulty))
+	_, _, other := family(t, tn)
+	require.NoError(t, other.WaitUploads(t.Context()))
+	faulty.Set(&faultstore.Fault{Nth: 1, Sticky: true})
+	grow(t, other, 9)
+	require.Len(t, other.Layers(), 2)
+	done, err := other.Evict(t.Context(), other.Layers()...)
+	require.NoError(t, err)
+	require.Equal(t, 1, done.Layers)
+	hasPage(t, other, 9)
+	faulty.Set()
+	hasPage(t, other, 3)
+	require.NoError(t, s.Close())
+}
