@@ -202,7 +202,7 @@ func TestWhoMayCall(t *testing.T) {
 		code                codes.Code
 	}
 	headers := []header{
-		{"of another scheme", "Basic abc", codes.InvalidArgument},
+		{"of another scheme", "Digest " + sign(jwt.MapClaims{"scope": "pageserverapi"}), codes.InvalidArgument},
 		{"that is none", "Bearer abc", codes.InvalidArgument},
 		{"that is empty", "Bearer ", codes.InvalidArgument},
 	}

@@ -135,6 +135,7 @@ func TestMay(t *testing.T) {
 			require.Equal(t, []bool{c.own, c.others, c.manage}[i], err == nil, "%v: %v", c.Claims, err)
 			require.True(t, err == nil || errors.Is(err, ErrDenied))
 		}
+		require.Equal(t, c.others, c.MayUse(page.TenantID{}) == nil, "the tenant that none is named by: %v", c.Claims)
 	}
 }
 
