@@ -3,6 +3,7 @@ package timeline
 import (
 	"maps"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -128,27 +129,38 @@ func TestRelDirsGoOverThroughCrashes(t *testing.T) {
 	require.NoError(t, mem.SyncDir(""))
 	require.NoError(t, mem.SyncDir("store"))
 	w.note()
+	var mu sync.Mutex // files change in the background too
 	var left []crashed
-	asked := page.RelDirV1
+	asked, history := page.RelDirV1, maps.Clone(w.history)
 	crash := func() {
-		left = append(left, crashed{mem.CrashClone(uint64(len(left))), asked, maps.Clone(w.history)})
+		mu.Lock()
+		defer mu.Unlock()
+		left = append(left, crashed{mem.CrashClone(uint64(len(left))), asked, history})
+	}
+	flush := func() {
+		mu.Lock()
+		history = maps.Clone(w.history)
+		mu.Unlock()
+		require.NoError(t, w.tl.Flush(ctx))
+		crash()
 	}
 	*fault = virtualfile.Fault{Op: virtualfile.OpAny, Nth: 1, Sticky: true, Effect: virtualfile.Delay, Before: crash}
 	for range 2 {
 		w.steps(rnd, 4)
-		require.NoError(t, w.tl.Flush(ctx))
+		flush()
 		w.goOver(rnd, func(f page.RelDirForm) {
+			mu.Lock()
 			asked = f
+			mu.Unlock()
 			crash()
 			if f == page.RelDirV2 {
-				require.NoError(t, w.tl.Flush(ctx))
+				flush()
 			}
 		})
 		crash()
-		require.NoError(t, w.tl.Flush(ctx))
-		crash()
+		flush()
 	}
-	*fault = virtualfile.Fault{}
+	require.NoError(t, w.tl.Close()) // nothing runs any more
 	require.Greater(t, len(left), 40)
 	forms := map[page.RelDirForm]int{}
 	for n := range left {
