@@ -160,6 +160,38 @@ func TestEveryDamageIsFound(t *testing.T) {
 	}
 }
 
+// TestDroppedBeforeTheBackup: the empty file of a relation that a running server had dropped is no difference where the timeline
+// came from its base backup; a relation with blocks is one, and so is an empty one anywhere else.
+func TestDroppedBeforeTheBackup(t *testing.T) {
+	tl, dir := imported(t)
+	files, err := filepath.Glob(filepath.Join(dir, "base", "1", "[0-9]*"))
+	require.NoError(t, err)
+	remove := func(empty bool) {
+		for _, f := range files {
+			i, err := os.Stat(f)
+			if err == nil && empty == (i.Size() == 0) && !strings.Contains(filepath.Base(f), "_") {
+				require.NoError(t, os.Remove(f))
+				return
+			}
+		}
+		t.Fatal("no such relation in the sample")
+	}
+	run := func(fuzzy bool) clustercheck.Report {
+		i := tl.Info()
+		r, err := clustercheck.Run(t.Context(), clustercheck.Options{Reader: tl, LSN: i.LastRecordLSN, Version: i.Version,
+			SystemID: i.SystemID, Dir: dir, Fuzzy: fuzzy})
+		require.NoError(t, err)
+		return r
+	}
+	remove(true)
+	require.EqualValues(t, 1, run(false).Different)
+	r := run(true)
+	require.Zero(t, r.Different, r.First)
+	require.EqualValues(t, 1, r.Lawful["dropped-before-the-backup"])
+	remove(false)
+	require.NotZero(t, run(true).Different)
+}
+
 // itemByte gives the offset in a heap page of the last byte of its first item, which is data of a row.
 func itemByte(t *testing.T, path string, at int64) int64 {
 	t.Helper()

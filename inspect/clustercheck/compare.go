@@ -28,6 +28,7 @@ const (
 	lawNextMulti = "next-multixact-offset"
 	lawCopiedMap = "map-copied-without-bits"
 	lawStampless = "commit-timestamps-begun"
+	lawDropped   = "dropped-before-the-backup"
 )
 
 // relation compares one fork. size and have are ours.
@@ -45,6 +46,9 @@ func (c *checker) relation(ctx context.Context, t page.RelTag, size uint32, have
 		return c.loneMap(ctx, t, size, disk)
 	case !have:
 		c.differs(what, "only the data directory has it (%d blocks)", disk.blocks)
+		return nil
+	case disk == nil && c.o.Fuzzy && size == 0:
+		c.lawful(lawDropped, 1)
 		return nil
 	case disk == nil:
 		c.differs(what, "only the timeline has it (%d blocks)", size)

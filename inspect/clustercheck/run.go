@@ -30,6 +30,9 @@ type Options struct {
 	// First is the oldest LSN that Reader can read. Databases that exist at LSN but not at First were made
 	// by WAL; 0 means that none were.
 	First page.LSN
+	// Fuzzy says that the timeline was imported from the base backup of a running server. What was dropped just before its
+	// checkpoint may be an empty relation there: PostgreSQL removes its files after the next one.
+	Fuzzy bool
 	// Dir is the data directory of a cleanly stopped server of the same cluster.
 	Dir string
 	// MaxFirst is how many differences are described; 20 if 0.

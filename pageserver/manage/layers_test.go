@@ -134,7 +134,9 @@ func TestAuxFiles(t *testing.T) {
 		ask("GET", "/v1/tenant/"+tenant+"/timeline/"+tl.Info().ID.String(), "", 200, &raw)
 		return fmt.Sprint(raw["rel_size_migration"], " ", raw["rel_size_migrated_at"], " ", raw["rel_size_wanted"])
 	}
-	option := func(v string) { ask("PUT", "/v1/tenant/config", `{"tenant_id":"`+tenant+`","rel_size_v2_enabled":`+v+`}`, 200, nil) }
+	option := func(v string) {
+		ask("PUT", "/v1/tenant/config", `{"tenant_id":"`+tenant+`","rel_size_v2_enabled":`+v+`}`, 200, nil)
+	}
 	require.Equal(t, "legacy <nil> <nil>", details())
 	option("true")
 	require.Equal(t, "legacy <nil> migrating", details())
