@@ -15,6 +15,7 @@ import (
 
 	"github.com/stratapg/strata/datadir/datadirtest"
 	"github.com/stratapg/strata/ingest/source"
+	"github.com/stratapg/strata/internal/testkit"
 	"github.com/stratapg/strata/page"
 	"github.com/stratapg/strata/pg"
 	"github.com/stratapg/strata/remote"
@@ -280,6 +281,8 @@ func TestLabelOfAnotherCheckpoint(t *testing.T) {
 	stopped, err := OpenDataDir(dir)
 	require.NoError(t, err)
 	at := stopped.Control.CheckPointLSN()
+	const segment = "000000010000000000000002"
+	putFile(t, dir, "pg_wal/"+segment, string(testkit.FixtureZstd(t, "neon-pg17/"+segment+".zst")))
 	open := func(start, checkpoint page.LSN) (*DataDir, error) {
 		putFile(t, dir, labelName, fmt.Sprintf("START WAL LOCATION: %s (file x)\nCHECKPOINT LOCATION: %s\n", start, checkpoint))
 		return OpenDataDir(dir)
