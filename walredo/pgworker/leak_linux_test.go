@@ -68,35 +68,39 @@ func TestSandbox(t *testing.T) {
 	require.NotRegexp(t, regexp.MustCompile(`(?m)^Uid:\t0\t`), string(status))
 }
 
-// Workers that are killed leave nothing: no process, no shared memory; and the next takes the same data directory.
+// Workers that are killed leave nothing: no process, no shared memory; and the next takes the same data directory. They are killed
+// when they have started: before, a child may live in this process's memory (vfork), and what shared memory a server has made
+// is removed by the next one in its data directory.
 func TestNothingIsLeft(t *testing.T) {
 	server := processes.PGServer(t, pg.V15)
 	exe, err := os.Executable()
 	require.NoError(t, err)
 	const lanes = 2
-	var mu sync.Mutex
+	var starting sync.RWMutex // for who kills, none of the children is
 	pids := map[int]bool{}
 	var wg sync.WaitGroup
 	rounds := testkit.Size(10, 40, 1000)
 	for lane := range lanes {
 		wg.Go(func() {
 			for n := lane; n < rounds && !t.Failed(); n += lanes {
+				starting.RLock()
 				p, err := pool.New(pool.Options{Worker: pgworker.Worker(exe, server)})
 				if err == nil {
 					err = p.Ping(t.Context(), kind)
 				}
+				starting.RUnlock()
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				mu.Lock()
+				starting.Lock()
 				for _, pid := range children(t) {
 					pids[pid] = true
 					if n%3 == 0 {
 						_ = syscall.Kill(pid, syscall.SIGKILL)
 					}
 				}
-				mu.Unlock()
+				starting.Unlock()
 				if err := p.Close(); err != nil {
 					t.Error(err)
 				}
