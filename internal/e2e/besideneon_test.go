@@ -131,7 +131,7 @@ const perFile = 2 * pg.BlockSize
 // requireAlike demands what both must have in common. What may differ:
 //
 //   - an image of ours is of the last LSN that is durable, Neon's of the one behind it, which is not yet;
-//   - files of ours end in checksums;
+//   - files of ours end in checksums, and what matches alone make small has no entropy coding;
 //   - an L1 of ours ends once its values have the target size, Neon's once its file has, index included: ours are fewer and larger;
 //   - images of our import end where its jobs do, Neon's by pages: there are more, and each file has two blocks besides its values. Neon
 //     cuts off what lies before and behind the largest holes between keys, which are counted by these images;
@@ -146,7 +146,7 @@ func (c besideNeon) requireAlike(t *testing.T) {
 	require.Equal(t, stretches(l1.theirs), stretches(l1.ours), "L1s came of the same runs of L0s")
 	require.InDelta(t, len(l1.theirs), len(l1.ours), 0.2*float64(len(l1.theirs)), "L1s")
 	for _, b := range []*beside{c[0], images} {
-		require.InEpsilon(t, sizeOf(b.theirs)-perFile*int64(len(b.theirs)), sizeOf(b.ours)-(perFile+checksums)*int64(len(b.ours)), 0.1, "bytes of %s", b.kind)
+		require.InEpsilon(t, sizeOf(b.theirs)-perFile*int64(len(b.theirs)), sizeOf(b.ours)-(perFile+checksums)*int64(len(b.ours)), 0.15, "bytes of %s", b.kind)
 	}
 }
 
