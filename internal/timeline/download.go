@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"sync/atomic"
@@ -115,6 +116,9 @@ func (f *layerFiles) download(ctx context.Context, file *layerFile, fl *flight) 
 	if err != nil {
 		return fmt.Errorf("layer %s: %w", file.desc.Name(), err)
 	}
+	if !t.placed {
+		return nil
+	}
 	file.note(f.env.Clock().UnixNano())
 	d.layers.Add(1)
 	d.bytes.Add(file.desc.Size)
@@ -130,12 +134,13 @@ type transfer struct {
 	flight *flight
 	key    string
 
-	temp string
-	out  *virtualfile.Handle
-	w    *virtualfile.Writer
-	sum  *xxhash.Digest
-	at   int64
-	etag string
+	placed bool // this one's file has the name
+	temp   string
+	out    *virtualfile.Handle
+	w      *virtualfile.Writer
+	sum    *xxhash.Digest
+	at     int64
+	etag   string
 }
 
 var (
@@ -277,7 +282,8 @@ func (t *transfer) discard() error {
 	return err
 }
 
-// place gives a file that is whole its name, unless nobody is to have it any more. That the entry is durable is not
+// place gives a file that is whole its name, unless nobody is to have it any more, or another flight was faster: who began this
+// one had looked before that one landed, and the layer may be open by now. That the entry is durable is not
 // needed: a file that a crash takes is fetched again.
 func (f *layerFiles) place(ctx context.Context, t *transfer) error {
 	if err := t.file.opening.take(ctx); err != nil {
@@ -287,9 +293,13 @@ func (f *layerFiles) place(ctx context.Context, t *transfer) error {
 	if !t.file.wanted(t.flight) {
 		return context.Canceled
 	}
-	if err := f.env.Disk.Rename(t.temp, filepath.Join(f.dir, t.file.desc.FileName())); err != nil {
+	path := filepath.Join(f.dir, t.file.desc.FileName())
+	if _, err := f.env.FS.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	t.temp = ""
+	if err := f.env.Disk.Rename(t.temp, path); err != nil {
+		return err
+	}
+	t.temp, t.placed = "", true
 	return nil
 }
